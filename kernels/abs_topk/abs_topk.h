@@ -1,0 +1,43 @@
+#ifndef FILIGREE_KERNELS_ABS_TOPK_ABS_TOPK_H_
+#define FILIGREE_KERNELS_ABS_TOPK_ABS_TOPK_H_
+
+#include <cstdint>
+
+#include "kernels/base/tile.h"
+
+// AbsTopK: for every token, keep the k channels of largest magnitude and set the others to zero.
+//
+//   y[c, t] = x[c, t]   if fewer than k channels come before c in the order (|x[., t]| descending, c ascending)
+//           = 0         otherwise
+//
+// The order makes ties go to the lower channel, exact zeros included, so the result does not depend on threads, vector
+// width or backend.
+// Source: Gao et al. 2025, section 2 and App. A.1.
+
+namespace filigree::kernels {
+
+// Forward.
+//
+// Shapes         x, y: [channels][64]; 1 <= k <= channels; channels <= 32768. y may be x.
+// kept           channels words: bit t of kept[c] is set where entry (c, t) was kept.
+// guess          in: the expected k-th magnitude (0: none), out: the mean of this tile's. Null is allowed. A close guess
+//                saves passes, a wrong one costs only time: never a different result.
+// Writes         all of y and all of kept; nothing is accumulated.
+// NaN            is larger than every number, so a NaN stays visible in y.
+// Determinism    bitwise, for any k, any guess.
+// Threads        reentrant; scratch is thread-local.
+// Cost           one read and one write of the tile, plus passes over 16-bit keys (about 2 warm, 6 cold).
+void AbsTopK(ConstTile x, int k, Tile y, uint64_t* kept, float* guess);
+
+// Backward: dx[c, t] = kept(c, t) ? dy[c, t] : 0. Overwrites dx, which may be dy.
+void AbsTopKBackward(ConstTile dy, const uint64_t* kept, Tile dx);
+
+// The same contracts in plain C++, obviously right (guess is ignored and left alone). Tests compare with these.
+namespace ref {
+void AbsTopK(ConstTile x, int k, Tile y, uint64_t* kept, float* guess);
+void AbsTopKBackward(ConstTile dy, const uint64_t* kept, Tile dx);
+}  // namespace ref
+
+}  // namespace filigree::kernels
+
+#endif  // FILIGREE_KERNELS_ABS_TOPK_ABS_TOPK_H_

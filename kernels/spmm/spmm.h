@@ -1,0 +1,29 @@
+#ifndef FILIGREE_KERNELS_SPMM_SPMM_H_
+#define FILIGREE_KERNELS_SPMM_SPMM_H_
+
+#include "kernels/base/tile.h"
+#include "kernels/csr/csr.h"
+
+// Sparse weight matrix times a dense token tile.
+//
+//   y[r, t] = bias[r] + sum over entries e of row r, ascending, of values[e] * x[col_indices[e], t]
+//
+// Forward of a linear layer with W in CSR; its input gradient dX = W^T dY with the CSR of W^T and no bias.
+//
+// Shapes         w: [rows][cols]; x: [cols][64]; y: [rows][64]; bias: rows or null (0).
+// Writes         all of y; y may not overlap x.
+// Determinism    bitwise: each product is one fused multiply-add onto the running sum, in ascending order of columns,
+//                beginning from the bias. The same bits in ref, AVX2 and AVX-512.
+// Cost           2 * nnz * 64 FLOPs; nnz * 256 bytes read of x (from L2 if the tile fits), rows * 256 written.
+
+namespace filigree::kernels {
+
+void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y);
+
+namespace ref {
+void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y);
+}  // namespace ref
+
+}  // namespace filigree::kernels
+
+#endif  // FILIGREE_KERNELS_SPMM_SPMM_H_
