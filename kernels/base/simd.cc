@@ -17,7 +17,8 @@ std::string SimdTargetName() {
 
 void RestrictSimdToAvx2(bool restrict_to_avx2) {
   hwy::DisableTargets(restrict_to_avx2 ? ~int64_t{HWY_AVX2 | (HWY_AVX2 - 1)} | (HWY_AVX2 - 1) : 0);
-  hwy::GetChosenTarget().DeInit();
+  // Not DeInit: the first call of SupportedTargets in a process chooses by itself, without asking what is disabled.
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 }  // namespace filigree::kernels

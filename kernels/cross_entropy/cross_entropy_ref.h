@@ -6,12 +6,18 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/base/check.h"
 #include "kernels/base/tile.h"
 
 // The reference of cross_entropy.h for logits of any floating-point type, with all sums and functions in double: float
 // is what kernels are measured against, double is what tests differentiate numerically.
 
 namespace filigree::kernels::ref {
+
+inline void CheckTargets(const int32_t* target, int vocab) {
+  CHECK(vocab >= 1);
+  for (int t = 0; t < kTileTokens; ++t) CHECK(target[t] < vocab, "target {} of a vocabulary of {}", target[t], vocab);
+}
 
 // log(sum over c of exp(x[c])) of one column, and its maximum.
 struct LogSumExp {
