@@ -44,14 +44,19 @@ class Csr {
   // As BuildTranspose, where only the values changed since.
   void RefreshTransposeValues(const CsrView& a);
 
+  // As BuildFromDense, where only the values of w changed since.
+  void RefreshValuesFromDense(const float* w, ThreadPool& pool);
+
  private:
-  void Resize(int rows, int cols, int64_t nnz);
+  void ResizeRows(int rows, int cols);
+  void ResizeEntries(int64_t nnz);
 
   int rows_ = 0, cols_ = 0;
   Buffer<uint32_t> offsets_;
   Buffer<uint16_t> indices_;
   Buffer<float> values_;
   Buffer<uint32_t> source_;  // for a transpose: entry of `a` each of our entries came from
+  Buffer<uint32_t> next_;    // counting sort: per chunk of rows of `a` and column, where the next entry goes
 };
 
 }  // namespace filigree::kernels

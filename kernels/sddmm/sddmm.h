@@ -31,11 +31,11 @@ inline constexpr int kSddmmRowBlock = 64;
 enum class SddmmWrite { kOverwrite, kAdd };
 
 struct SddmmInput {
-  const float* dy = nullptr;        // tile n at dy + n * dy_stride
-  size_t dy_stride = 0;             // floats
-  const uint64_t* kept = nullptr;   // tile n at kept + n * kept_stride; null: dy is dense
-  size_t kept_stride = 0;           // words
-  const float* x = nullptr;         // tile n at x + n * x_stride
+  const float* dy = nullptr;       // tile n at dy + n * dy_stride
+  size_t dy_stride = 0;            // floats
+  const uint64_t* kept = nullptr;  // tile n at kept + n * kept_stride; null: dy is dense
+  size_t kept_stride = 0;          // words
+  const float* x = nullptr;        // tile n at x + n * x_stride
   size_t x_stride = 0;
   int tiles = 0, out = 0, in = 0;
 };

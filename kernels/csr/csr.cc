@@ -1,0 +1,157 @@
+#include "kernels/csr/csr.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "kernels/base/check.h"
+
+namespace filigree::kernels {
+namespace {
+
+constexpr int64_t kPadding = 16;
+constexpr int kMaxIndex = 65536;
+
+// Calls visit(word, first): the bits of `kept` in [begin, end), word by word; bit b of word is entry first + b.
+template <typename Visit>
+void ForEachWord(const uint64_t* kept, int64_t begin, int64_t end, Visit visit) {
+  if (begin == end) return;
+  const int64_t first = begin / 64, last = (end - 1) / 64;
+  const uint64_t head = ~uint64_t{0} << (begin % 64), tail = ~uint64_t{0} >> (63 - (end - 1) % 64);
+  for (int64_t i = first; i <= last; ++i) {
+    uint64_t word = kept[i];
+    if (i == first) word &= head;
+    if (i == last) word &= tail;
+    visit(word, i * 64);
+  }
+}
+
+// Rows are given out in chunks of about equal work; the result does not depend on their number.
+struct Chunks {
+  Chunks(int rows, const ThreadPool& pool) : rows(rows) {
+    count = std::max(1, std::min(rows, pool.threads() == 1 ? 1 : 4 * pool.threads()));
+  }
+  int begin(int64_t chunk) const { return static_cast<int>(rows * chunk / count); }
+  int end(int64_t chunk) const { return begin(chunk + 1); }
+
+  int64_t rows, count;
+};
+
+template <typename T>
+void Grow(Buffer<T>& buffer, size_t size) {
+  if (buffer.size() < size) buffer = Buffer<T>(size + size / 4);
+}
+
+}  // namespace
+
+size_t Csr::bytes() const {
+  return offsets_.size() * sizeof(uint32_t) + indices_.size() * sizeof(uint16_t) + values_.size() * sizeof(float) +
+         source_.size() * sizeof(uint32_t);
+}
+
+// Room for nnz entries, offsets left alone; the padding is cleared, the entries are the caller's to write.
+void Csr::ResizeEntries(int64_t nnz) {
+  Grow(indices_, nnz + kPadding);
+  Grow(values_, nnz + kPadding);
+  std::fill_n(indices_.data() + nnz, kPadding, uint16_t{0});
+  std::fill_n(values_.data() + nnz, kPadding, 0.0f);
+}
+
+void Csr::ResizeRows(int rows, int cols) {
+  CHECK(rows >= 0 && cols >= 0 && rows <= kMaxIndex && cols <= kMaxIndex, "{} x {} does not fit 16-bit indices", rows,
+        cols);
+  rows_ = rows;
+  cols_ = cols;
+  Grow(offsets_, rows + 1);
+}
+
+void Csr::BuildFromDense(const float* w, const uint64_t* kept, int rows, int cols, ThreadPool& pool) {
+  ResizeRows(rows, cols);
+  const Chunks chunks(rows, pool);
+  uint32_t* offsets = offsets_.data();
+  pool.Run(chunks.count, [&](int64_t chunk, int) {
+    for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) {
+      const int64_t row_begin = int64_t{r} * cols;
+      int count = 0;
+      ForEachWord(kept, row_begin, row_begin + cols, [&](uint64_t word, int64_t) { count += std::popcount(word); });
+      offsets[r + 1] = count;
+    }
+  });
+  offsets[0] = 0;
+  for (int r = 0; r < rows; ++r) {
+    CHECK(offsets[r] <= UINT32_MAX - offsets[r + 1], "more than 2^32 entries");
+    offsets[r + 1] += offsets[r];
+  }
+  ResizeEntries(offsets[rows]);
+  pool.Run(chunks.count, [&](int64_t chunk, int) {
+    uint32_t e = offsets[chunks.begin(chunk)];
+    for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) {
+      const int64_t row_begin = int64_t{r} * cols;
+      ForEachWord(kept, row_begin, row_begin + cols, [&](uint64_t word, int64_t first) {
+        for (; word != 0; word &= word - 1) {
+          const int64_t i = first + std::countr_zero(word);
+          indices_[e] = static_cast<uint16_t>(i - row_begin);
+          values_[e] = w[i];
+          ++e;
+        }
+      });
+    }
+  });
+}
+
+void Csr::RefreshValuesFromDense(const float* w, ThreadPool& pool) {
+  const Chunks chunks(rows_, pool);
+  pool.Run(chunks.count, [&](int64_t chunk, int) {
+    for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) {
+      const float* row = w + int64_t{r} * cols_;
+      for (uint32_t e = offsets_[r]; e < offsets_[r + 1]; ++e) values_[e] = row[indices_[e]];
+    }
+  });
+}
+
+// Counting sort, stable. Chunk k of the rows of `a` places its entries of column c after those of chunks before it.
+void Csr::BuildTranspose(const CsrView& a, ThreadPool& pool) {
+  ResizeRows(a.cols, a.rows);
+  const int64_t nnz = a.rows == 0 ? 0 : a.nnz();
+  ResizeEntries(nnz);
+  Grow(source_, nnz);
+  const Chunks chunks(a.rows, pool);
+  Grow(next_, chunks.count * a.cols);
+  pool.Run(chunks.count, [&](int64_t chunk, int) {
+    uint32_t* next = next_.data() + chunk * a.cols;
+    std::fill_n(next, a.cols, 0u);
+    const uint32_t end = a.row_offsets[chunks.end(chunk)];
+    for (uint32_t e = a.row_offsets[chunks.begin(chunk)]; e < end; ++e) ++next[a.col_indices[e]];
+  });
+  uint32_t sum = 0;
+  for (int c = 0; c < a.cols; ++c) {
+    offsets_[c] = sum;
+    for (int64_t chunk = 0; chunk < chunks.count; ++chunk) {
+      uint32_t& next = next_[chunk * a.cols + c];
+      const uint32_t count = next;
+      next = sum;
+      sum += count;
+    }
+  }
+  offsets_[a.cols] = sum;
+  pool.Run(chunks.count, [&](int64_t chunk, int) {
+    uint32_t* next = next_.data() + chunk * a.cols;
+    for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) {
+      for (uint32_t e = a.row_offsets[r]; e < a.row_offsets[r + 1]; ++e) {
+        const uint32_t to = next[a.col_indices[e]]++;
+        indices_[to] = static_cast<uint16_t>(r);
+        values_[to] = a.values[e];
+        source_[to] = e;
+      }
+    }
+  });
+}
+
+void Csr::RefreshTransposeValues(const CsrView& a) {
+  CHECK(a.rows == cols_ && a.cols == rows_, "this is {} x {}, not the transpose of {} x {}", rows_, cols_, a.rows,
+        a.cols);
+  const int64_t n = nnz();
+  CHECK(n == (a.rows == 0 ? 0 : a.nnz()), "this has {} entries, the matrix it was made from {}", n, a.nnz());
+  for (int64_t e = 0; e < n; ++e) values_[e] = a.values[source_[e]];
+}
+
+}  // namespace filigree::kernels
