@@ -14,8 +14,8 @@
 // q, k, v hold one entry in four after AbsTopK; the kernel uses it, and gives gradients at kept entries only.
 //
 // Shapes         q, k, v, y and their gradients: [K][tokens] as a series of tiles of 64 tokens (the head's rows of the
-//                layer's tiles); tokens >= 1, any K in [1, 256]; padding past `tokens` may be read but must be finite; it
-//                never reaches a real token.
+//                layer's tiles); tokens >= 1, any K in [1, 256]; padding past `tokens` may be read but must be finite;
+//                it never reaches a real token.
 // stats          2 * 64 * tiles floats, written by forward and read by backward: what is needed to recompute p.
 // kept           backward: per tile K words (tile i at kept + i * kept_stride), null: all kept. Entries not kept get 0.
 // Writes         all of y, dq, dk, dv, over all tiles (padding gets finite values, gradients there 0 if dy is 0 there);
