@@ -10,9 +10,14 @@
 #
 # The target is the folder with slashes as underscores: worker_mask.
 #
+#   add_room_program(worker/cli filigree SOURCES main.cc USES ... LIBS ...)
+#
+# builds the program build/<preset>/filigree from files of that folder, under the same rule. The room's own library, if it has
+# one, is linked.
+#
 #   add_room_test(worker/mask schedule_test.cc [LIBS ...] [USES ...] [LABELS slow] [TIMEOUT seconds])
 #
-# builds tests/worker/mask/schedule_test.cc with GoogleTest against the room and registers it with CTest.
+# builds tests/worker/mask/schedule_test.cc with GoogleTest against the room and registers it with CTest, under the same rule.
 # A test may also use tests/support.
 
 function(filigree_room_target room out)
@@ -20,16 +25,27 @@ function(filigree_room_target room out)
   set(${out} ${target} PARENT_SCOPE)
 endfunction()
 
-# Adds a target that fails where one of `files` includes a room that is not in `allowed`.
+# Links the rooms `used` to `target`; they must have been declared before.
+function(filigree_use_rooms target scope room used)
+  foreach(other IN LISTS used)
+    filigree_room_target(${other} other_target)
+    if(NOT TARGET ${other_target})
+      message(FATAL_ERROR "${room} uses ${other}, which stands below it in FILIGREE_ROOMS or does not exist")
+    endif()
+    target_link_libraries(${target} ${scope} ${other_target})
+  endforeach()
+endfunction()
+
+# Lets `target` wait for a check that fails where one of `files` includes a room that is not in `allowed`.
 function(filigree_check_includes target room files allowed)
   set(stamp ${CMAKE_CURRENT_BINARY_DIR}/${target}.includes)
   string(REPLACE ";" "," file_list "${files}")
   string(REPLACE ";" "," allowed_list "${allowed}")
   add_custom_command(OUTPUT ${stamp}
     COMMAND ${CMAKE_COMMAND} -DROOM=${room} -DROOT=${PROJECT_SOURCE_DIR} -DFILES=${file_list} -DALLOWED=${allowed_list}
-            -P ${PROJECT_SOURCE_DIR}/cmake/check_includes.cmake
-    COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
+            -DSTAMP=${stamp} -DDEPFILE=${stamp}.d -P ${PROJECT_SOURCE_DIR}/cmake/check_includes.cmake
     DEPENDS ${files} ${PROJECT_SOURCE_DIR}/cmake/check_includes.cmake
+    DEPFILE ${stamp}.d
     COMMENT "Includes of ${room}" VERBATIM)
   add_custom_target(${target}_includes DEPENDS ${stamp})
   add_dependencies(${target} ${target}_includes)
@@ -56,29 +72,42 @@ function(add_room room)
   endif()
   target_include_directories(${target} ${scope} ${PROJECT_SOURCE_DIR})
   target_link_libraries(${target} ${scope} ${ARG_LIBS} Threads::Threads)
-  foreach(used IN LISTS ARG_USES)
-    filigree_room_target(${used} used_target)
-    if(NOT TARGET ${used_target})
-      message(FATAL_ERROR "${room} uses ${used}, which stands below it in FILIGREE_ROOMS or does not exist")
-    endif()
-    target_link_libraries(${target} ${scope} ${used_target})
-  endforeach()
+  filigree_use_rooms(${target} ${scope} ${room} "${ARG_USES}")
   set(files ${ARG_HEADERS} ${ARG_SOURCES} ${ARG_CUDA})
+  list(TRANSFORM files PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  filigree_check_includes(${target} ${room} "${files}" "${room};${ARG_USES}")
+endfunction()
+
+function(add_room_program room target)
+  cmake_parse_arguments(ARG "" "" "SOURCES;USES;LIBS" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "add_room_program(${room} ${target}): unknown words ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  filigree_room_target(${room} room_target)
+  add_executable(${target} ${ARG_SOURCES})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE filigree_warnings ${ARG_LIBS} Threads::Threads)
+  if(TARGET ${room_target})
+    target_link_libraries(${target} PRIVATE ${room_target})
+  endif()
+  filigree_use_rooms(${target} PRIVATE ${room} "${ARG_USES}")
+  set(files ${ARG_SOURCES})
   list(TRANSFORM files PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
   filigree_check_includes(${target} ${room} "${files}" "${room};${ARG_USES}")
 endfunction()
 
 function(add_room_test room source)
   cmake_parse_arguments(ARG "" "TIMEOUT" "LIBS;USES;LABELS" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "add_room_test(${room} ${source}): unknown words ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
   filigree_room_target(${room} room_target)
   get_filename_component(name ${source} NAME_WE)
   set(target ${room_target}_${name})
   add_executable(${target} ${PROJECT_SOURCE_DIR}/tests/${room}/${source})
   target_link_libraries(${target} PRIVATE ${room_target} tests_support filigree_warnings GTest::gtest GTest::gtest_main ${ARG_LIBS})
-  foreach(used IN LISTS ARG_USES)
-    filigree_room_target(${used} used_target)
-    target_link_libraries(${target} PRIVATE ${used_target})
-  endforeach()
+  filigree_use_rooms(${target} PRIVATE tests/${room} "${ARG_USES}")
   filigree_check_includes(${target} tests/${room} "${PROJECT_SOURCE_DIR}/tests/${room}/${source}"
                           "${room};tests/support;tests/${room};kernels/base;${ARG_USES}")
   if(NOT ARG_TIMEOUT)

@@ -1,0 +1,16 @@
+# Fails where clang-format would change a source, and names the places.
+#   cmake -DROOT=/repository -DCLANG_FORMAT=/usr/bin/clang-format-14 -P format.cmake
+set(sources "")
+foreach(folder kernels worker coordinator proto tests)
+  file(GLOB_RECURSE found ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cc ${ROOT}/${folder}/*.cu)
+  list(APPEND sources ${found})
+endforeach()
+list(LENGTH sources count)
+if(count EQUAL 0)
+  message(FATAL_ERROR "No sources below ${ROOT}")
+endif()
+execute_process(COMMAND ${CLANG_FORMAT} --dry-run -Werror ${sources} RESULT_VARIABLE result)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "Format them with: ${CLANG_FORMAT} -i FILE...")
+endif()
+message(STATUS "${count} sources are formatted")

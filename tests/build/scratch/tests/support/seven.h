@@ -1,0 +1,2 @@
+#pragma once
+inline int Seven() { return 7; }

@@ -1,0 +1,1 @@
+#include "worker/bench/bench.h"

@@ -1,0 +1,2 @@
+#pragma once
+inline int Red() { return 1; }

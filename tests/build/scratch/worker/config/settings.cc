@@ -1,0 +1,2 @@
+#include "worker/config/settings.h"
+int Threads() { return 2; }
