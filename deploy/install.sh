@@ -1,18 +1,31 @@
 #!/usr/bin/env bash
-# Installs every Debian 12 package that Filigree builds and runs with. Needs root (or sudo); does nothing where all are there.
+# Installs the Debian 12 packages that Filigree is built with; with --tests also those that its tests need. Asks for root (or
+# sudo) only where something is missing. CUDA is used where it is found and is not installed here.
 set -euo pipefail
 
 packages=(
   # toolchain
-  build-essential cmake ninja-build pkg-config git ca-certificates ccache clang-format clang-tidy
-  # kernels: SIMD, dense GEMM (oneDNN's CMake package asks for OpenCL's headers), threads
+  build-essential cmake ninja-build pkg-config git ca-certificates ccache
+  # kernels: SIMD, dense GEMM (oneDNN's CMake package asks for OpenCL's headers)
   libhwy-dev libdnnl-dev ocl-icd-opencl-dev
   # errors, command line, configuration, JSON, logs, hashes, regular expressions
   libabsl-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   libssl-dev libxxhash-dev libpcre2-dev
-  # tests
-  libgtest-dev libgmock-dev python3 python3-venv
+  # tests are built with the rest
+  libgtest-dev libgmock-dev
+  # the default corpus: the source of Python's standard library
+  libpython3.11-stdlib
 )
+tests=(
+  # the look of the sources; how others read our files
+  clang-format clang-tidy python3 python3-venv python3-numpy python3-torch
+)
+
+case "${1:-}" in
+  "") ;;
+  --tests) packages+=("${tests[@]}") ;;
+  *) echo "install: unknown word '$1'; usage: install.sh [--tests]" >&2; exit 2 ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do
@@ -28,7 +41,8 @@ if [ "$(id -u)" -ne 0 ]; then
   command -v sudo >/dev/null || { echo "install: needs root or sudo for: ${missing[*]}" >&2; exit 1; }
   as_root=(sudo)
 fi
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
 echo "install: ${#missing[@]} packages: ${missing[*]}"
-"${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+"${apt[@]}" update -qq </dev/null
+"${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
 echo "install: done"
