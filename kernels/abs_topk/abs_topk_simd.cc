@@ -1,0 +1,194 @@
+#include <algorithm>
+#include <bit>
+#include <cfloat>
+#include <cstring>
+#include <vector>
+
+#include "kernels/abs_topk/abs_topk.h"
+#include "kernels/base/buffer.h"
+#include "kernels/base/check.h"
+#include "kernels/base/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/abs_topk/abs_topk_simd.cc"
+#include "hwy/foreach_target.h"
+// Once per target, hence below foreach_target.h.
+#include "kernels/abs_topk/group-inl.h"
+#include "kernels/abs_topk/keys-inl.h"
+#include "kernels/abs_topk/lanes-inl.h"
+#include "kernels/abs_topk/search-inl.h"
+
+#include "hwy/highway.h"
+
+#ifndef FILIGREE_KERNELS_ABS_TOPK_ABS_TOPK_SIMD_CC_ONCE_
+#define FILIGREE_KERNELS_ABS_TOPK_ABS_TOPK_SIMD_CC_ONCE_
+namespace filigree::kernels {
+namespace {
+
+// The bits of a magnitude near which the thresholds are to be looked for.
+int32_t ExpectedBits(ConstTile x, const float* guess) {
+  if (guess != nullptr && *guess > 0 && *guess <= FLT_MAX) return std::bit_cast<int32_t>(*guess);
+  // The mean of the logarithms of a sample, as far as bits are logarithms.
+  constexpr int kSampleRows = 32;
+  uint64_t sum = 0, count = 0;
+  const int rows = std::min(kSampleRows, x.channels);
+  for (int i = 0; i < rows; ++i) {
+    const float* row = x.row(static_cast<int>(static_cast<int64_t>(i) * x.channels / rows));
+    uint32_t row_sum = 0, row_count = 0;  // of bits / 64, so that 64 of them fit
+    for (int t = 0; t < kTileTokens; ++t) {
+      const uint32_t bits = std::bit_cast<uint32_t>(row[t]) & 0x7fffffffu;
+      row_sum += bits >> 6;
+      row_count += bits != 0;
+    }
+    sum += row_sum;
+    count += row_count;
+  }
+  return count == 0 ? std::bit_cast<int32_t>(1.0f) : static_cast<int32_t>((sum << 6) / count);
+}
+
+int16_t* KeyScratch(size_t size) {
+  thread_local Buffer<int16_t> keys;
+  if (keys.size() < size) keys = Buffer<int16_t>(size);
+  return keys.data();
+}
+
+}  // namespace
+}  // namespace filigree::kernels
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace filigree::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+constexpr int kRowVectors = kTileTokens / kFloatLanes;
+
+// Keys this far from the expected one are the first two trials: 9 % in magnitude. Most thresholds lie between.
+constexpr int kFirstTrial = 512;
+
+HWY_INLINE void StoreKept(const float* x, uint64_t word, float* y) {
+  const DF d;
+  for (int j = 0; j < kRowVectors; ++j) {
+    const uint64_t bits = word >> (j * kFloatLanes);
+    const auto keep = hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&bits));
+    hn::Store(hn::IfThenElseZero(keep, hn::Load(d, x + j * kFloatLanes)), d, y + j * kFloatLanes);
+  }
+}
+
+// y and kept by the rules of the groups.
+template <bool kTies>
+HWY_INLINE void Write(ConstTile x, const int16_t* keys, const Rule* rules, Tile y, uint64_t* kept) {
+  const size_t group_size = static_cast<size_t>(x.channels) * kGroupTokens;
+  Keys bound[kGroups], tie[kGroups], ties[kGroups];
+  for (int g = 0; g < kGroups; ++g) {
+    bound[g] = LoadKeys(rules[g].bound);
+    tie[g] = LoadKeys(rules[g].tie);
+    ties[g] = LoadKeys(rules[g].ties);
+  }
+  for (int c = 0; c < x.channels; ++c, keys += kGroupTokens) {
+    uint64_t word = 0;
+    for (int g = 0; g < kGroups; ++g) {
+      const Keys key = LoadKeys(keys + g * group_size);
+      uint32_t bits = BitsGreater(key, bound[g]);
+      if constexpr (kTies) bits |= TakeTies(key, tie[g], ties[g]);
+      word |= static_cast<uint64_t>(bits) << (g * kGroupTokens);
+    }
+    kept[c] = word;
+    StoreKept(x.row(c), word, y.row(c));
+  }
+}
+
+// Of the tokens that have one: next call's guess.
+float MeanMagnitude(const Rule* rules) {
+  int64_t sum = 0, count = 0;
+  for (int g = 0; g < kGroups; ++g) {
+    for (const int64_t bits : rules[g].magnitude_bits) {
+      sum += bits;
+      count += bits != 0;
+    }
+  }
+  if (count == 0) return 0;
+  return std::bit_cast<float>(static_cast<int32_t>(std::min(sum / count, int64_t{0x7f7fffff})));
+}
+
+// The first two trials as brackets, and the density they show.
+HWY_INLINE void FirstBrackets(const FirstTrials& first, int group, int channels, int k, Brackets& b, float* slope) {
+  b.Reset(channels);
+  Trial trial;
+  const auto take = [&](const int16_t* counts, int bound) HWY_ATTR {
+    std::copy_n(counts + group * kGroupTokens, kGroupTokens, trial.count);
+    std::fill_n(trial.threshold, kGroupTokens, static_cast<float>(bound + 1));
+    Narrow(trial, k, b);
+  };
+  take(first.above_low, -kFirstTrial);
+  take(first.above_high, kFirstTrial);
+  for (int t = 0; t < kGroupTokens; ++t) {
+    const int inside = static_cast<uint16_t>(first.above_low[group * kGroupTokens + t]) -
+                       static_cast<uint16_t>(first.above_high[group * kGroupTokens + t]);
+    // A tenth too far rather than too near: a threshold between two trials is found fastest.
+    slope[t] = 1.1f * 2 * kFirstTrial / static_cast<float>(std::max(inside, 1));
+  }
+}
+
+void Forward(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
+  const size_t group_size = static_cast<size_t>(x.channels) * kGroupTokens;
+  int16_t* keys = KeyScratch(group_size * kGroups);
+  thread_local std::vector<Extra> extra;
+  extra.clear();
+
+  const int32_t base = ExpectedBits(x, guess);
+  FirstTrials first;
+  MakeNearKeys(x, base, -kFirstTrial, kFirstTrial, keys, first);
+  Rule rules[kGroups];
+  for (int g = 0; g < kGroups; ++g) {
+    Brackets brackets;
+    alignas(64) float slope[kGroupTokens];
+    FirstBrackets(first, g, x.channels, k, brackets, slope);
+    SelectGroup(x, k, g, base, keys + g * group_size, slope, brackets, rules[g], extra);
+  }
+  if (guess != nullptr) *guess = MeanMagnitude(rules);
+
+  if (rules[0].any_ties || rules[1].any_ties) {
+    Write<true>(x, keys, rules, y, kept);
+  } else {
+    Write<false>(x, keys, rules, y, kept);
+  }
+  for (const Extra& e : extra) {
+    y.at(e.channel, e.token) = e.value;
+    kept[e.channel] |= uint64_t{1} << e.token;
+  }
+}
+
+void Backward(ConstTile dy, const uint64_t* kept, Tile dx) {
+  for (int c = 0; c < dy.channels; ++c) StoreKept(dy.row(c), kept[c], dx.row(c));
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace filigree::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace filigree::kernels {
+
+HWY_EXPORT(Forward);
+HWY_EXPORT(Backward);
+
+void AbsTopK(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
+  CHECK(x.channels == y.channels && x.channels <= 32768, "x has {} channels, y {}", x.channels, y.channels);
+  CHECK(1 <= k && k <= x.channels, "k = {} of {} channels", k, x.channels);
+  if (k == x.channels) {
+    if (y.data != x.data) std::memcpy(y.data, x.data, x.size() * sizeof(float));
+    std::fill_n(kept, x.channels, ~uint64_t{0});
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(Forward)(x, k, y, kept, guess);
+}
+
+void AbsTopKBackward(ConstTile dy, const uint64_t* kept, Tile dx) {
+  CHECK(dy.channels == dx.channels, "dy has {} channels, dx {}", dy.channels, dx.channels);
+  HWY_DYNAMIC_DISPATCH(Backward)(dy, kept, dx);
+}
+
+}  // namespace filigree::kernels
+#endif  // HWY_ONCE
