@@ -12,15 +12,13 @@
 
 // From a TOML file and overrides to valid settings, and back.
 //
-// Files          TOML 1.0, at most kMaxFileBytes; hostile input ends in a Status. Every key of keys.h may stand in a
-// file or not;
-//                a key or section it does not describe is refused with the nearest name.
-// Overrides      "--section.key=value" or "section.key=value", applied in order after the file. Text is taken as it
-// stands,
-//                lists are separated by commas, numbers may be fractions as in 1/64 (in a file: "1/64").
-// Errors         InvalidArgument: "FILE:LINE:COLUMN: section.key ...", or "--section.key=value: ..." for an override:
-//                what is wrong, what was expected, what would work. NotFound: no such file.
-// Threads        Pure functions but for Load, which reads one file.
+// Files      TOML 1.0, at most kMaxFileBytes; hostile input ends in a Status. Every key of keys.h may stand in a file
+//            or not; a key or section it does not describe is refused with the nearest name.
+// Overrides  "--section.key=value" or "section.key=value", applied in order after the file. Text is taken as it stands,
+//            lists are separated by commas. Numbers may be fractions as in 1/64 (in a file: "1/64").
+// Errors     InvalidArgument: "FILE:LINE:COLUMN: section.key ...", or "--section.key=value: ..." for an override: what
+//            is wrong, what was expected, what would work. NotFound: no such file.
+// Threads    Pure functions but for Load, which reads one file.
 
 namespace filigree::config {
 

@@ -1,0 +1,138 @@
+#include "worker/config/rules.h"
+
+#include <gtest/gtest.h>
+
+#include "worker/config/load.h"
+
+// Rules that join keys: each is broken once, with the message a user sees, and held once at its edge.
+
+namespace filigree::config {
+namespace {
+
+void ExpectRefused(const std::vector<std::string>& overrides, const std::string& message) {
+  const auto settings = Parse("", "", overrides);
+  ASSERT_FALSE(settings.ok()) << message;
+  EXPECT_EQ(settings.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(settings.status().message()), message);
+}
+
+void ExpectTaken(const std::vector<std::string>& overrides) {
+  const auto settings = Parse("", "", overrides);
+  EXPECT_TRUE(settings.ok()) << settings.status();
+}
+
+TEST(Rules, ActiveRegimeIsNotInThisVersion) {
+  ExpectRefused({"--sparsity.regime=active"},
+                "--sparsity.regime=active: sparsity.regime \"active\" is not in this version: \"exact\" works (and "
+                "\"auto\", which is exact)");
+  ExpectTaken({"--sparsity.regime=exact"});
+}
+
+TEST(Rules, WidthIsAMultipleOfTheHead) {
+  ExpectRefused(
+      {"--model.d_model=250"},
+      "--model.d_model=250: model.d_model 250 is not a multiple of model.d_head 16; d_model 240 and 256 would "
+      "be, or d_head 10 and 25");
+  ExpectRefused(
+      {"--model.d_model=8"},
+      "--model.d_model=8: model.d_model 8 is not a multiple of model.d_head 16; d_model 16 would be, or d_head "
+      "8");
+  ExpectRefused(
+      {"--model.d_head=7"},
+      "--model.d_head=7: model.d_model 256 is not a multiple of model.d_head 7; d_model 252 and 259 would be, "
+      "or d_head 4 and 8");
+  ExpectTaken({"--model.d_model=240"});
+  ExpectTaken({"--model.d_model=250", "--model.d_head=25"});
+}
+
+TEST(Rules, AbsTopkKeepsAtLeastOneChannelWhereItActs) {
+  ExpectRefused({"--model.afrac=1/257"},
+                "--model.afrac=1/257: model.afrac 0.0038910505836575876 keeps none of the 256 channels at attn_in: "
+                "floor(afrac * 256) is 0; at least 1/256 is needed");
+  ExpectTaken({"--model.afrac=1/256"});
+  ExpectTaken({"--model.afrac=1/257", "--model.topk_places=mlp_neuron"});
+  ExpectTaken({"--model.afrac=1/257", "--model.topk_places=attn_in,mlp_in", "--model.d_pos_emb=1"});
+  ExpectTaken({"--model.afrac=1/257", "--model.topk_places="});
+  ExpectRefused(
+      {"--model.afrac=0.01", "--model.d_mlp=64", "--model.topk_places=mlp_neuron"},
+      "--model.afrac=0.01: model.afrac 0.01 keeps none of the 64 channels at mlp_neuron: floor(afrac * 64) is "
+      "0; at least 1/64 is needed");
+}
+
+TEST(Rules, AnnealEndsAfterItStarts) {
+  ExpectRefused({"--sparsity.anneal_start=0.5"},
+                "--sparsity.anneal_start=0.5: sparsity.anneal_start 0.5 is not below sparsity.anneal_end 0.5; 0.01 and "
+                "0.5 are the defaults, and anneal_shape \"constant\" has the final density from the first step");
+  ExpectTaken({"--sparsity.anneal_start=0", "--sparsity.anneal_end=1"});
+}
+
+TEST(Rules, MatricesKeepAtLeastOneWeight) {
+  ExpectRefused({"--sparsity.density=1/65537"},
+                "--sparsity.density=1/65537: sparsity.density 1.5258556235409006e-05 keeps no weight of a matrix of "
+                "65536; at least 1/65536 is needed");
+  ExpectTaken({"--sparsity.density=1/65536"});
+  const auto start = Parse("", "", {"--sparsity.density_start=1e-9"});
+  EXPECT_FALSE(start.ok());
+  const auto embedding = Parse("", "", {"--sparsity.embedding_density=1e-9"});
+  EXPECT_FALSE(embedding.ok());
+  const auto embedding_start = Parse("", "", {"--sparsity.embedding_density_start=1e-9"});
+  EXPECT_FALSE(embedding_start.ok());
+}
+
+TEST(Rules, MinAliveFitsAUnit) {
+  ExpectRefused(
+      {"--sparsity.min_alive=257"},
+      "--sparsity.min_alive=257: sparsity.min_alive 257 is more than the 256 entries (d_model) of a unit; 4 is "
+      "the default, at most 256 is possible");
+  ExpectTaken({"--sparsity.min_alive=256"});
+}
+
+TEST(Rules, EveryShardHasASequence) {
+  ExpectRefused(
+      {"--train.batch=3"},
+      "--train.batch=3: train.shards 4 is more than train.batch 3: a shard needs a sequence; take shards 3 or "
+      "fewer, or batch 4 or more");
+  ExpectTaken({"--train.batch=4"});
+  ExpectTaken({"--train.batch=1", "--train.shards=1"});
+}
+
+TEST(Rules, TokensOfAStepAreCountable) {
+  ExpectRefused({"--train.batch=1000000", "--model.n_ctx=16384"},
+                "--train.batch=1000000: train.batch 1000000 * model.n_ctx 16384 are 16384000000 tokens a step, at most "
+                "2147483647 are possible; take a batch of 131071 or fewer");
+  ExpectTaken({"--train.batch=131071", "--model.n_ctx=16384"});
+}
+
+TEST(Rules, MessagePointsIntoTheFile) {
+  const auto settings = Parse("[model]\nd_head = 16\nd_model = 250\n", "a.toml");
+  ASSERT_FALSE(settings.ok());
+  EXPECT_EQ(std::string(settings.status().message()).substr(0, 25), "a.toml:3:1: model.d_model");
+}
+
+TEST(Validate, ChecksStructsThatNobodyParsed) {
+  Settings settings;
+  EXPECT_TRUE(Validate(settings).ok());
+  settings.optim.lr = -1;
+  EXPECT_EQ(Validate(settings).code(), absl::StatusCode::kInvalidArgument);
+  settings = Settings();
+  settings.model.topk_places = {"nowhere"};
+  EXPECT_FALSE(Validate(settings).ok());
+  settings = Settings();
+  settings.model.activation = static_cast<Activation>(9);
+  EXPECT_FALSE(Validate(settings).ok());
+  settings = Settings();
+  settings.train.shards = 17;
+  EXPECT_FALSE(Validate(settings).ok());
+}
+
+TEST(RequirePaths, NamesTheMissingKey) {
+  Settings settings;
+  EXPECT_EQ(std::string(RequirePaths(settings).message()).substr(0, 7), "run.dir");
+  settings.run.dir = "runs/a";
+  EXPECT_EQ(std::string(RequirePaths(settings).message()).substr(0, 8), "data.dir");
+  settings.data.dir = "data/a";
+  EXPECT_TRUE(RequirePaths(settings).ok());
+}
+
+}  // namespace
+}  // namespace filigree::config

@@ -1,0 +1,121 @@
+#include "worker/config/rules.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "worker/config/value.h"
+
+namespace filigree::config {
+namespace {
+
+int64_t Neurons(const ModelSettings& model) { return model.d_mlp > 0 ? model.d_mlp : 4 * model.d_model; }
+
+Problem RegimeExists(const Settings& s) {
+  if (s.sparsity.regime != Regime::kActive) return {};
+  return {{"sparsity.regime"},
+          "sparsity.regime \"active\" is not in this version: \"exact\" works (and \"auto\", which is exact)"};
+}
+
+Problem HeadsDivideWidth(const Settings& s) {
+  const int64_t d = s.model.d_model, k = s.model.d_head;
+  if (d % k == 0) return {};
+  std::string widths = d < k ? fmt::format("{}", k) : fmt::format("{} and {}", d / k * k, (d / k + 1) * k);
+  int64_t below = std::min(k, d), above = std::min(k, d);
+  while (d % below != 0) --below;
+  while (above < d && d % above != 0) ++above;
+  const std::string heads = below == above ? fmt::format("{}", below) : fmt::format("{} and {}", below, above);
+  return {{"model.d_model", "model.d_head"},
+          fmt::format("model.d_model {} is not a multiple of model.d_head {}; d_model {} would be, or d_head {}", d, k,
+                      widths, heads)};
+}
+
+// AbsTopK must keep at least one channel wherever it acts.
+Problem TopkKeepsSomething(const Settings& s) {
+  const ModelSettings& m = s.model;
+  for (const std::string& place : m.topk_places) {
+    const bool input = place == "attn_in" || place == "mlp_in";
+    const int64_t channels = place == "mlp_neuron" ? Neurons(m) : m.d_model + (input ? m.d_pos_emb : 0);
+    if (std::floor(m.afrac * static_cast<double>(channels)) >= 1) continue;
+    return {{"model.afrac", "model.d_model", "model.topk_places"},
+            fmt::format("model.afrac {} keeps none of the {} channels at {}: floor(afrac * {}) is 0; at least 1/{} is "
+                        "needed",
+                        FormatReal(m.afrac), channels, place, channels, channels)};
+  }
+  return {};
+}
+
+Problem AnnealHasLength(const Settings& s) {
+  const SparsitySettings& p = s.sparsity;
+  if (p.anneal_start < p.anneal_end) return {};
+  return {
+      {"sparsity.anneal_end", "sparsity.anneal_start"},
+      fmt::format("sparsity.anneal_start {} is not below sparsity.anneal_end {}; 0.01 and 0.5 are the defaults, and "
+                  "anneal_shape \"constant\" has the final density from the first step",
+                  FormatReal(p.anneal_start), FormatReal(p.anneal_end))};
+}
+
+// k = floor(f * numel) of the smallest matrix, at the start and at the end.
+Problem MatricesKeepSomething(const Settings& s) {
+  const auto square = static_cast<double>(s.model.d_model) * static_cast<double>(s.model.d_model);
+  const double neurons = static_cast<double>(Neurons(s.model)) * static_cast<double>(s.model.d_model);
+  const double smallest = std::min(square, neurons);
+  // The vocabulary is the data's and has at least 257 entries: the single bytes and the end of a text.
+  const double embedding = 257.0 * static_cast<double>(s.model.d_model);
+  const struct {
+    const char* key;
+    double density, numel;
+  } densities[] = {{"sparsity.density", s.sparsity.density, smallest},
+                   {"sparsity.density_start", s.sparsity.density_start, smallest},
+                   {"sparsity.embedding_density", s.sparsity.embedding_density, embedding},
+                   {"sparsity.embedding_density_start", s.sparsity.embedding_density_start, embedding}};
+  for (const auto& [key, density, numel] : densities) {
+    if (std::floor(density * numel) >= 1) continue;
+    return {{key, "model.d_model"},
+            fmt::format("{} {} keeps no weight of a matrix of {:.0f}; at least 1/{:.0f} is needed", key,
+                        FormatReal(density), numel, numel)};
+  }
+  return {};
+}
+
+Problem UnitsHoldMinAlive(const Settings& s) {
+  if (s.sparsity.min_alive <= s.model.d_model) return {};
+  return {
+      {"sparsity.min_alive", "model.d_model"},
+      fmt::format("sparsity.min_alive {} is more than the {} entries (d_model) of a unit; 4 is the default, at most "
+                  "{} is possible",
+                  s.sparsity.min_alive, s.model.d_model, s.model.d_model)};
+}
+
+Problem ShardsHoldSequences(const Settings& s) {
+  if (s.train.shards <= s.train.batch) return {};
+  return {
+      {"train.shards", "train.batch"},
+      fmt::format("train.shards {} is more than train.batch {}: a shard needs a sequence; take shards {} or fewer, or "
+                  "batch {} or more",
+                  s.train.shards, s.train.batch, s.train.batch, s.train.shards)};
+}
+
+Problem TokensOfStepFit(const Settings& s) {
+  constexpr int64_t kMost = INT32_MAX;
+  if (s.train.batch * s.model.n_ctx <= kMost) return {};
+  return {
+      {"train.batch", "model.n_ctx"},
+      fmt::format("train.batch {} * model.n_ctx {} are {} tokens a step, at most {} are possible; take a batch of {} "
+                  "or fewer",
+                  s.train.batch, s.model.n_ctx, s.train.batch * s.model.n_ctx, kMost, kMost / s.model.n_ctx)};
+}
+
+}  // namespace
+
+Problem FirstBrokenRule(const Settings& settings) {
+  for (const auto rule : {RegimeExists, HeadsDivideWidth, TopkKeepsSomething, AnnealHasLength, MatricesKeepSomething,
+                          UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit}) {
+    Problem problem = rule(settings);
+    if (!problem.keys.empty()) return problem;
+  }
+  return {};
+}
+
+}  // namespace filigree::config
