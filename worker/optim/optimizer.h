@@ -1,0 +1,52 @@
+#ifndef FILIGREE_WORKER_OPTIM_OPTIMIZER_H_
+#define FILIGREE_WORKER_OPTIM_OPTIMIZER_H_
+
+#include <cstdint>
+
+#include "kernels/base/thread_pool.h"
+#include "worker/config/settings.h"
+#include "worker/model/registry.h"
+
+// Gradient normalisation and Adam over all parameters of a model (exact regime: everything dense).
+
+namespace filigree::optim {
+
+struct GradientSize {
+  double norm = 0;  // ||g||_2
+  double rms = 0;   // norm / sqrt(number of trained elements), zeros and bigram included
+};
+
+// Sums in double over fixed blocks of each tensor, the blocks in order: the same bits for any number of threads.
+GradientSize MeasureGradient(const model::Registry& registry, const model::Arena& gradient, kernels::ThreadPool& pool);
+
+// What a gradient is multiplied by: normalise 1 / (rms + 1e-5), always, also when rms < 1; clip 1 / max(rms, 1).
+double GradientScale(config::GradientRule rule, double rms);
+
+// One Adam step of every tensor, w -= lr * mhat / (sqrt(vhat) + eps) with s counting from 0 (kernels/adam), then
+// w *= 1 - weight_decay * lr for tensors that decay and for which `masked(tensor)` is false; masked ones decay after
+// their mask (worker/mask).
+class Optimizer {
+ public:
+  Optimizer(const model::Registry& registry, const config::OptimSettings& settings);
+
+  // `masked`: one entry a tensor.
+  void Step(int64_t s, double lr, double gradient_scale, const bool* masked, const model::Arena& gradient,
+            kernels::ThreadPool& pool, model::Arena& weights);
+
+  // 1 - weight_decay * lr, rounded to fp32.
+  float DecayFactor(double lr) const;
+
+  model::Arena& m() { return m_; }
+  model::Arena& v() { return v_; }
+  const model::Arena& m() const { return m_; }
+  const model::Arena& v() const { return v_; }
+
+ private:
+  const model::Registry& registry_;
+  config::OptimSettings settings_;
+  model::Arena m_, v_;
+};
+
+}  // namespace filigree::optim
+
+#endif  // FILIGREE_WORKER_OPTIM_OPTIMIZER_H_
