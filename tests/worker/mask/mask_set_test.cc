@@ -1,0 +1,175 @@
+#include "worker/mask/mask_set.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/support/small_model.h"
+
+namespace filigree::mask {
+namespace {
+
+using testing_support::FillWeights;
+using testing_support::SmallSpec;
+
+constexpr uint64_t kSeed = 7;
+
+bool Bit(const uint64_t* bits, int64_t i) { return bits[i / 64] >> (i % 64) & 1; }
+
+// Indices of the `count` largest |w| among `candidates`, the lower index first where equal.
+std::vector<int64_t> Largest(const float* w, std::vector<int64_t> candidates, int64_t count) {
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [w](int64_t a, int64_t b) { return std::fabs(w[a]) > std::fabs(w[b]); });
+  candidates.resize(std::min<int64_t>(count, static_cast<int64_t>(candidates.size())));
+  return candidates;
+}
+
+// The definition: every unit's j largest, then the largest of the rest.
+std::vector<bool> PlainMask(const model::TensorInfo& info, const float* w, double density, int64_t min_alive) {
+  const auto k = static_cast<int64_t>(std::floor(density * static_cast<double>(info.numel())));
+  std::vector<bool> kept(info.numel(), false);
+  std::vector<std::vector<int64_t>> units;
+  if (info.unit == kernels::Unit::kRow) units.resize(info.rows);
+  if (info.unit == kernels::Unit::kColumn) units.resize(info.cols);
+  for (int64_t i = 0; i < info.numel() && !units.empty(); ++i) {
+    units[info.unit == kernels::Unit::kRow ? i / info.cols : i % info.cols].push_back(i);
+  }
+  int64_t count = 0;
+  const int64_t j = units.empty() ? 0 : std::min(min_alive, k / static_cast<int64_t>(units.size()));
+  for (const std::vector<int64_t>& unit : units) {
+    for (const int64_t i : Largest(w, unit, j)) kept[i] = true, ++count;
+  }
+  std::vector<int64_t> rest;
+  for (int64_t i = 0; i < info.numel(); ++i) {
+    if (!kept[i]) rest.push_back(i);
+  }
+  for (const int64_t i : Largest(w, rest, k - count)) kept[i] = true;
+  return kept;
+}
+
+struct Fixture {
+  explicit Fixture(int threads = 1, config::Biases biases = config::Biases::kDense, int64_t min_alive = 2)
+      : registry(SmallSpec()), weights(registry), masks(registry, min_alive, biases), pool(threads) {
+    FillWeights(registry, kSeed, 0.1f, weights);
+  }
+  const model::Registry registry;
+  model::Arena weights;
+  MaskSet masks;
+  kernels::ThreadPool pool;
+};
+
+// One update against the definition, every tensor.
+void ExpectUpdate(Fixture& f, const Densities& densities, float decay, int64_t min_alive, bool sparse_biases) {
+  model::Arena old(f.registry);
+  std::memcpy(old.data(), f.weights.data(), f.weights.size() * sizeof(float));
+  f.masks.Update(densities, decay, f.pool, f.weights);
+  for (int t = 0; t < f.registry.size(); ++t) {
+    const model::TensorInfo& info = f.registry[t];
+    SCOPED_TRACE(testing::Message() << info.name << ", seed " << kSeed << ", f_w " << densities.weight);
+    const bool follows = info.density == model::Density::kWeight || info.density == model::Density::kEmbedding ||
+                         (info.density == model::Density::kBias && sparse_biases);
+    const double density = info.density == model::Density::kEmbedding ? densities.embedding : densities.weight;
+    EXPECT_EQ(f.masks.sparsified(t), follows);
+    const float *w = f.weights.tensor(info), *w0 = old.tensor(info);
+    if (!follows || density == 1) {
+      EXPECT_EQ(f.masks.kept(t), nullptr);
+      EXPECT_EQ(f.masks.nonzeros(t), info.numel());
+      EXPECT_EQ(std::memcmp(w, w0, info.numel() * sizeof(float)), 0);
+      continue;
+    }
+    ASSERT_NE(f.masks.kept(t), nullptr);
+    const std::vector<bool> kept = PlainMask(info, w0, density, min_alive);
+    EXPECT_EQ(f.masks.nonzeros(t), std::count(kept.begin(), kept.end(), true));
+    const float factor = info.shape.size() == 2 ? decay : 1.0f;
+    for (int64_t i = 0; i < info.numel(); ++i) {
+      ASSERT_EQ(Bit(f.masks.kept(t), i), kept[i]) << "entry " << i;
+      ASSERT_EQ(w[i], kept[i] ? w0[i] * factor : 0.0f) << "entry " << i;
+    }
+  }
+}
+
+TEST(MaskSet, FollowsTheDefinitionThroughAnAnneal) {
+  for (const bool sparse : {false, true}) {
+    Fixture f(1, sparse ? config::Biases::kSparse : config::Biases::kDense);
+    testing_support::Rng rng(kSeed + 1);
+    for (const double density : {1.0, 0.9, 0.5, 0.24, 0.11, 0.06}) {
+      ExpectUpdate(f, {density, std::sqrt(density)}, 0.9f, 2, sparse);
+      // Adam moves every weight, masked ones included.
+      for (int64_t i = 0; i < f.weights.size(); ++i) f.weights.data()[i] += 0.05f * rng.Normal();
+    }
+  }
+}
+
+TEST(MaskSet, LowersMinAliveWhereKIsTooSmall) {
+  Fixture f(1, config::Biases::kDense, 100);
+  ExpectUpdate(f, {0.2, 0.3}, 1, 100, false);
+}
+
+TEST(MaskSet, TiesGoToTheLowerIndex) {
+  Fixture f;
+  for (int64_t i = 0; i < f.weights.size(); ++i) f.weights.data()[i] = i % 3 == 0 ? 0.5f : i % 3 == 1 ? -0.5f : 0.0f;
+  ExpectUpdate(f, {0.7, 0.8}, 1, 2, false);
+}
+
+TEST(MaskSet, TheSameBitsForAnyNumberOfThreads) {
+  Fixture one(1), two(2), four(4);
+  for (const double density : {0.7, 0.3, 0.1}) {
+    for (Fixture* f : {&one, &two, &four}) {
+      f->masks.Update({density, density}, 0.99f, f->pool, f->weights);
+      EXPECT_EQ(std::memcmp(f->weights.data(), one.weights.data(), one.weights.size() * sizeof(float)), 0);
+      for (int t = 0; t < one.registry.size(); ++t) {
+        const uint64_t *a = f->masks.kept(t), *b = one.masks.kept(t);
+        ASSERT_EQ(a == nullptr, b == nullptr);
+        if (a == nullptr) continue;
+        EXPECT_EQ(std::memcmp(a, b, (one.registry[t].numel() + 63) / 64 * sizeof(uint64_t)), 0);
+        EXPECT_EQ(f->masks.threshold(t).value, one.masks.threshold(t).value);
+      }
+    }
+  }
+}
+
+TEST(MaskSet, ForetellsWhatUpdateDoes) {
+  for (const double density : {1.0, 0.99999, 0.5}) {
+    Fixture f;
+    const Densities densities = {density, 1};
+    std::vector<bool> told;
+    for (int t = 0; t < f.registry.size(); ++t) told.push_back(f.masks.WillMask(t, densities));
+    f.masks.Update(densities, 1, f.pool, f.weights);
+    for (int t = 0; t < f.registry.size(); ++t) EXPECT_EQ(told[t], f.masks.kept(t) != nullptr) << f.registry[t].name;
+  }
+}
+
+TEST(MaskSet, AMaskGoesWhereDensityReturnsToOne) {
+  Fixture f;
+  f.masks.Update({0.5, 0.5}, 1, f.pool, f.weights);
+  ASSERT_NE(f.masks.kept(f.registry.lm_head()), nullptr);
+  f.masks.Update({1, 1}, 1, f.pool, f.weights);
+  EXPECT_EQ(f.masks.kept(f.registry.lm_head()), nullptr);
+  EXPECT_EQ(f.masks.nonzeros(f.registry.lm_head()), f.registry[f.registry.lm_head()].numel());
+}
+
+TEST(MaskSet, ARestoredSetGoesOnAsIfNothingHadHappened) {
+  Fixture a, b;
+  a.masks.Update({0.4, 0.5}, 0.9f, a.pool, a.weights);
+  std::memcpy(b.weights.data(), a.weights.data(), a.weights.size() * sizeof(float));
+  for (int t = 0; t < a.registry.size(); ++t) {
+    b.masks.Restore(t, a.masks.kept(t), a.masks.threshold(t));
+    EXPECT_EQ(b.masks.nonzeros(t), a.masks.nonzeros(t)) << a.registry[t].name;
+    EXPECT_EQ(b.masks.kept(t) == nullptr, a.masks.kept(t) == nullptr);
+    EXPECT_EQ(b.masks.threshold(t).value, a.masks.threshold(t).value);
+  }
+  for (Fixture* f : {&a, &b}) f->masks.Update({0.2, 0.3}, 0.9f, f->pool, f->weights);
+  EXPECT_EQ(std::memcmp(a.weights.data(), b.weights.data(), a.weights.size() * sizeof(float)), 0);
+  EXPECT_EQ(a.masks.bytes(), b.masks.bytes());
+}
+
+TEST(MaskSetDeath, RefusesAMaskForADenseTensor) {
+  Fixture f;
+  const std::vector<uint64_t> bits(64, ~uint64_t{0});
+  EXPECT_DEATH(f.masks.Restore(f.registry.ln_f(), bits.data(), {}), "follows no density");
+}
+
+}  // namespace
+}  // namespace filigree::mask
