@@ -1,0 +1,75 @@
+#ifndef FILIGREE_WORKER_MODEL_BACKWARD_H_
+#define FILIGREE_WORKER_MODEL_BACKWARD_H_
+
+#include <vector>
+
+#include "kernels/base/buffer.h"
+#include "worker/model/activations.h"
+#include "worker/model/forward.h"
+#include "worker/model/registry.h"
+#include "worker/model/spec.h"
+#include "worker/model/tap.h"
+#include "worker/model/weights.h"
+
+// One layer of one sequence, backward: gradients by activations, and by the small parameters (gains, sinks). The
+// gradients of matrices and biases are formed afterwards from what this leaves in BackwardBuffers.
+
+namespace filigree::model {
+
+// Gradients of gains and sinks, one set a sequence, so that they can be added in the order of sequences.
+class SmallGradients {
+ public:
+  SmallGradients(const Registry& registry, int sequences);
+
+  void Clear();
+  // Null for a tensor that is not small (or -1).
+  float* at(int sequence, int tensor);
+  bool holds(int tensor) const { return tensor >= 0 && offsets_[tensor] >= 0; }
+
+ private:
+  std::vector<int64_t> offsets_;  // of each tensor, -1: not small
+  int64_t floats_ = 0;            // a sequence
+  kernels::Buffer<float> data_;
+};
+
+// Scratch of one thread.
+struct BackwardScratch {
+  BackwardScratch(const ModelSpec& spec, int tiles_per_sequence)
+      : input(1, spec.input_width()),
+        attn_y(tiles_per_sequence, spec.attention_width()),
+        positions(1, spec.d_pos_emb) {}
+  TileBuffer input;      // by attn_in or mlp_in, one tile
+  TileBuffer attn_y;     // by attn.y, one sequence
+  TileBuffer positions;  // normed position channels, one tile
+};
+
+struct BackwardPass {
+  const ModelSpec& spec;
+  const Registry& registry;
+  const Weights& weights;
+  Tap* tap;  // or null
+  BackwardScratch& scratch;
+  SmallGradients& small;
+
+  // buffers.resid of the slot: in, the gradient by the residual after the layer; out, before it.
+  void Layer(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
+
+  void Visit(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept,
+             kernels::Tile gradient) const;
+
+ private:
+  void Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, BackwardBuffers& buffers) const;
+  void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
+  void AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act,
+                     BackwardBuffers& buffers) const;
+  void Queries(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
+               BackwardBuffers& buffers) const;
+  void Delta(int layer, Place place, const SequenceSlot& slot, int tile, const uint64_t* kept, kernels::ConstTile resid,
+             kernels::Tile out) const;
+  void Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act,
+             BackwardBuffers& buffers) const;
+};
+
+}  // namespace filigree::model
+
+#endif  // FILIGREE_WORKER_MODEL_BACKWARD_H_

@@ -1,0 +1,142 @@
+#include "worker/model/forward.h"
+
+#include <algorithm>
+
+#include "kernels/abs_topk/abs_topk.h"
+#include "kernels/activation/activation.h"
+#include "kernels/attention/attention.h"
+#include "kernels/rms_norm/rms_norm.h"
+
+namespace filigree::model {
+namespace {
+
+using kernels::ConstTile;
+using kernels::kTileTokens;
+using kernels::Tile;
+
+kernels::Activation Kind(config::Activation activation) {
+  return activation == config::Activation::kGelu ? kernels::Activation::kGelu : kernels::Activation::kRelu;
+}
+
+}  // namespace
+
+void ForwardPass::Layer(int layer, const SequenceSlot& slot, LayerActivations& act, TileBuffer& resid_out) const {
+  const LayerWeights& w = weights.layers[layer];
+  for (int i = 0; i < slot.tiles; ++i) {
+    const int n = slot.first_tile + i;
+    Visit(Place::kResidIn, layer, slot, i, nullptr, act.resid_in.tile(n));
+    Input(layer, Place::kAttnIn, slot, i, act, act.act_in, act.kept_act_in, act.r_attn.data());
+    w.c_attn.Forward(act.act_in.tile(n), act.qkv.tile(n));
+    Queries(layer, slot, i, act);
+  }
+  Attention(layer, slot, act);
+  for (int i = 0; i < slot.tiles; ++i) {
+    const int n = slot.first_tile + i;
+    AddToResidual(layer, Place::kAttnOut, slot, i, w.attn_c_proj, act.attn_y.tile(n), act.resid_in.tile(n),
+                  act.kept_attn_out.tile(n), act.resid_mid.tile(n));
+    Visit(Place::kResidMid, layer, slot, i, nullptr, act.resid_mid.tile(n));
+    Mlp(layer, slot, i, act, resid_out);
+  }
+}
+
+// RMSNorm of the residual, positions appended, AbsTopK over both.
+void ForwardPass::Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act,
+                        TileBuffer& out, KeptBuffer& kept, float* r) const {
+  const bool attention = place == Place::kAttnIn;
+  const LayerWeights& w = weights.layers[layer];
+  const int n = slot.first_tile + tile, D = spec.d_model, P = spec.d_pos_emb;
+  const Tile y = out.tile(n);
+  kernels::RmsNormForward((attention ? act.resid_in : act.resid_mid).tile(n), attention ? w.ln_1 : w.ln_2, y.rows(0, D),
+                          r + static_cast<size_t>(n) * kTileTokens);
+  if (P > 0) {
+    float r_position[kTileTokens];
+    kernels::RmsNormForward(weights.positions(tile), attention ? w.ln_p1 : w.ln_p2, y.rows(D, P), r_position);
+  }
+  Select(layer, place, y, kept.tile(n));
+  Visit(place, layer, slot, tile, kept.tile(n), y);
+}
+
+// AbsTopK of q, k and v, each over all heads.
+void ForwardPass::Queries(int layer, const SequenceSlot& slot, int tile, LayerActivations& act) const {
+  const int n = slot.first_tile + tile, HK = spec.attention_width();
+  uint64_t* kept = act.kept_qkv.tile(n);
+  for (const Place place : {Place::kQ, Place::kK, Place::kV}) {
+    const int first = (static_cast<int>(place) - static_cast<int>(Place::kQ)) * HK;
+    const Tile x = act.qkv.tile(n).rows(first, HK);
+    uint64_t* bits = kept == nullptr ? nullptr : kept + first;
+    if (bits != nullptr && !spec.has_topk(place)) std::fill_n(bits, HK, ~uint64_t{0});
+    Select(layer, place, x, bits);
+    Visit(place, layer, slot, tile, spec.has_topk(place) ? bits : nullptr, x);
+  }
+}
+
+void ForwardPass::Attention(int layer, const SequenceSlot& slot, LayerActivations& act) const {
+  const int HK = spec.attention_width(), K = spec.d_head;
+  const kernels::ConstTileSeries qkv = act.qkv.from(slot.first_tile);
+  const kernels::TileSeries y = act.attn_y.from(slot.first_tile);
+  // A tap may have put values where AbsTopK kept nothing.
+  const bool hint = act.kept_qkv.tile(0) != nullptr && !(tap != nullptr && tap->intervenes());
+  const uint64_t* kept = hint ? act.kept_qkv.tile(slot.first_tile) : nullptr;
+  float* stats = act.attention_stats.data() + static_cast<size_t>(slot.first_tile) * 2 * kTileTokens * spec.n_head;
+  for (int h = 0; h < spec.n_head; ++h) {
+    kernels::AttentionForwardArgs args;
+    args.tokens = slot.positions;
+    args.q = qkv.rows(h * K, K);
+    args.k = qkv.rows(HK + h * K, K);
+    args.v = qkv.rows(2 * HK + h * K, K);
+    if (kept != nullptr) {
+      args.kept_k = kept + HK + h * K;
+      args.kept_v = kept + 2 * HK + h * K;
+      args.kept_stride = act.kept_qkv.stride();
+    }
+    const float* sink = weights.layers[layer].sink;
+    args.sink = sink == nullptr ? nullptr : sink + h;
+    args.y = y.rows(h * K, K);
+    args.stats = stats + static_cast<size_t>(h) * 2 * kTileTokens * slot.tiles;
+    kernels::AttentionForward(args);
+  }
+  for (int i = 0; i < slot.tiles; ++i) {
+    Visit(Place::kAttnY, layer, slot, i, nullptr, act.attn_y.tile(slot.first_tile + i));
+  }
+}
+
+void ForwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, LayerActivations& act,
+                      TileBuffer& resid_out) const {
+  const LayerWeights& w = weights.layers[layer];
+  const int n = slot.first_tile + tile;
+  Input(layer, Place::kMlpIn, slot, tile, act, act.mlp_in, act.kept_mlp_in, act.r_mlp.data());
+  w.c_fc.Forward(act.mlp_in.tile(n), act.pre_act.tile(n));
+  const Tile neurons = act.neurons.tile(n);
+  kernels::ActivationForward(Kind(spec.activation), act.pre_act.tile(n), neurons);
+  Select(layer, Place::kMlpNeuron, neurons, act.kept_neurons.tile(n));
+  Visit(Place::kMlpNeuron, layer, slot, tile, act.kept_neurons.tile(n), neurons);
+  AddToResidual(layer, Place::kMlpOut, slot, tile, w.mlp_c_proj, neurons, act.resid_mid.tile(n),
+                act.kept_mlp_out.tile(n), resid_out.tile(n));
+}
+
+// out = resid + topk(linear(input))
+void ForwardPass::AddToResidual(int layer, Place place, const SequenceSlot& slot, int tile, const Linear& linear,
+                                ConstTile input, ConstTile resid, uint64_t* kept, Tile out) const {
+  linear.Forward(input, out);
+  Select(layer, place, out, kept);
+  Visit(place, layer, slot, tile, kept, out);
+  kernels::Accumulate(resid, out);
+}
+
+void ForwardPass::Select(int layer, Place place, Tile x, uint64_t* kept) const {
+  if (spec.has_topk(place)) kernels::AbsTopK(x, spec.kept(place), x, kept, guesses.at(layer, place));
+}
+
+void ForwardPass::Visit(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept,
+                        Tile values) const {
+  if (tap == nullptr) return;
+  TapPoint point;
+  point.place = place;
+  point.layer = layer;
+  point.sequence = slot.sequence;
+  point.tile = tile;
+  point.kept = kept;
+  tap->Forward(point, values);
+}
+
+}  // namespace filigree::model

@@ -1,0 +1,61 @@
+#ifndef FILIGREE_WORKER_MODEL_FORWARD_H_
+#define FILIGREE_WORKER_MODEL_FORWARD_H_
+
+#include <vector>
+
+#include "worker/model/activations.h"
+#include "worker/model/spec.h"
+#include "worker/model/tap.h"
+#include "worker/model/weights.h"
+
+// One layer of one sequence, forward.
+
+namespace filigree::model {
+
+// A sequence among those of a pass: its tiles are [first_tile, first_tile + tiles) of every TileBuffer.
+struct SequenceSlot {
+  int sequence = 0;
+  int positions = 0;
+  int tiles = 0;
+  int first_tile = 0;
+};
+
+// The last thresholds of AbsTopK, one a layer and place: guesses that only cost time. One object a thread.
+class TopKGuesses {
+ public:
+  explicit TopKGuesses(const ModelSpec& spec) : guesses_(static_cast<size_t>(spec.n_layer) * kPlaces) {}
+  float* at(int layer, Place place) {
+    return &guesses_[static_cast<size_t>(layer) * kPlaces + static_cast<int>(place)];
+  }
+
+ private:
+  std::vector<float> guesses_;
+};
+
+struct ForwardPass {
+  const ModelSpec& spec;
+  const Weights& weights;
+  Tap* tap;              // or null
+  TopKGuesses& guesses;  // of the thread that runs the pass
+
+  // act.resid_in of the slot -> everything else in `act`, and the residual after the layer in `resid_out`.
+  void Layer(int layer, const SequenceSlot& slot, LayerActivations& act, TileBuffer& resid_out) const;
+
+  // Tells the tap, if there is one.
+  void Visit(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept,
+             kernels::Tile values) const;
+
+ private:
+  void Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act, TileBuffer& out,
+             KeptBuffer& kept, float* r) const;
+  void Queries(int layer, const SequenceSlot& slot, int tile, LayerActivations& act) const;
+  void Attention(int layer, const SequenceSlot& slot, LayerActivations& act) const;
+  void Mlp(int layer, const SequenceSlot& slot, int tile, LayerActivations& act, TileBuffer& resid_out) const;
+  void AddToResidual(int layer, Place place, const SequenceSlot& slot, int tile, const Linear& linear,
+                     kernels::ConstTile input, kernels::ConstTile resid, uint64_t* kept, kernels::Tile out) const;
+  void Select(int layer, Place place, kernels::Tile x, uint64_t* kept) const;
+};
+
+}  // namespace filigree::model
+
+#endif  // FILIGREE_WORKER_MODEL_FORWARD_H_

@@ -1,0 +1,82 @@
+#include "worker/model/head.h"
+
+#include <algorithm>
+
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/rms_norm/rms_norm.h"
+
+namespace filigree::model {
+namespace {
+
+using kernels::kTileTokens;
+
+// Targets of real tokens come first: the losses behind them are 0 and add nothing.
+double AddLosses(const float* loss, double sum) {
+  for (int t = 0; t < kTileTokens; ++t) sum += loss[t];
+  return sum;
+}
+
+}  // namespace
+
+void TokenTiles::Set(const int32_t* tokens, int sequences, int positions) {
+  const size_t per_sequence = static_cast<size_t>(kernels::TilesOf(positions)) * kTileTokens;
+  inputs_.assign(per_sequence * sequences, -1);
+  targets_.assign(per_sequence * sequences, -1);
+  for (int s = 0; s < sequences; ++s) {
+    const int32_t* from = tokens + static_cast<size_t>(s) * positions;
+    std::copy_n(from, positions, inputs_.begin() + per_sequence * s);
+    std::copy_n(from + 1, positions - 1, targets_.begin() + per_sequence * s);
+  }
+}
+
+void HeadPass::Embed(const SequenceSlot& slot, TileBuffer& resid) const {
+  for (int n = slot.first_tile; n < slot.first_tile + slot.tiles; ++n) {
+    kernels::GatherRows(weights.wte, tokens.inputs(n), kernels::GatherWrite::kOverwrite, resid.tile(n));
+  }
+}
+
+void HeadPass::Logits(const SequenceSlot& slot, int tile, HeadActivations& act) const {
+  const int n = slot.first_tile + tile;
+  kernels::RmsNormForward(act.final_resid.tile(n), weights.ln_f, act.normed.tile(n),
+                          act.r_final.data() + static_cast<size_t>(n) * kTileTokens);
+  weights.lm_head.Forward(act.normed.tile(n), act.logits.tile(n));
+  if (weights.bigram != nullptr) {
+    kernels::GatherRows(weights.bigram, tokens.inputs(n), kernels::GatherWrite::kAdd, act.logits.tile(n));
+  }
+}
+
+double HeadPass::Loss(const SequenceSlot& slot, HeadActivations& act, float* per_token) const {
+  double sum = 0;
+  for (int i = 0; i < slot.tiles; ++i) {
+    const int n = slot.first_tile + i;
+    float loss[kTileTokens];
+    Logits(slot, i, act);
+    kernels::CrossEntropyLoss(act.logits.tile(n), tokens.targets(n), loss);
+    sum = AddLosses(loss, sum);
+    if (per_token == nullptr) continue;
+    const int count = std::min(kTileTokens, slot.positions - 1 - i * kTileTokens);
+    if (count > 0) std::copy_n(loss, count, per_token + i * kTileTokens);
+  }
+  return sum;
+}
+
+double HeadPass::LossAndGradient(const SequenceSlot& slot, double loss_scale, HeadActivations& act,
+                                 BackwardScratch& scratch, TileBuffer& resid, float* dgain) const {
+  double sum = 0;
+  for (int i = 0; i < slot.tiles; ++i) {
+    const int n = slot.first_tile + i;
+    float loss[kTileTokens];
+    Logits(slot, i, act);
+    kernels::CrossEntropyGradient(act.logits.tile(n), tokens.targets(n), static_cast<float>(loss_scale), loss);
+    sum = AddLosses(loss, sum);
+    const kernels::Tile dnormed = scratch.input.tile(0).rows(0, spec.d_model), dx = resid.tile(n);
+    weights.lm_head.Backward(act.logits.tile(n), dnormed);
+    std::fill_n(dx.data, dx.size(), 0.0f);
+    kernels::RmsNormBackward(dnormed, act.final_resid.tile(n), weights.ln_f,
+                             act.r_final.data() + static_cast<size_t>(n) * kTileTokens, dx, dgain);
+  }
+  return sum;
+}
+
+}  // namespace filigree::model

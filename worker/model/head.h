@@ -1,0 +1,53 @@
+#ifndef FILIGREE_WORKER_MODEL_HEAD_H_
+#define FILIGREE_WORKER_MODEL_HEAD_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/model/activations.h"
+#include "worker/model/backward.h"
+#include "worker/model/forward.h"
+#include "worker/model/spec.h"
+#include "worker/model/weights.h"
+
+// The two ends of the model: tokens to residual, residual to logits and loss.
+//
+//   x = wte[token]                     logits = lm_head rms_norm(x) + bigram[token, :]
+
+namespace filigree::model {
+
+// Tokens of a pass, cut into tiles: padding is -1, and so is the target of a sequence's last position.
+class TokenTiles {
+ public:
+  // tokens: [sequences][positions].
+  void Set(const int32_t* tokens, int sequences, int positions);
+
+  const int32_t* inputs(int tile) const { return inputs_.data() + static_cast<size_t>(tile) * kernels::kTileTokens; }
+  const int32_t* targets(int tile) const { return targets_.data() + static_cast<size_t>(tile) * kernels::kTileTokens; }
+
+ private:
+  std::vector<int32_t> inputs_, targets_;
+};
+
+struct HeadPass {
+  const ModelSpec& spec;
+  const Weights& weights;
+  const TokenTiles& tokens;
+
+  void Embed(const SequenceSlot& slot, TileBuffer& resid) const;
+
+  // act.final_resid -> normed, logits.
+  void Logits(const SequenceSlot& slot, int tile, HeadActivations& act) const;
+
+  // act.final_resid -> sum of the cross-entropies of the slot, in token order. per_token (or null): positions - 1.
+  double Loss(const SequenceSlot& slot, HeadActivations& act, float* per_token) const;
+
+  // The same, and: act.logits becomes the gradient of loss_scale * sum, `resid` the gradient by final_resid,
+  // overwritten; the gradient by ln_f's gain is added to dgain.
+  double LossAndGradient(const SequenceSlot& slot, double loss_scale, HeadActivations& act, BackwardScratch& scratch,
+                         TileBuffer& resid, float* dgain) const;
+};
+
+}  // namespace filigree::model
+
+#endif  // FILIGREE_WORKER_MODEL_HEAD_H_

@@ -1,0 +1,80 @@
+#ifndef FILIGREE_WORKER_MODEL_NETWORK_H_
+#define FILIGREE_WORKER_MODEL_NETWORK_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/base/thread_pool.h"
+#include "worker/model/registry.h"
+#include "worker/model/spec.h"
+#include "worker/model/tap.h"
+
+// The model on token tiles: loss and gradient of a run of sequences (one logical shard), loss alone, logits.
+//
+// A layer runs sequence by sequence, so that a tile stays in cache from operation to operation; threads take whole
+// sequences, then, for the gradients of weights, blocks of rows. The bits do not depend on the number of threads.
+//
+// Threads: one call at a time; work is shared among the threads of the pool given to the constructor.
+
+namespace filigree::model {
+
+// Where the time of a call went, in seconds of the calling thread.
+struct PassTimes {
+  double forward = 0, backward = 0;
+};
+
+class Network {
+ public:
+  // Borrows spec and registry and pool; they outlive the network.
+  Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool);
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  // Takes the weights of the next calls. Dense tensors are borrowed: `weights` stays where it is and unchanged until
+  // the next SetWeights. `kept(tensor)` gives a sparsified matrix's bitmap (kernels/csr/csr.h) or null,
+  // `nonzeros(tensor)` its entries. A matrix that is sparse enough to be faster so is copied to CSR, both ways round.
+  void SetWeights(const Arena& weights, const std::function<const uint64_t*(int tensor)>& kept,
+                  const std::function<int64_t(int tensor)>& nonzeros);
+  // The same where nothing is masked.
+  void SetWeights(const Arena& weights);
+
+  // tokens: [sequences][positions] row-major; 1 <= positions (<= n_ctx where there are position channels).
+  struct Batch {
+    const int32_t* tokens = nullptr;
+    int sequences = 0;
+    int positions = 0;
+  };
+
+  // How a gradient meets what stands in the arena already.
+  enum class Write { kOverwrite, kAdd };
+
+  // Sum over sequences and predicted positions (positions - 1 a sequence) of the cross-entropy, in nats; the gradient
+  // is that of loss_scale * sum. Writes all of `gradient` (padding between tensors excepted): the shard's own sum is
+  // formed first and then written or added, once.
+  double LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap = nullptr,
+                         PassTimes* times = nullptr);
+
+  // The sum of the cross-entropies alone. per_token (optional): [sequences][positions - 1].
+  double Loss(const Batch& batch, Tap* tap = nullptr, float* per_token = nullptr);
+
+  // Logits of every position: [sequences][positions][V].
+  void Logits(const Batch& batch, float* logits, Tap* tap = nullptr);
+
+  // Logits of the last position of one sequence: [V].
+  void LastLogits(std::span<const int32_t> tokens, float* logits, Tap* tap = nullptr);
+
+  // Bytes held for activations and sparse copies now.
+  size_t bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace filigree::model
+
+#endif  // FILIGREE_WORKER_MODEL_NETWORK_H_

@@ -1,0 +1,130 @@
+#include "worker/model/registry.h"
+
+#include <cmath>
+
+#include "fmt/format.h"
+#include "kernels/base/random.h"
+
+namespace filigree::model {
+namespace {
+
+using kernels::Unit;
+
+constexpr int64_t kArenaAlignment = 16;  // floats: one cache line
+constexpr double kInitStd = 0.02;
+constexpr double kBigramEnd = 0.02;
+
+TensorInfo Matrix(const std::string& kind, int64_t rows, int64_t cols, Density density, Unit unit, double std) {
+  TensorInfo info;
+  info.kind = kind;
+  info.shape = {rows, cols};
+  info.rows = rows;
+  info.cols = cols;
+  info.density = density;
+  info.unit = unit;
+  info.decays = true;
+  info.init = Init::kNormal;
+  info.init_scale = std;
+  return info;
+}
+
+TensorInfo Vector(const std::string& kind, int64_t size, Density density, Init init) {
+  TensorInfo info;
+  info.kind = kind;
+  info.shape = {size};
+  info.cols = size;
+  info.density = density;
+  info.init = init;
+  return info;
+}
+
+}  // namespace
+
+Registry::Registry(const ModelSpec& spec) {
+  const int64_t D = spec.d_model, V = spec.vocab, P = spec.d_pos_emb;
+  wte_ = Add(Matrix("transformer.wte.weight", V, D, Density::kEmbedding, Unit::kNone, kInitStd));
+  if (P > 0) wpe_ = Add(Matrix("transformer.wpe.weight", spec.n_ctx, P, Density::kDense, Unit::kNone, kInitStd));
+  for (int l = 0; l < spec.n_layer; ++l) AddLayer(spec, l);
+  ln_f_ = Add(Vector("transformer.ln_f.weight", D, Density::kDense, Init::kOne));
+  lm_head_ = Add(Matrix("lm_head.weight", V, D, Density::kEmbedding, Unit::kNone, kInitStd));
+  if (spec.bigram) {
+    TensorInfo bigram = Matrix("bigram_table", V, V, Density::kDense, Unit::kNone, kBigramEnd);
+    bigram.init = Init::kUniform;
+    bigram.decays = false;
+    bigram_ = Add(bigram);
+  }
+}
+
+void Registry::AddLayer(const ModelSpec& spec, int l) {
+  const int64_t D = spec.d_model, F = spec.d_mlp, HK = spec.attention_width(), X = spec.input_width();
+  const double projection_std = kInitStd / std::sqrt(2.0 * spec.n_layer);
+  LayerTensors t;
+  const auto add = [&](TensorInfo info) {
+    info.layer = l;
+    info.name = fmt::format("transformer.h.{}.{}", l, info.kind);
+    return Add(std::move(info));
+  };
+  const auto gain = [&](const char* kind, int64_t size) {
+    return add(Vector(kind, size, Density::kDense, Init::kOne));
+  };
+  const auto bias = [&](const char* kind, int64_t size) {
+    return add(Vector(kind, size, Density::kBias, Init::kZero));
+  };
+  t.ln_1 = gain("ln_1.weight", D);
+  if (spec.d_pos_emb > 0) t.ln_p1 = gain("ln_p1.weight", spec.d_pos_emb);
+  t.c_attn = add(Matrix("attn.c_attn.weight", 3 * HK, X, Density::kWeight, Unit::kRow, kInitStd));
+  t.c_attn_bias = bias("attn.c_attn.bias", 3 * HK);
+  if (spec.sink) t.sink = add(Vector("attn.attn_imp.sink_logit", spec.n_head, Density::kDense, Init::kZero));
+  t.attn_c_proj = add(Matrix("attn.c_proj.weight", D, HK, Density::kWeight, Unit::kColumn, projection_std));
+  t.attn_c_proj_bias = bias("attn.c_proj.bias", D);
+  t.ln_2 = gain("ln_2.weight", D);
+  if (spec.d_pos_emb > 0) t.ln_p2 = gain("ln_p2.weight", spec.d_pos_emb);
+  t.c_fc = add(Matrix("mlp.c_fc.weight", F, X, Density::kWeight, Unit::kRow, kInitStd));
+  t.c_fc_bias = bias("mlp.c_fc.bias", F);
+  t.mlp_c_proj = add(Matrix("mlp.c_proj.weight", D, F, Density::kWeight, Unit::kColumn, projection_std));
+  t.mlp_c_proj_bias = bias("mlp.c_proj.bias", D);
+  layers_.push_back(t);
+}
+
+int Registry::Add(TensorInfo info) {
+  if (info.name.empty()) info.name = info.kind;
+  info.offset = arena_floats_;
+  arena_floats_ += (info.numel() + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+  trained_elements_ += info.numel();
+  tensors_.push_back(std::move(info));
+  return size() - 1;
+}
+
+int Registry::Find(const std::string& name) const {
+  for (int i = 0; i < size(); ++i) {
+    if (tensors_[i].name == name) return i;
+  }
+  return -1;
+}
+
+void InitialiseWeights(const Registry& registry, uint64_t seed, kernels::ThreadPool& pool, Arena& weights) {
+  constexpr int64_t kBlock = 1 << 14;
+  for (const TensorInfo& info : registry.tensors()) {
+    const kernels::CounterRng rng(seed, kernels::StreamOf(info.name.c_str()));
+    float* w = weights.tensor(info);
+    const auto draw = [&](int64_t i) -> float {
+      switch (info.init) {
+        case Init::kZero:
+          return 0.0f;
+        case Init::kOne:
+          return 1.0f;
+        case Init::kNormal:
+          return static_cast<float>(info.init_scale * rng.Normal(i));
+        case Init::kUniform:
+          return static_cast<float>(info.init_scale * rng.Uniform(i));
+      }
+      return 0.0f;
+    };
+    pool.Run((info.numel() + kBlock - 1) / kBlock, [&](int64_t block, int) {
+      const int64_t end = std::min((block + 1) * kBlock, info.numel());
+      for (int64_t i = block * kBlock; i < end; ++i) w[i] = draw(i);
+    });
+  }
+}
+
+}  // namespace filigree::model

@@ -1,0 +1,59 @@
+#ifndef FILIGREE_WORKER_MODEL_WEIGHT_GRADIENTS_H_
+#define FILIGREE_WORKER_MODEL_WEIGHT_GRADIENTS_H_
+
+#include <vector>
+
+#include "kernels/base/thread_pool.h"
+#include "kernels/sddmm/sddmm.h"
+#include "worker/model/activations.h"
+#include "worker/model/backward.h"
+#include "worker/model/head.h"
+#include "worker/model/network.h"
+#include "worker/model/registry.h"
+#include "worker/model/spec.h"
+
+// Gradients by parameters of one shard, from the activations and gradients that its passes left. Each is formed as a
+// whole sum over the shard's tokens in a fixed order, then written to the arena or added to it, once.
+
+namespace filigree::model {
+
+class WeightGradients {
+ public:
+  // Borrows everything.
+  WeightGradients(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool);
+
+  // What the next calls read and write.
+  struct Target {
+    int tiles = 0;      // of the shard
+    int sequences = 0;  // of the shard
+    Network::Write write = Network::Write::kOverwrite;
+    Arena* gradient = nullptr;
+  };
+
+  // lm_head and bigram, from the gradients by logits.
+  void Head(const Target& target, const HeadActivations& act, const TokenTiles& tokens);
+  // The matrices and biases of one layer.
+  void Layer(const Target& target, int layer, const LayerActivations& act, const BackwardBuffers& buffers);
+  // wte and wpe, from the gradient by the residual before the first layer.
+  void Embeddings(const Target& target, const BackwardBuffers& buffers, const TokenTiles& tokens, int positions);
+  // Gains and sinks: sums over sequences in order.
+  void Small(const Target& target, SmallGradients& small);
+
+ private:
+  struct Matrix {
+    kernels::SddmmInput input;
+    int weight = -1, bias = -1;  // tensors; bias may be -1
+  };
+  void Matrices(const Target& target, const std::vector<Matrix>& matrices);
+  void Scatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
+
+  const ModelSpec& spec_;
+  const Registry& registry_;
+  kernels::ThreadPool& pool_;
+  std::vector<kernels::SddmmScratch> scratch_;  // one a thread
+  kernels::Buffer<float> table_;                // a table's own sum, before it is added
+};
+
+}  // namespace filigree::model
+
+#endif  // FILIGREE_WORKER_MODEL_WEIGHT_GRADIENTS_H_

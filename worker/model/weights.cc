@@ -1,0 +1,77 @@
+#include "worker/model/weights.h"
+
+#include <algorithm>
+
+#include "kernels/embedding/embedding.h"
+
+namespace filigree::model {
+
+Weights::Weights(const ModelSpec& spec, const Registry& registry)
+    : lm_head(spec.vocab, spec.d_model), spec_(spec), registry_(registry) {
+  const int D = spec.d_model, F = spec.d_mlp, HK = spec.attention_width(), X = spec.input_width();
+  layers.resize(spec.n_layer);
+  for (LayerWeights& layer : layers) {
+    layer.c_attn = Linear(3 * HK, X);
+    layer.attn_c_proj = Linear(D, HK);
+    layer.c_fc = Linear(F, X);
+    layer.mlp_c_proj = Linear(D, F);
+  }
+  if (spec.d_pos_emb > 0) {
+    positions_ = kernels::Buffer<float>(static_cast<size_t>(kernels::TilesOf(spec.n_ctx)) * spec.d_pos_emb *
+                                        kernels::kTileTokens);
+  }
+}
+
+void Weights::Set(const Arena& weights, const std::function<const uint64_t*(int)>& kept,
+                  const std::function<int64_t(int)>& nonzeros, kernels::ThreadPool& pool) {
+  const auto at = [&](int tensor) { return tensor < 0 ? nullptr : weights.tensor(registry_[tensor]); };
+  const auto set = [&](Linear& linear, int tensor, int bias) {
+    linear.Set(at(tensor), at(bias), kept(tensor), nonzeros(tensor), pool);
+  };
+  for (int l = 0; l < spec_.n_layer; ++l) {
+    const LayerTensors& t = registry_.layer(l);
+    LayerWeights& w = layers[l];
+    w.ln_1 = at(t.ln_1);
+    w.ln_2 = at(t.ln_2);
+    w.ln_p1 = at(t.ln_p1);
+    w.ln_p2 = at(t.ln_p2);
+    w.sink = at(t.sink);
+    set(w.c_attn, t.c_attn, t.c_attn_bias);
+    set(w.attn_c_proj, t.attn_c_proj, t.attn_c_proj_bias);
+    set(w.c_fc, t.c_fc, t.c_fc_bias);
+    set(w.mlp_c_proj, t.mlp_c_proj, t.mlp_c_proj_bias);
+  }
+  wte = at(registry_.wte());
+  ln_f = at(registry_.ln_f());
+  bigram = at(registry_.bigram());
+  set(lm_head, registry_.lm_head(), -1);
+  SetPositions(at(registry_.wpe()));
+}
+
+void Weights::SetPositions(const float* wpe) {
+  if (wpe == nullptr) return;
+  for (int tile = 0; tile < kernels::TilesOf(spec_.n_ctx); ++tile) {
+    int32_t rows[kernels::kTileTokens];
+    for (int t = 0; t < kernels::kTileTokens; ++t) {
+      const int position = tile * kernels::kTileTokens + t;
+      rows[t] = position < spec_.n_ctx ? position : -1;
+    }
+    const kernels::Tile out{positions_.data() + positions(tile).size() * tile, spec_.d_pos_emb};
+    kernels::GatherRows(wpe, rows, kernels::GatherWrite::kOverwrite, out);
+  }
+}
+
+kernels::ConstTile Weights::positions(int tile) const {
+  const kernels::ConstTile first{positions_.data(), spec_.d_pos_emb};
+  return {first.data + first.size() * tile, spec_.d_pos_emb};
+}
+
+size_t Weights::bytes() const {
+  size_t total = lm_head.bytes() + positions_.size() * sizeof(float);
+  for (const LayerWeights& w : layers) {
+    total += w.c_attn.bytes() + w.attn_c_proj.bytes() + w.c_fc.bytes() + w.mlp_c_proj.bytes();
+  }
+  return total;
+}
+
+}  // namespace filigree::model

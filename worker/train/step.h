@@ -1,0 +1,53 @@
+#ifndef FILIGREE_WORKER_TRAIN_STEP_H_
+#define FILIGREE_WORKER_TRAIN_STEP_H_
+
+#include <cstdint>
+
+#include "kernels/base/thread_pool.h"
+#include "worker/config/settings.h"
+#include "worker/model/network.h"
+#include "worker/train/gradient_tree.h"
+#include "worker/train/state.h"
+
+// One training step, in the order of the specification: learning rate, forward and backward, gradient scale, Adam,
+// density step, weight decay.
+
+namespace filigree::train {
+
+// What a step found out. Times in seconds.
+struct StepResult {
+  double lr = 0;
+  double density = 1, embedding_density = 1;  // f_w, f_e of this step's mask
+  double loss = 0;                            // mean nats per predicted token, before the update
+  double gradient_norm = 0, gradient_rms = 0;
+  double forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0, topk_seconds = 0;
+};
+
+class Stepper {
+ public:
+  // Borrows all three. Settings give S, the schedules, the rules and the number of logical shards. Takes the state's
+  // weights and masks as they are.
+  Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool);
+
+  // tokens: [sequences][positions], cut into train.shards contiguous, nearly equal runs of sequences. Loss is the mean
+  // over sequences * (positions - 1). Advances state.step by one and state.position by `sequences`. A loss or gradient
+  // that is not finite leaves the weights as they were: result.loss or result.gradient_norm says so, and neither step
+  // nor position moves.
+  StepResult Step(const int32_t* tokens, int sequences, int positions);
+
+  model::Network& network() { return network_; }
+
+ private:
+  double MeanLossAndGradient(const int32_t* tokens, int sequences, int positions, StepResult& result);
+  void TakeWeights();
+
+  const config::Settings& settings_;
+  TrainState& state_;
+  kernels::ThreadPool& pool_;
+  model::Network network_;
+  GradientTree gradients_;
+};
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_STEP_H_
