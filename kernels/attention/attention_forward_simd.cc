@@ -1,0 +1,172 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numbers>
+
+#include "kernels/attention/attention.h"
+#include "kernels/attention/attention_check.h"
+#include "kernels/attention/kept_lists.h"
+#include "kernels/base/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention/attention_forward_simd.cc"
+#include "hwy/foreach_target.h"
+// Once per target, hence below foreach_target.h.
+#include "kernels/attention/tile_pair-inl.h"
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace filigree::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// The softmax is formed on line: for each query the largest logit so far, the sum of exp(logit - max) and, in y, the
+// sum of exp(logit - max) v; a square with a larger logit scales both sums down. max is of q . k before the scale, so
+// that the largest term is exactly 1 however large the logits are.
+struct Queries {
+  ConstTile q;
+  Tile y;
+  float *max, *sum;  // 64 each: the two halves of the tile's stats
+};
+
+// square = q . k, minus infinity where the key is hidden; max[j]: the largest by query.
+template <class Range>
+HWY_INLINE void ScoreRows(Range, const KeptLists& lists, const float* k, const float* q, Square& square,
+                          float* max_out) {
+  const D d;
+  const uint8_t* order = Range::kDiagonal ? lists.block_order() : lists.order();
+  V max[kRowVectors];
+  FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) max[j] = hn::Load(d, max_out + j * kLanes);
+  for (int i = Range::kBegin; i < Range::kEnd; ++i) {
+    const int key = order[i];
+    V score[kRowVectors];
+    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) score[j] = hn::Zero(d);
+    AddListed<Range::kFirst>(lists.offsets(key), lists.count(key), k + key, q, score);
+    FILIGREE_UNROLL for (int j = Range::kFirst; j < Range::kMaskEnd; ++j) {
+      const V hidden = hn::Set(d, -std::numeric_limits<float>::infinity());
+      score[j] = hn::IfThenElse(Visible(key, j), score[j], hidden);
+    }
+    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
+      max[j] = hn::Max(max[j], score[j]);
+      hn::Store(score[j], d, square.row(key) + j * kLanes);
+    }
+  }
+  FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) hn::Store(max[j], d, max_out + j * kLanes);
+}
+
+// square = exp(scale (square - max)); sum += its rows, keys ascending.
+template <class Range>
+HWY_INLINE void ExpRows(Range, float scale, const float* max_in, Square& square, float* sum_out) {
+  const D d;
+  const V factor = hn::Set(d, scale);
+  V sum[kRowVectors], max[kRowVectors];
+  FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
+    max[j] = hn::Load(d, max_in + j * kLanes);
+    sum[j] = hn::Load(d, sum_out + j * kLanes);
+  }
+  for (int key = Range::kBegin; key < Range::kEnd; ++key) {
+    float* row = square.row(key);
+    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
+      const V e = Exp2(d, hn::Mul(hn::Sub(hn::Load(d, row + j * kLanes), max[j]), factor));
+      hn::Store(e, d, row + j * kLanes);
+      sum[j] = hn::Add(sum[j], e);
+    }
+  }
+  FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) hn::Store(sum[j], d, sum_out + j * kLanes);
+}
+
+// Adds the keys of one tile to the running softmax of one tile of queries.
+void AddKeys(const KeptLists& k_lists, const KeptLists& v_lists, ConstTile k, ConstTile v, bool diagonal, float scale,
+             const Queries& queries, Square& square) {
+  const D d;
+  alignas(64) float max[kTileTokens], sum[kTileTokens] = {}, shrink[kTileTokens];
+  std::memcpy(max, queries.max, sizeof(max));
+  ForRowRanges(diagonal, [&](auto range) HWY_ATTR { ScoreRows(range, k_lists, k.data, queries.q.data, square, max); });
+  for (int t = 0; t < kTileTokens; t += kLanes) {
+    const V larger = hn::Load(d, max + t), before = hn::LoadU(d, queries.max + t);
+    hn::Store(Exp2(d, hn::Mul(hn::Sub(before, larger), hn::Set(d, scale))), d, shrink + t);
+    hn::StoreU(larger, d, queries.max + t);
+  }
+  if (diagonal) ClearBelowDiagonal(square);
+  ForRowRanges(diagonal, [&](auto range) HWY_ATTR { ExpRows(range, scale, max, square, sum); });
+  V factor[kRowVectors];
+  for (int j = 0; j < kRowVectors; ++j) {
+    factor[j] = hn::Load(d, shrink + j * kLanes);
+    float* total = queries.sum + j * kLanes;
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, total), factor[j], hn::Load(d, sum + j * kLanes)), d, total);
+  }
+  for (int c = 0; c < v.channels; ++c) {
+    V added[kRowVectors];
+    SumKeptKeys(v_lists.bits(c), v.row(c), square, added);
+    for (int j = 0; j < kRowVectors; ++j) {
+      float* y = queries.y.row(c) + j * kLanes;
+      hn::Store(hn::MulAdd(hn::Load(d, y), factor[j], added[j]), d, y);
+    }
+  }
+}
+
+void StartQueries(const float* sink_score, const Queries& queries) {
+  std::memset(queries.y.data, 0, queries.y.size() * sizeof(float));
+  for (int t = 0; t < kTileTokens; ++t) {
+    queries.max[t] = sink_score != nullptr ? *sink_score : std::numeric_limits<float>::lowest();
+    queries.sum[t] = sink_score != nullptr ? 1.0f : 0.0f;
+  }
+}
+
+// y /= sum, and the sum becomes its inverse. Padding becomes 0 in both: that is how the backward pass ignores it.
+void FinishQueries(int real, const Queries& queries) {
+  const D d;
+  for (int t = 0; t < kTileTokens; t += kLanes) {
+    const auto is_real = hn::Lt(hn::Iota(d, static_cast<float>(t)), hn::Set(d, static_cast<float>(real)));
+    const V inverse = hn::IfThenElseZero(is_real, hn::Div(hn::Set(d, 1.0f), hn::LoadU(d, queries.sum + t)));
+    hn::StoreU(inverse, d, queries.sum + t);
+    for (int c = 0; c < queries.y.channels; ++c) {
+      float* y = queries.y.row(c) + t;
+      hn::Store(hn::IfThenElseZero(is_real, hn::Mul(hn::Load(d, y), inverse)), d, y);
+    }
+  }
+}
+
+void Forward(const AttentionForwardArgs& a) {
+  static thread_local KeptLists k_lists, v_lists;
+  static thread_local Square square;
+  const int K = a.q.channels, tiles = TilesOf(a.tokens);
+  k_lists.Reserve(K);
+  v_lists.Reserve(K);
+  const float root = std::sqrt(static_cast<float>(K));
+  const float scale = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
+  const float sink_score = a.sink != nullptr ? *a.sink * root : 0.0f;
+  const auto queries = [&](int tile) -> Queries {
+    float* stats = a.stats + size_t{2} * kTileTokens * tile;
+    return {a.q.tile(tile), a.y.tile(tile), stats, stats + kTileTokens};
+  };
+  for (int i = 0; i < tiles; ++i) StartQueries(a.sink != nullptr ? &sink_score : nullptr, queries(i));
+  for (int key_tile = 0; key_tile < tiles; ++key_tile) {
+    const int real = a.tokens - key_tile * kTileTokens;
+    const ConstTile k = a.k.tile(key_tile), v = a.v.tile(key_tile);
+    const auto kept = [&](const uint64_t* all) { return all == nullptr ? nullptr : all + key_tile * a.kept_stride; };
+    k_lists.Build(k, kept(a.kept_k), KeptLists::WithoutBits::kNonzero, real);
+    v_lists.Build(v, kept(a.kept_v), KeptLists::WithoutBits::kNonzero, real);
+    for (int i = key_tile; i < tiles; ++i) AddKeys(k_lists, v_lists, k, v, i == key_tile, scale, queries(i), square);
+    FinishQueries(real, queries(key_tile));
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace filigree::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace filigree::kernels {
+
+HWY_EXPORT(Forward);
+
+void AttentionForward(const AttentionForwardArgs& args) {
+  CheckArgs(args);
+  HWY_DYNAMIC_DISPATCH(Forward)(args);
+}
+
+}  // namespace filigree::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,113 @@
+// What the forward and the backward pass of attention share, for Highway: compiled once per target.
+#if defined(FILIGREE_KERNELS_ATTENTION_TILE_PAIR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FILIGREE_KERNELS_ATTENTION_TILE_PAIR_INL_H_
+#undef FILIGREE_KERNELS_ATTENTION_TILE_PAIR_INL_H_
+#else
+#define FILIGREE_KERNELS_ATTENTION_TILE_PAIR_INL_H_
+#endif
+
+#include <bit>
+#include <cstdint>
+
+#include "kernels/attention/exp2-inl.h"
+#include "kernels/attention/kept_lists.h"
+#include "kernels/base/tile.h"
+
+#include "hwy/highway.h"
+
+// The attention matrix is visited in squares of 64 keys x 64 queries, kept as 64 rows, one a key, of 64 queries:
+// vectors run over queries, so that a nonzero of k or v is one broadcast and one row of q, dy or p. On the diagonal,
+// the row of key s begins with the block of 16 queries that holds query s; what lies before is never written, or zero.
+
+#define FILIGREE_UNROLL HWY_PRAGMA(GCC unroll 16)
+
+HWY_BEFORE_NAMESPACE();
+namespace filigree::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+constexpr int kLanes = hn::MaxLanes(D());
+constexpr int kRowVectors = kTileTokens / kLanes;
+constexpr int kBlockVectors = kBlockKeys / kLanes;
+constexpr int kBlocks = kTileTokens / kBlockKeys;
+
+// One float for each pair of a square.
+struct Square {
+  alignas(64) float value[kTileTokens][kTileTokens];
+
+  float* row(int key) { return value[key]; }
+  const float* row(int key) const { return value[key]; }
+};
+
+// Keys [begin, end) of `order`, whose rows begin at block `kBlock`; on the diagonal that block holds the keys too.
+template <int kBlockIndex, bool kOnDiagonal>
+struct RowRange {
+  static constexpr bool kDiagonal = kOnDiagonal;
+  static constexpr int kFirst = kBlockIndex * kBlockVectors;  // vector where the rows begin
+  static constexpr int kMaskEnd = kOnDiagonal ? kFirst + kBlockVectors : kFirst;
+  static constexpr int kBegin = kBlockIndex * kBlockKeys;
+  static constexpr int kEnd = kOnDiagonal ? kBegin + kBlockKeys : kTileTokens;
+};
+
+// Calls body(range) for the rows of a square: one range, or four on the diagonal.
+template <class Body>
+HWY_INLINE void ForRowRanges(bool diagonal, Body&& body) {
+  if (!diagonal) {
+    body(RowRange<0, false>());
+  } else {
+    body(RowRange<0, true>());
+    body(RowRange<1, true>());
+    body(RowRange<2, true>());
+    body(RowRange<3, true>());
+  }
+}
+
+// True where the query of vector j may see the key.
+HWY_INLINE hn::Mask<D> Visible(int key, int j) {
+  const D d;
+  return hn::Ge(hn::Iota(d, static_cast<float>(j * kLanes)), hn::Set(d, static_cast<float>(key)));
+}
+
+// sum[j] += column[o] * rows[o + query] over a key's list, vectors kFirst and up. `column` is the key's entry in
+// channel 0 of k or v.
+template <int kFirst>
+HWY_INLINE void AddListed(const uint16_t* offsets, int count, const float* column, const float* rows,
+                          V (&sum)[kRowVectors]) {
+  const D d;
+  for (int i = 0; i < count; ++i) {
+    const size_t o = offsets[i];
+    const V value = hn::Set(d, column[o]);
+    FILIGREE_UNROLL for (int j = kFirst; j < kRowVectors; ++j) {
+      sum[j] = hn::MulAdd(value, hn::Load(d, rows + o + j * kLanes), sum[j]);
+    }
+  }
+}
+
+// sum[j] = sum over the channel's kept keys of row[key] * square[key][query], keys ascending.
+HWY_INLINE void SumKeptKeys(uint64_t kept, const float* row, const Square& square, V (&sum)[kRowVectors]) {
+  const D d;
+  FILIGREE_UNROLL for (int j = 0; j < kRowVectors; ++j) sum[j] = hn::Zero(d);
+  for (; kept != 0; kept &= kept - 1) {
+    const int key = std::countr_zero(kept);
+    const V value = hn::Set(d, row[key]);
+    FILIGREE_UNROLL for (int j = 0; j < kRowVectors; ++j) {
+      sum[j] = hn::MulAdd(value, hn::Load(d, square.row(key) + j * kLanes), sum[j]);
+    }
+  }
+}
+
+// What lies left of the diagonal in a square: key rows without the blocks of queries that see none of the block's keys.
+HWY_INLINE void ClearBelowDiagonal(Square& square) {
+  const D d;
+  for (int key = kBlockKeys; key < kTileTokens; ++key) {
+    for (int t = 0; t < key / kBlockKeys * kBlockKeys; t += kLanes) hn::Store(hn::Zero(d), d, square.row(key) + t);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace filigree::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // FILIGREE_KERNELS_ATTENTION_TILE_PAIR_INL_H_
