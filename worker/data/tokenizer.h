@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_DATA_TOKENIZER_H_
 #define FILIGREE_WORKER_DATA_TOKENIZER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -26,6 +27,10 @@ namespace filigree::data {
 
 inline constexpr int kMinVocab = 257;
 inline constexpr int kMaxVocab = 65535;
+// Longer tokens are never made: merges of merges double in length, so a few lines of a foreign file could ask for
+// petabytes.
+inline constexpr size_t kMaxTokenBytes = 1 << 16;
+inline constexpr size_t kMaxVocabBytes = 1 << 26;
 inline constexpr char kEndOfText[] = "<|endoftext|>";
 
 // Left and right id of a merge; both are below the id it makes.
@@ -38,7 +43,7 @@ class Tokenizer {
   static absl::StatusOr<Tokenizer> Load(const std::string& dir);
 
   // From merges in rank order: vocab = 257 + merges. InvalidArgument where a merge uses an id that is not made before
-  // it, repeats a pair, or makes a string that is a token already.
+  // it or makes a string that is a token already, and where tokens would be too long.
   static absl::StatusOr<Tokenizer> FromMerges(std::vector<Merge> merges);
 
   int vocab_size() const { return kMinVocab + static_cast<int>(merges_.size()); }
@@ -61,8 +66,10 @@ class Tokenizer {
 
  private:
   Tokenizer() = default;
-  void MergeShort(std::vector<uint16_t>& ids, size_t begin) const;
-  void MergeLong(std::vector<uint16_t>& ids, size_t begin) const;
+  // The id that merging two neighbours makes, or kNoMerge.
+  uint16_t MergedId(uint16_t left, uint16_t right) const;
+  size_t MergeShort(uint16_t* ids, size_t count) const;
+  size_t MergeLong(uint16_t* ids, size_t count) const;
 
   std::vector<Merge> merges_;
   std::vector<std::string> bytes_;                    // of every id
