@@ -1,6 +1,7 @@
 #include "worker/data/find_files.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,9 +22,13 @@ namespace {
 constexpr char kSystemLibraries[] = "/usr/lib";
 constexpr char kPythonPrefix[] = "python3.";
 
+struct CloseFolder {
+  void operator()(DIR* folder) const { closedir(folder); }
+};
+
 // Names in a folder but "." and "..", sorted; errno where it cannot be listed.
 int ListFolder(const std::string& path, std::vector<std::string>& names) {
-  const std::unique_ptr<DIR, decltype(&closedir)> folder(opendir(path.c_str()), closedir);
+  const std::unique_ptr<DIR, CloseFolder> folder(opendir(path.c_str()));
   if (folder == nullptr) return errno;
   while (const dirent* entry = readdir(folder.get())) {
     const std::string name = entry->d_name;
@@ -89,7 +94,7 @@ absl::StatusOr<FoundFiles> FindFiles(const std::vector<std::string>& inputs,
     if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode)) {
       return absl::InvalidArgumentError(fmt::format("{}: is neither a folder nor a regular file", input));
     }
-    if (access(input.c_str(), R_OK) != 0) return SystemError(errno, input, "read this input");
+    if (faccessat(AT_FDCWD, input.c_str(), R_OK, AT_EACCESS) != 0) return SystemError(errno, input, "read this input");
     walker.Walk(input);
   }
   return walker.Take();
