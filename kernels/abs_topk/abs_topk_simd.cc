@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/abs_topk/abs_topk.h"
+#include "kernels/abs_topk/tail.h"
 #include "kernels/base/buffer.h"
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
@@ -25,25 +26,43 @@
 namespace filigree::kernels {
 namespace {
 
-// The bits of a magnitude near which the thresholds are to be looked for.
-int32_t ExpectedBits(ConstTile x, const float* guess) {
-  if (guess != nullptr && *guess > 0 && *guess <= FLT_MAX) return std::bit_cast<int32_t>(*guess);
-  // The mean of the logarithms of a sample, as far as bits are logarithms.
-  constexpr int kSampleRows = 32;
-  uint64_t sum = 0, count = 0;
-  const int rows = std::min(kSampleRows, x.channels);
+// What a few rows tell about a tile.
+struct Sample {
+  int64_t nonzeros = 0, size = 0;
+  int64_t mean_bits = 0;  // of the nonzeros; as far as bits are logarithms, the mean of the logarithms
+};
+
+Sample TakeSample(ConstTile x) {
+  constexpr int kRows = 16;
+  const int rows = std::min(kRows, x.channels);
+  Sample sample;
+  uint64_t sum = 0;
   for (int i = 0; i < rows; ++i) {
     const float* row = x.row(static_cast<int>(static_cast<int64_t>(i) * x.channels / rows));
-    uint32_t row_sum = 0, row_count = 0;  // of bits / 64, so that 64 of them fit
+    uint32_t row_sum = 0, nonzeros = 0;  // of bits / 64, so that 64 of them fit
     for (int t = 0; t < kTileTokens; ++t) {
       const uint32_t bits = std::bit_cast<uint32_t>(row[t]) & 0x7fffffffu;
       row_sum += bits >> 6;
-      row_count += bits != 0;
+      nonzeros += bits != 0;
     }
     sum += row_sum;
-    count += row_count;
+    sample.nonzeros += nonzeros;
   }
-  return count == 0 ? std::bit_cast<int32_t>(1.0f) : static_cast<int32_t>((sum << 6) / count);
+  sample.size = rows * kTileTokens;
+  sample.mean_bits = static_cast<int64_t>(sum << 6) / std::max(sample.nonzeros, int64_t{1});
+  return sample;
+}
+
+// The bits of a magnitude near which the thresholds are to be looked for.
+int32_t ExpectedBits(const Sample& sample, double kept_share, const float* guess) {
+  if (guess != nullptr && *guess > 0 && *guess <= FLT_MAX) return std::bit_cast<int32_t>(*guess);
+  // As if the nonzeros were normal draws, whose logarithms have the mean log2(sd) - 0.92; linear between powers of two,
+  // as bits are, it is -0.86.
+  constexpr double kMeanOctave = -0.86;
+  const double share = kept_share * static_cast<double>(sample.size) / static_cast<double>(sample.nonzeros + 1);
+  const double octaves = TailOctaves()[static_cast<int>(std::min(share, 1.0) * kTailEntries)] - kMeanOctave;
+  const double bits = static_cast<double>(sample.mean_bits) + octaves * (1 << 23);
+  return static_cast<int32_t>(std::clamp(bits, 0.0, static_cast<double>(0x7f7fffff)));
 }
 
 int16_t* KeyScratch(size_t size) {
@@ -111,9 +130,7 @@ float MeanMagnitude(const Rule* rules) {
   return std::bit_cast<float>(static_cast<int32_t>(std::min(sum / count, int64_t{0x7f7fffff})));
 }
 
-// The first two trials as brackets, and the density they show.
-HWY_INLINE void FirstBrackets(const FirstTrials& first, int group, int channels, int k, Brackets& b, float* slope) {
-  b.Reset(channels);
+HWY_INLINE void TakeFirstTrials(const FirstTrials& first, int group, int k, Brackets& b) {
   Trial trial;
   const auto take = [&](const int16_t* counts, int bound) HWY_ATTR {
     std::copy_n(counts + group * kGroupTokens, kGroupTokens, trial.count);
@@ -122,12 +139,6 @@ HWY_INLINE void FirstBrackets(const FirstTrials& first, int group, int channels,
   };
   take(first.above_low, -kFirstTrial);
   take(first.above_high, kFirstTrial);
-  for (int t = 0; t < kGroupTokens; ++t) {
-    const int inside = static_cast<uint16_t>(first.above_low[group * kGroupTokens + t]) -
-                       static_cast<uint16_t>(first.above_high[group * kGroupTokens + t]);
-    // A tenth too far rather than too near: a threshold between two trials is found fastest.
-    slope[t] = 1.1f * 2 * kFirstTrial / static_cast<float>(std::max(inside, 1));
-  }
 }
 
 void Forward(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
@@ -136,15 +147,21 @@ void Forward(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
   thread_local std::vector<Extra> extra;
   extra.clear();
 
-  const int32_t base = ExpectedBits(x, guess);
+  const Sample sample = TakeSample(x);
+  const int32_t base = ExpectedBits(sample, static_cast<double>(k) / x.channels, guess);
+  const Zeros zeros = sample.nonzeros * 8 < sample.size * 7 ? Zeros::kOwnKey : Zeros::kShareKey;
   FirstTrials first;
-  MakeNearKeys(x, base, -kFirstTrial, kFirstTrial, keys, first);
+  if (zeros == Zeros::kOwnKey) {
+    MakeNearKeys<Zeros::kOwnKey>(x, base, -kFirstTrial, kFirstTrial, keys, first);
+  } else {
+    MakeNearKeys<Zeros::kShareKey>(x, base, -kFirstTrial, kFirstTrial, keys, first);
+  }
   Rule rules[kGroups];
   for (int g = 0; g < kGroups; ++g) {
     Brackets brackets;
-    alignas(64) float slope[kGroupTokens];
-    FirstBrackets(first, g, x.channels, k, brackets, slope);
-    SelectGroup(x, k, g, base, keys + g * group_size, slope, brackets, rules[g], extra);
+    brackets.Reset(x.channels);
+    TakeFirstTrials(first, g, k, brackets);
+    SelectGroup(x, k, g, base, zeros, keys + g * group_size, brackets, rules[g], extra);
   }
   if (guess != nullptr) *guess = MeanMagnitude(rules);
 

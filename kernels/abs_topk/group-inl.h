@@ -35,10 +35,10 @@ struct Extra {
   float value;
 };
 
-// A lane that is left over, or one whose last key holds several entries, is finished on its magnitudes if these are
-// few.
+// Lanes left over by the search, and those whose last key holds several entries, are finished on their magnitudes if
+// these are few. One entry costs as much as counting eight rows.
 constexpr int kMaxFew = 64;
-constexpr Patience kLeaveFew = {/*open_lanes=*/8, /*span=*/16};
+constexpr Patience LeaveFew(int channels) { return {32.0f, static_cast<float>(channels) / 16}; }
 
 // The entries whose keys lie inside the brackets of some lanes.
 class Few {
@@ -104,21 +104,33 @@ HWY_INLINE bool AllEqualInside(ConstTile x, int group, const int16_t* keys, cons
   return true;
 }
 
+// The trial that settles tokens with fewer than k nonzeros, and how many entries matter in the others.
+HWY_INLINE void CountNonzeros(const int16_t* keys, int channels, int k, Brackets& b) {
+  Trial trial;
+  std::fill_n(trial.threshold, kGroupTokens, kLowestKey + 1);
+  CountTrial(keys, channels, trial);
+  Narrow(trial, k, b);
+  for (int t = 0; t < kGroupTokens; ++t) b.population[t] = static_cast<uint16_t>(trial.count[t]);
+}
+
 // One rule for all magnitudes, in two radix passes; only for inputs that the near keys do not tell apart. Overwrites
 // the keys of the group.
 HWY_NOINLINE void SelectByRadix(ConstTile x, int k, int group, int16_t* keys, Rule& rule) {
-  alignas(64) float slope[kGroupTokens];
-  std::fill_n(slope, kGroupTokens, 65536.0f / static_cast<float>(x.channels));
   Brackets b;
   b.Reset(x.channels);
   MakeUpperKeys(x, group, keys);
-  Search(keys, x.channels, k, slope, Patience{}, b);
+  Search(keys, x.channels, k, kUpperOctave, Patience{}, b);
 
   alignas(64) int32_t upper[kGroupTokens];
-  for (int t = 0; t < kGroupTokens; ++t) upper[t] = static_cast<int32_t>(b.low[t]) + kUpperBias;
+  for (int t = 0; t < kGroupTokens; ++t) {
+    upper[t] = static_cast<int32_t>(b.low[t]) + kUpperBias;
+    // The same counts in lower keys. A lane that is done keeps everything from its upper key on.
+    b.low[t] = -kLowerBias;
+    b.high[t] = b.low_count[t] == static_cast<float>(k) ? kEndKey : kLowerBias;
+    if (b.high[t] == kEndKey) b.high_count[t] = 0;
+  }
   MakeLowerKeys(x, group, upper, keys);
-  b.Reset(x.channels);
-  Search(keys, x.channels, k, slope, Patience{}, b);
+  Search(keys, x.channels, k, kUpperOctave, Patience{}, b);
 
   for (int t = 0; t < kGroupTokens; ++t) {
     const bool done = b.low_count[t] == static_cast<float>(k);
@@ -126,30 +138,31 @@ HWY_NOINLINE void SelectByRadix(ConstTile x, int k, int group, int16_t* keys, Ru
     rule.tie[t] = static_cast<int16_t>(b.low[t]);
     rule.ties[t] = static_cast<int16_t>(done ? 0 : k - static_cast<int>(b.high_count[t]));
     rule.any_ties |= !done;
-    // Done may also mean that the threshold lies below every key inside.
-    const int64_t inside = std::max(static_cast<int64_t>(b.low[t]) + kLowerBias, int64_t{0});
-    rule.magnitude_bits[t] = (static_cast<int64_t>(upper[t]) << kUpperShift) + inside;
+    rule.magnitude_bits[t] = (int64_t{upper[t]} << kUpperShift) + static_cast<int64_t>(b.low[t]) + kLowerBias;
   }
 }
 
 // The rule for the tokens of a group whose near keys are made and whose brackets hold the first trials.
-HWY_INLINE void SelectGroup(ConstTile x, int k, int group, int32_t base, int16_t* keys, const float* slope, Brackets& b,
+HWY_INLINE void SelectGroup(ConstTile x, int k, int group, int32_t base, Zeros zeros, int16_t* keys, Brackets& b,
                             Rule& rule, std::vector<Extra>& extra) {
-  Search(keys, x.channels, k, slope, kLeaveFew, b);
-  uint32_t few = 0, many = 0;
+  if (zeros == Zeros::kOwnKey) CountNonzeros(keys, x.channels, k, b);
+  Search(keys, x.channels, k, kNearOctave, LeaveFew(x.channels), b);
+  uint32_t few = 0, many = 0, only_zeros = 0;
   rule.any_ties = false;
   for (int t = 0; t < kGroupTokens; ++t) {
     const bool done = b.low_count[t] == static_cast<float>(k);
     const bool is_few = !done && b.Span(t) <= kMaxFew;
     few |= static_cast<uint32_t>(is_few) << t;
     many |= static_cast<uint32_t>(!done && !is_few) << t;
+    only_zeros |= static_cast<uint32_t>(zeros == Zeros::kOwnKey && b.low[t] == kLowestKey) << t;
     rule.bound[t] = static_cast<int16_t>(done ? b.low[t] - 1 : b.high[t] - 1);
     rule.tie[t] = static_cast<int16_t>(b.low[t]);
     rule.ties[t] = static_cast<int16_t>(done || is_few ? 0 : k - static_cast<int>(b.high_count[t]));
     rule.magnitude_bits[t] = b.low[t] > kLowestKey ? std::max(NearKeyBits(base, b.low[t]), int64_t{0}) : 0;
   }
   if (many != 0) {
-    if (!AllEqualInside(x, group, keys, b, many)) return SelectByRadix(x, k, group, keys, rule);
+    const uint32_t doubtful = many & ~only_zeros;
+    if (doubtful != 0 && !AllEqualInside(x, group, keys, b, doubtful)) return SelectByRadix(x, k, group, keys, rule);
     rule.any_ties = true;
   }
   if (few == 0) return;

@@ -28,6 +28,7 @@ namespace HWY_NAMESPACE {
 
 constexpr int kNearShift = 11;
 constexpr int kUpperShift = 15;
+constexpr float kNearOctave = 1 << (23 - kNearShift), kUpperOctave = 1 << (23 - kUpperShift);
 constexpr int32_t kLowerMask = (1 << kUpperShift) - 1;
 constexpr int kUpperBias = 32768, kLowerBias = 16384;  // what is subtracted so that keys are signed
 
@@ -44,15 +45,21 @@ HWY_INLINE Keys RowKeys(const float* row, Key key) {
   return PackKeys(wide);
 }
 
+// Whether exact zeros have the lowest near key to themselves. It costs three instructions a vector, and pays where
+// tokens may have fewer than k nonzeros: zeros are then known to be equal.
+enum class Zeros { kShareKey, kOwnKey };
+
 // How many near keys lie above each of two bounds.
 struct FirstTrials {
   alignas(64) int16_t above_low[kTileTokens], above_high[kTileTokens];
 };
 
 // Near keys of all groups in one read of the tile, with the first two trials of every search on the way.
+template <Zeros kZeros>
 HWY_INLINE void MakeNearKeys(ConstTile x, int32_t base, int low_bound, int high_bound, int16_t* keys,
                              FirstTrials& first) {
   const VI origin = hn::Set(DI(), base);
+  const VI lowest = hn::Set(DI(), -32768), above_zero = hn::Set(DI(), -32767);
   const Keys low = SetKeys(low_bound), high = SetKeys(high_bound);
   const size_t group_size = static_cast<size_t>(x.channels) * kGroupTokens;
   Keys above_low[kGroups], above_high[kGroups];
@@ -60,7 +67,9 @@ HWY_INLINE void MakeNearKeys(ConstTile x, int32_t base, int low_bound, int high_
   for (int c = 0; c < x.channels; ++c, keys += kGroupTokens) {
     for (int g = 0; g < kGroups; ++g) {
       const Keys row = RowKeys(x.row(c) + g * kGroupTokens, [&](VI bits, int) HWY_ATTR {
-        return hn::ShiftRight<kNearShift>(hn::Sub(bits, origin));
+        const VI key = hn::ShiftRight<kNearShift>(hn::Sub(bits, origin));
+        if constexpr (kZeros == Zeros::kShareKey) return key;
+        return hn::IfThenElse(hn::Eq(bits, hn::Zero(DI())), lowest, hn::Max(key, above_zero));
       });
       StoreKeys(row, keys + g * group_size);
       AddGreater(row, low, above_low[g]);

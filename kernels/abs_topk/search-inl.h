@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kernels/abs_topk/lanes-inl.h"
+#include "kernels/abs_topk/tail.h"
 
 #include "hwy/highway.h"
 
@@ -28,12 +29,14 @@ constexpr float kLowestKey = -32768, kEndKey = 32768;  // keys lie in [kLowestKe
 struct Brackets {
   alignas(64) float low[kGroupTokens], low_count[kGroupTokens];
   alignas(64) float high[kGroupTokens], high_count[kGroupTokens];
+  alignas(64) float population[kGroupTokens];  // entries that matter: all, or the nonzero ones where these are counted
 
   void Reset(int channels) {
     std::fill_n(low, kGroupTokens, kLowestKey);
     std::fill_n(low_count, kGroupTokens, static_cast<float>(channels));
     std::fill_n(high, kGroupTokens, kEndKey);
     std::fill_n(high_count, kGroupTokens, 0.0f);
+    std::fill_n(population, kGroupTokens, static_cast<float>(channels));
   }
   float Span(int lane) const { return low_count[lane] - high_count[lane]; }
 };
@@ -113,64 +116,108 @@ HWY_INLINE void Tighten(const int16_t* keys, int channels, Brackets& b) {
 // How a lane looks for its threshold next.
 enum class Step { kInterpolate, kHalve };
 
-// A lane is done once count(key >= low) = k or its bracket holds a single key. Chooses the trial of the others; returns
-// how many lanes are not done, `widest` the largest number of keys inside one of their brackets.
-HWY_INLINE int NextTrial(const Brackets& b, int k, const float* keys_per_count, Step step, Trial& trial,
-                         float& widest) {
-  const DF d;
-  const VF wanted = hn::Set(d, static_cast<float>(k)), one = hn::Set(d, 1.0f);
-  const VF lowest = hn::Set(d, kLowestKey), end = hn::Set(d, kEndKey);
-  // A lane that expects its threshold further down than this suspects too few nonzeros: it asks for their number at
-  // once.
-  const VF suspicious = hn::Set(d, -12288.0f), lowest_trial = hn::Set(d, kLowestKey + 1);
-  VF widest_span = hn::Zero(d);
-  int open = 0;
-  for (int i = 0; i < kFloatVectors; ++i) {
-    const int at = i * kFloatLanes;
-    const VF low = hn::Load(d, b.low + at), low_count = hn::Load(d, b.low_count + at);
-    const VF high = hn::Load(d, b.high + at), high_count = hn::Load(d, b.high_count + at);
-    const VF width = hn::Sub(high, low), span = hn::Sub(low_count, high_count);
-    const VF surplus = hn::Sub(low_count, wanted), deficit = hn::Sub(wanted, high_count);
+// Lanes that are not done: whose count(key >= low) is not k and whose bracket holds more than one key.
+struct Open {
+  float widest = 0, total = 0;  // keys inside their brackets: the most in one lane, and of all
+};
 
-    const auto is_open = hn::And(hn::Gt(width, one), hn::Gt(surplus, hn::Zero(d)));
-    open += static_cast<int>(hn::CountTrue(d, is_open));
-    widest_span = hn::Max(widest_span, hn::IfThenElseZero(is_open, span));
+// One vector of lanes.
+struct Lanes {
+  VF low, high, surplus, deficit;  // surplus = low_count - k, deficit = k - high_count
+};
 
-    VF next = hn::MulAdd(width, hn::Set(d, 0.5f), low);
-    if (step == Step::kInterpolate) {
-      const VF slope = hn::Load(d, keys_per_count + at);
-      const VF from_low = hn::MulAdd(surplus, slope, low), from_high = hn::NegMulAdd(deficit, slope, high);
-      next = hn::MulAdd(width, hn::Div(surplus, span), low);
-      next = hn::IfThenElse(hn::Eq(high, end), from_low, next);
-      const VF downwards = hn::IfThenElse(hn::Lt(from_high, suspicious), lowest_trial, from_high);
-      next = hn::IfThenElse(hn::Eq(low, lowest), downwards, next);
-    }
-    next = hn::Round(hn::Max(hn::Add(low, one), hn::Min(hn::Sub(high, one), next)));
-    // Lanes that are done repeat a trial whose answer is known.
-    hn::Store(hn::IfThenElse(is_open, next, hn::Max(low, lowest_trial)), d, trial.threshold + at);
-  }
-  widest = hn::GetLane(hn::MaxOfLanes(d, widest_span));
-  return open;
+// The standard error, in entries, of what interpolation between the ends expects.
+HWY_INLINE VF Noise(const Lanes& l) {
+  return hn::Sqrt(hn::Div(hn::Mul(l.surplus, l.deficit), hn::Add(l.surplus, l.deficit)));
 }
 
-// When to stop: with at most `open_lanes` not done, whose brackets hold at most `span` keys.
+// Between two ends: from the one whose count is closer to k, d entries away, a step of d + noise. So the threshold is
+// behind the trial five times in six, and the bracket shrinks from its far end.
+HWY_INLINE VF Interpolate(const Lanes& l) {
+  const DF d;
+  const VF entries = hn::Add(hn::Add(hn::Min(l.surplus, l.deficit), Noise(l)), hn::Set(d, 0.5f));
+  const VF span = hn::Add(hn::Add(l.surplus, l.deficit), hn::Set(d, 1.0f));
+  const VF step = hn::Div(hn::Mul(entries, hn::Sub(l.high, l.low)), span);
+  return hn::IfThenElse(hn::Le(l.surplus, l.deficit), hn::Add(l.low, step), hn::Sub(l.high, step));
+}
+
+// octave * log2 of the magnitude that `count` of `population` normal draws exceed.
+HWY_INLINE VF TailKeys(VF count, VF population, float octave) {
+  const DF d;
+  const VF entry = hn::Mul(hn::Div(count, population), hn::Set(d, static_cast<float>(kTailEntries)));
+  const VI index = hn::Max(hn::Zero(DI()), hn::Min(hn::Set(DI(), kTailEntries), hn::NearestInt(entry)));
+  return hn::Mul(hn::GatherIndex(d, TailOctaves(), index), hn::Set(d, octave));
+}
+
+// From the only end that is known, as far as it would be among normal draws, and a little further.
+HWY_INLINE VF Jump(const Lanes& l, VF wanted, VF population, float octave, float reach) {
+  const DF d;
+  const auto upwards = hn::Ge(l.high, hn::Set(d, kEndKey - 1));
+  const VF from = hn::IfThenElse(upwards, l.low, l.high);
+  const VF distance = hn::IfThenElse(upwards, l.surplus, hn::Neg(l.deficit));
+  const VF beyond = hn::CopySign(hn::Sqrt(hn::Abs(distance)), distance);
+  const VF at = TailKeys(hn::Add(wanted, distance), population, octave);
+  const VF to = TailKeys(hn::Sub(wanted, beyond), population, octave);
+  return hn::MulAdd(hn::Sub(to, at), hn::Set(d, reach), from);
+}
+
+// Keys of a search: how many an octave has where it has to jump, and the reach of the jump, 1 at first.
+struct Stride {
+  float octave = 0, reach = 1;
+};
+
+HWY_INLINE Open NextTrial(const Brackets& b, int k, Step step, Stride stride, Trial& trial) {
+  const DF d;
+  const VF wanted = hn::Set(d, static_cast<float>(k)), one = hn::Set(d, 1.0f);
+  const VF lowest_trial = hn::Set(d, kLowestKey + 1), end_trial = hn::Set(d, kEndKey - 1);
+  VF widest = hn::Zero(d), total = hn::Zero(d);
+  for (int i = 0; i < kFloatVectors; ++i) {
+    const int at = i * kFloatLanes;
+    const Lanes l = {hn::Load(d, b.low + at), hn::Load(d, b.high + at), hn::Sub(hn::Load(d, b.low_count + at), wanted),
+                     hn::Sub(wanted, hn::Load(d, b.high_count + at))};
+    const auto is_open = hn::And(hn::Gt(hn::Sub(l.high, l.low), one), hn::Gt(l.surplus, hn::Zero(d)));
+    const VF span = hn::IfThenElseZero(is_open, hn::Add(l.surplus, l.deficit));
+    widest = hn::Max(widest, span);
+    total = hn::Add(total, span);
+
+    VF next = hn::MulAdd(hn::Sub(l.high, l.low), hn::Set(d, 0.5f), l.low);
+    if (step == Step::kInterpolate) {
+      next = Interpolate(l);
+      // The ends of the range, and the trial that counts nonzeros, say nothing about the density elsewhere.
+      const auto one_end = hn::Or(hn::Le(l.low, lowest_trial), hn::Ge(l.high, end_trial));
+      if (!hn::AllFalse(d, hn::And(one_end, is_open))) {
+        const VF population = hn::Load(d, b.population + at);
+        next = hn::IfThenElse(one_end, Jump(l, wanted, population, stride.octave, stride.reach), next);
+      }
+    }
+    next = hn::Round(hn::Max(hn::Add(l.low, one), hn::Min(hn::Sub(l.high, one), next)));
+    // Lanes that are done repeat a trial whose answer is known.
+    hn::Store(hn::IfThenElse(is_open, next, hn::Max(l.low, lowest_trial)), d, trial.threshold + at);
+  }
+  // Whole numbers below 2^24: the order of the sum does not matter.
+  return {hn::GetLane(hn::MaxOfLanes(d, widest)), hn::GetLane(hn::SumOfLanes(d, total))};
+}
+
+// When to stop: with few entries inside the brackets that are left.
 struct Patience {
-  int open_lanes = 0;
-  float span = 0;
+  float widest = 0, total = 0;
 };
 
 // Narrows all brackets until every lane is done, up to what `patience` lets be left over.
-// keys_per_count: 1 / density of keys near the threshold, for lanes that have one end of the bracket only.
-HWY_INLINE void Search(const int16_t* keys, int channels, int k, const float* keys_per_count, Patience patience,
-                       Brackets& b) {
-  constexpr int kInterpolations = 7;  // then the keys are odd: halve, and leave out what does not occur
+// octave: keys an octave of magnitude has.
+HWY_INLINE void Search(const int16_t* keys, int channels, int k, float octave, Patience patience, Brackets& b) {
+  constexpr float kProgress = 0.75f, kGrowth = 2.0f;
   Trial trial;
-  for (int pass = 0;; ++pass) {
-    if (pass >= kInterpolations) Tighten(keys, channels, b);
-    float widest = 0;
-    const Step step = pass < kInterpolations ? Step::kInterpolate : Step::kHalve;
-    const int open = NextTrial(b, k, keys_per_count, step, trial, widest);
-    if (open == 0 || (open <= patience.open_lanes && widest <= patience.span)) return;
+  float last_total = static_cast<float>(channels) * kGroupTokens * 2;
+  for (Stride stride = {octave};; stride.reach *= kGrowth) {
+    Open open = NextTrial(b, k, Step::kInterpolate, stride, trial);
+    if (open.widest <= patience.widest && open.total <= patience.total) return;
+    if (open.total > kProgress * last_total) {
+      // Rounded or repeated values: interpolation between clusters leads nowhere.
+      Tighten(keys, channels, b);
+      open = NextTrial(b, k, Step::kHalve, stride, trial);
+    }
+    last_total = open.total;
     CountTrial(keys, channels, trial);
     Narrow(trial, k, b);
   }
