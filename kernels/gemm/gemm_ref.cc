@@ -1,15 +1,29 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/gemm/gemm.h"
 
 namespace filigree::kernels::ref {
+namespace {
+
+// start + sum over k of weight(k) * x[k, t], in blocks of kGemmDepth.
+template <typename Weight>
+float BlockedSum(float start, int channels, ConstTile x, int t, Weight weight) {
+  for (int block = 0; block < channels; block += kGemmDepth) {
+    float sum = 0;
+    for (int k = block; k < std::min(block + kGemmDepth, channels); ++k) sum = std::fma(weight(k), x.at(k, t), sum);
+    start += sum;
+  }
+  return start;
+}
+
+}  // namespace
 
 void GemmForward(const float* w, int out, int in, ConstTile x, const float* bias, Tile y) {
   for (int o = 0; o < out; ++o) {
+    const float* row = w + int64_t{o} * in;
     for (int t = 0; t < kTileTokens; ++t) {
-      float sum = bias == nullptr ? 0.0f : bias[o];
-      for (int i = 0; i < in; ++i) sum = std::fma(w[int64_t{o} * in + i], x.at(i, t), sum);
-      y.at(o, t) = sum;
+      y.at(o, t) = BlockedSum(bias == nullptr ? 0.0f : bias[o], in, x, t, [row](int i) { return row[i]; });
     }
   }
 }
@@ -17,9 +31,7 @@ void GemmForward(const float* w, int out, int in, ConstTile x, const float* bias
 void GemmBackward(const float* w, int out, int in, ConstTile dy, Tile dx) {
   for (int i = 0; i < in; ++i) {
     for (int t = 0; t < kTileTokens; ++t) {
-      float sum = 0;
-      for (int o = 0; o < out; ++o) sum = std::fma(w[int64_t{o} * in + i], dy.at(o, t), sum);
-      dx.at(i, t) = sum;
+      dx.at(i, t) = BlockedSum(0.0f, out, dy, t, [=](int o) { return w[int64_t{o} * in + i]; });
     }
   }
 }
