@@ -3,30 +3,35 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/base/buffer.h"
+#include "kernels/base/thread_pool.h"
 #include "kernels/base/tile.h"
 
-// Gradient of a weight matrix, all of it (exact regime).
+// Gradient of a weight matrix, all of it (exact regime), and of its bias.
 //
 //   dw[o, i]  =  or +=   sum over tiles n, tokens t of dy[n][o, t] * x[n][i, t]
+//   db[o]     =  or +=   sum over tiles n, tokens t of dy[n][o, t]
 //
-// dY, and mostly X too, are zero where AbsTopK kept nothing: one entry in four. The kernel skips what dY's kept bits
-// leave out, where they are given: a quarter of the dense arithmetic.
-//
-// Rows are given out in blocks, so that threads share one gradient: a call computes dw rows [row_begin, row_end).
+// dY is zero where AbsTopK kept nothing: one entry in four is left. Where dY's kept bits are given the kernel visits
+// those alone: a quarter of the dense arithmetic.
 //
 // Shapes         dy: `tiles` tiles of [out][64]; x: as many of [in][64]; kept: per tile `out` words or null for "all";
-//                dw: [out][in] row-major.
+//                dw: [out][in] row-major, any alignment; db: out.
 // Preconditions  dy is 0 where its kept bit is 0.
-// Writes         rows [row_begin, row_end) of dw: overwrites, or adds where mode is kAdd. The whole sum over tokens is
-//                formed first and added to dw last, once: so that dw = tree sum of shards.
-// Determinism    the same bits however the rows are cut into calls, if the cuts are multiples of kSddmmRowBlock.
-// Cost           2 * out * in * 64 * tiles dense FLOPs, a quarter with kept bits at afrac 1/4.
+// Writes         the part of dw asked for, all of db: overwrites, or adds where mode is kAdd. The whole sum over tokens
+//                is formed first and added last, once: so that dw = tree sum of shards.
+// Determinism    bitwise, the same bits in ref, AVX2 and AVX-512 and however dw is cut into parts. dw: fused
+// multiply-adds
+//                onto one running sum from 0, over the kept tokens in ascending order. db: tiles ascending; inside a
+//                tile the 16 logical lanes of kernels/base/simd.h, whose sums run on over the tiles and are added as a
+//                tree at the end.
+// Cost           2 * out * in * 64 * tiles dense FLOPs, a quarter with kept bits at afrac 1/4; a part reads its rows of
+// dy
+//                once for every 128 of its columns, and transposes its columns of x once for every 512 of its rows.
 
 namespace filigree::kernels {
-
-inline constexpr int kSddmmRowBlock = 64;
 
 enum class SddmmWrite { kOverwrite, kAdd };
 
@@ -40,7 +45,12 @@ struct SddmmInput {
   int tiles = 0, out = 0, in = 0;
 };
 
-// Scratch of one thread, reused from call to call.
+// Rows [row_begin, row_end) of dw and of these the columns [column_begin, column_end): one call's share of the work.
+struct SddmmPart {
+  int row_begin = 0, row_end = 0, column_begin = 0, column_end = 0;
+};
+
+// Scratch of one thread, reused from call to call: at most 288 KB.
 class SddmmScratch {
  public:
   float* Floats(size_t n);
@@ -49,11 +59,25 @@ class SddmmScratch {
   Buffer<float> floats_;
 };
 
+// One part, by the calling thread. Parts of kSddmmRows rows and kSddmmColumns columns, or multiples, cost least.
+inline constexpr int kSddmmRows = 512, kSddmmColumns = 128;
+void DenseWeightGradient(const SddmmInput& input, const SddmmPart& part, SddmmWrite mode, float* dw,
+                         SddmmScratch& scratch);
+
+// A dw [out][in] cut into such parts; into shorter ones where they would be too few to keep `threads` threads busy to
+// the end. They may be done in any order, beside those of other matrices.
+std::vector<SddmmPart> SddmmParts(int out, int in, int threads);
+
+// All of dw, its parts given out to the threads of the pool. scratch: one a thread.
+void DenseWeightGradient(const SddmmInput& input, SddmmWrite mode, float* dw, ThreadPool& pool,
+                         std::span<SddmmScratch> scratch);
+
+// Rows [row_begin, row_end), by the calling thread: blocks of kSddmmRowBlock are balanced best, of 256 and more
+// cheapest.
+inline constexpr int kSddmmRowBlock = 64;
 void DenseWeightGradient(const SddmmInput& input, int row_begin, int row_end, SddmmWrite mode, float* dw,
                          SddmmScratch& scratch);
 
-// db[o] = or += sum over tiles and tokens of dy: tiles ascending; inside a tile the 16 logical lanes of
-// kernels/base/simd.h, whose lane sums run on over the tiles and are added as a tree at the end.
 void BiasGradient(const SddmmInput& input, SddmmWrite mode, float* db);
 
 namespace ref {
