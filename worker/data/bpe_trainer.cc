@@ -62,7 +62,7 @@ class Trainer {
       tokens_.push_back(std::move(bytes));
       result.push_back(pair);
       MergeEverywhere(top.pair, static_cast<uint16_t>(tokens_.size() - 1));
-      if (progress) progress(static_cast<int64_t>(result.size()), merges);
+      if (progress) progress(static_cast<int64_t>(result.size()));
     }
     return result;
   }

@@ -22,8 +22,8 @@
 
 namespace filigree::data {
 
-// progress(done, total) after merges; may be empty.
-using MergeProgress = std::function<void(int64_t done, int64_t total)>;
+// Called after every merge with how many there are; may be empty.
+using MergeProgress = std::function<void(int64_t merges)>;
 
 // The `merges` first merges in rank order; fewer only where no pair is left.
 //

@@ -59,6 +59,8 @@ class Walker {
     }
   }
 
+  void DoNotEnter(const struct stat& info) { entered_.emplace(info.st_dev, info.st_ino); }
+
   FoundFiles Take() { return std::move(found_); }
 
  private:
@@ -85,9 +87,11 @@ class Walker {
 
 }  // namespace
 
-absl::StatusOr<FoundFiles> FindFiles(const std::vector<std::string>& inputs,
-                                     const std::vector<std::string>& extensions) {
+absl::StatusOr<FoundFiles> FindFiles(const std::vector<std::string>& inputs, const std::vector<std::string>& extensions,
+                                     const std::string& except) {
   Walker walker(extensions);
+  struct stat except_info {};
+  if (stat(except.c_str(), &except_info) == 0) walker.DoNotEnter(except_info);
   for (const std::string& input : inputs) {
     struct stat info {};
     if (stat(input.c_str(), &info) != 0) return SystemError(errno, input, "find this input");

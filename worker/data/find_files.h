@@ -25,8 +25,9 @@ struct FoundFiles {
 // Devices, sockets and FIFOs are passed over.
 //
 // NotFound naming the input that does not exist; PermissionDenied where an input itself cannot be read.
-absl::StatusOr<FoundFiles> FindFiles(const std::vector<std::string>& inputs,
-                                     const std::vector<std::string>& extensions);
+// The folder `except` is not entered (it may not exist): what `prepare` writes is no input.
+absl::StatusOr<FoundFiles> FindFiles(const std::vector<std::string>& inputs, const std::vector<std::string>& extensions,
+                                     const std::string& except);
 
 // The Python standard library source that the system installs: /usr/lib/python3.N of the highest N, or nothing.
 std::vector<std::string> DefaultInputs();

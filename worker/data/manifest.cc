@@ -19,7 +19,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Parsed = nlohmann::json;  // finds keys in logarithmic time, however many a foreign file has
 
-constexpr char kFormat[] = "filigree-corpus";
 constexpr int kVersion = 1;
 constexpr int64_t kMaxManifestBytes = int64_t{1} << 26;
 constexpr int64_t kMaxCount = int64_t{1} << 53;  // what JSON numbers hold exactly
@@ -181,7 +180,7 @@ std::string ContentDigest(const Manifest& manifest) {
 
 std::string FormatManifest(const Manifest& m) {
   const Json root = {
-      {"format", kFormat},
+      {"format", kCorpusFormat},
       {"version", kVersion},
       {"content_sha256", m.content_sha256},
       {"tokenizer",
@@ -208,7 +207,7 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& text, const std::strin
     return absl::DataLossError(fmt::format("{}: is not a JSON object; run `filigree prepare` again", path));
   }
   Reader in(root, path);
-  if (in.Text("format") != kFormat) in.Wrong("format", fmt::format("\"{}\"", kFormat));
+  if (in.Text("format") != kCorpusFormat) in.Wrong("format", fmt::format("\"{}\"", kCorpusFormat));
   in.Count("version", kVersion, kVersion);
   Manifest m;
   m.content_sha256 = in.Digest("content_sha256");

@@ -15,6 +15,7 @@
 namespace filigree::data {
 
 inline constexpr char kManifestFile[] = "manifest.json";
+inline constexpr char kCorpusFormat[] = "filigree-corpus";  // its key "format"
 
 struct FileEntry {
   std::string name;  // inside the folder

@@ -1,0 +1,116 @@
+#include "worker/data/output_folder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "worker/data/files.h"
+#include "worker/data/manifest.h"
+
+namespace filigree::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kStaging[] = ".filigree-partial";
+constexpr int64_t kMaxManifestBytes = int64_t{1} << 26;
+
+bool IsOurManifest(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadWholeFile(path, kMaxManifestBytes);
+  if (!text.ok()) return false;
+  const nlohmann::json root = nlohmann::json::parse(*text, nullptr, false);
+  return root.is_object() && root.contains("format") && root["format"] == kCorpusFormat;
+}
+
+// OK where everything in the folder may be ours to replace.
+absl::Status CheckOurs(const std::string& dir) {
+  std::error_code error;
+  if (IsOurManifest(dir + "/" + kManifestFile) || fs::exists(dir + "/" + kStaging, error)) return absl::OkStatus();
+  const fs::directory_iterator first(dir, error);
+  if (error) return SystemError(error.value(), dir, "list");
+  if (first == fs::directory_iterator()) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{}: holds {}, and no corpus that `filigree prepare` made; nothing was changed: choose another --out or "
+      "an empty folder",
+      dir, first->path().filename().string()));
+}
+
+bool IsShardName(const std::string& name) {
+  return (name.starts_with("train_") || name.starts_with("val_")) && name.ends_with(".bin");
+}
+
+}  // namespace
+
+OutputFolder::OutputFolder(std::string dir, int lock, bool created)
+    : dir_(std::move(dir)), staging_(dir_ + "/" + kStaging), lock_(lock), created_(created) {}
+
+OutputFolder::~OutputFolder() {
+  std::error_code ignored;
+  fs::remove_all(staging_, ignored);
+  if (created_) fs::remove(dir_, ignored);  // fails where anything is in it
+  close(lock_);
+}
+
+absl::StatusOr<std::unique_ptr<OutputFolder>> OutputFolder::Claim(const std::string& dir) {
+  std::error_code error;
+  const bool created = fs::create_directories(dir, error);
+  if (error) return SystemError(error.value(), dir, "make this folder");
+  const int lock = open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock < 0) return SystemError(errno, dir, "open this folder");
+  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    close(lock);
+    return absl::FailedPreconditionError(
+        fmt::format("{}: another `filigree prepare` is writing this folder; wait for it or choose another --out", dir));
+  }
+  if (absl::Status status = CheckOurs(dir); !status.ok()) {
+    close(lock);
+    return status;
+  }
+  std::unique_ptr<OutputFolder> folder(new OutputFolder(dir, lock, created));
+  fs::remove_all(folder->staging_, error);
+  if (!error) fs::create_directory(folder->staging_, error);
+  if (error) return SystemError(error.value(), folder->staging_, "make this folder");
+  return folder;
+}
+
+absl::Status OutputFolder::SyncFolder() const {
+  return fsync(lock_) == 0 ? absl::OkStatus() : SystemError(errno, dir_, "sync to disk");
+}
+
+absl::Status OutputFolder::Commit(const std::string& manifest) {
+  const std::string staged_manifest = staging_ + "/" + kManifestFile, final_manifest = dir_ + "/" + kManifestFile;
+  if (absl::Status status = WriteWholeFile(staged_manifest, manifest); !status.ok()) return status;
+  if (unlink(final_manifest.c_str()) != 0 && errno != ENOENT) return SystemError(errno, final_manifest, "replace");
+  if (absl::Status status = SyncFolder(); !status.ok()) return status;
+
+  std::error_code error;
+  std::set<std::string> staged;
+  for (const auto& entry : fs::directory_iterator(staging_, error)) staged.insert(entry.path().filename().string());
+  for (const std::string& name : staged) {
+    if (name == kManifestFile) continue;
+    fs::rename(staging_ + "/" + name, dir_ + "/" + name, error);
+    if (error) return SystemError(error.value(), dir_ + "/" + name, "replace");
+  }
+  std::set<std::string> stale;
+  for (const auto& entry : fs::directory_iterator(dir_, error)) {
+    const std::string name = entry.path().filename().string();
+    if (IsShardName(name) && !staged.contains(name)) stale.insert(name);
+  }
+  for (const std::string& name : stale) fs::remove(dir_ + "/" + name, error);
+  if (absl::Status status = SyncFolder(); !status.ok()) return status;
+  fs::rename(staged_manifest, final_manifest, error);
+  if (error) return SystemError(error.value(), final_manifest, "replace");
+  created_ = false;
+  return SyncFolder();
+}
+
+}  // namespace filigree::data
