@@ -12,7 +12,8 @@
 // finish time. Plain lines where the output is no terminal (or TERM is dumb). Text of a model is shown without control
 // characters.
 //
-// Time left is steps left times the mean wall time of the last 128 steps, evaluations and checkpoints included.
+// Time left is steps left times the mean wall time of the last 128 steps, evaluations and checkpoints included. On a
+// terminal it stands in the bar, else at the end of each line.
 
 namespace filigree::telemetry {
 
@@ -39,17 +40,23 @@ class Display {
  private:
   void Line(const std::string& line);
   void DrawBar();
+  std::string Eta() const;
 
   Output output_;
   std::FILE* out_;
   int64_t steps_;
   int64_t completed_;
   double now_;
-  std::deque<double> times_;  // ends of the last steps, the oldest first
+  std::deque<double> times_;  // the start, then the ends of the last steps, the oldest first
+  bool ended_ = false;
 };
 
-// "loss 3.2101 ..." - the line of one step without ETA.
+// "step 120  loss 3.2101  z -0.42  lr 5.120e-02  density 0.0625  grad 1.234e-01  412 ms  9,941 tok/s  23.4% of peak":
+// the line of one step without ETA.
 std::string StepLine(const StepRecord& record);
+
+// "9.5s", "12m 05s", "1h 02m", "3d 04h"; "?" where seconds is not finite or negative.
+std::string DurationText(double seconds);
 
 // "eta 1h 02m, done 14:05"; local time, with the date where it is not today. Empty where seconds is not finite or
 // negative.

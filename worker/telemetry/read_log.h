@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_TELEMETRY_READ_LOG_H_
 #define FILIGREE_WORKER_TELEMETRY_READ_LOG_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -26,8 +27,11 @@ bool ParseRecord(const std::string& line, Record& record);
 // One line of JSON, newline included. Bytes that are not UTF-8 become U+FFFD.
 std::string FormatRecord(const Record& record);
 
-// `visit` for every whole line of the file with the byte offset behind its newline. NotFound where it cannot be opened;
-// DataLoss where reading stops early.
+// Longer lines are left out.
+inline constexpr size_t kLongestLine = 16 << 20;
+
+// `visit` for every whole line of the file with the byte offset behind its newline; a line that is too long is visited
+// as an empty one. NotFound where the file cannot be opened; DataLoss where reading stops early.
 absl::Status ForEachLine(const std::string& path,
                          const std::function<void(const std::string& line, int64_t end)>& visit);
 
@@ -43,6 +47,7 @@ struct RunLog {
   int64_t damaged_lines = 0;
 };
 
+// NotFound where the file cannot be opened. Where reading stops early, what was read, with one damaged line more.
 absl::StatusOr<RunLog> ReadLog(const std::string& path);
 
 }  // namespace filigree::telemetry

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_TELEMETRY_STEP_LOG_H_
 #define FILIGREE_WORKER_TELEMETRY_STEP_LOG_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
@@ -10,27 +11,30 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/telemetry/display.h"
+#include "worker/telemetry/read_log.h"
 #include "worker/telemetry/records.h"
 #include "worker/telemetry/z_score.h"
 
 // The log of one run: DIR/steps.jsonl and what the user sees.
 //
-// File       One JSON object a line, appended and handed to the operating system record by record; Checkpoint and End
+// File     One JSON object a line, appended and handed to the operating system record by record; Checkpoint and End
 // also
-//            reach the disk. A failed write leaves no part of its record behind.
-// Resume     Open drops what an earlier start wrote beyond `completed` (steps >= completed, other records > completed;
-// all of it
-//            when completed is 0), a torn last line and lines that are no record, so that no step stands in the log
-//            twice. The window of the z-score is read back, so an interrupted run logs what an undisturbed one does,
-//            times excepted.
-// Errors     NotFound or PermissionDenied: the folder. ResourceExhausted and Unavailable: the disk; the record was
-// shown to the
-//            user all the same, and the run may go on.
-// Threads    One at a time. Write evaluations, samples and snapshots before the checkpoint of the same step, so that a
-// resumed
-//            run has them.
+//          reach the disk. A failed write leaves no part of its record behind; the record waits (with others, up to
+//          kMostWaiting bytes, the oldest are given up first) and is written before the next one.
+// Resume   Open drops what an earlier start wrote beyond `completed` (steps >= completed, other records > completed;
+// all
+//          of it when completed is 0), a torn last line and lines that are no record, so that no step stands in the log
+//          twice. The window of the z-score is read back, so an interrupted run logs what an undisturbed one does,
+//          times excepted.
+// Errors   NotFound or PermissionDenied: the folder. ResourceExhausted and Unavailable: the disk; the record was shown
+// to
+//          the user all the same, and the run may go on.
+// Threads  One at a time. Write evaluations, samples and snapshots before the checkpoint of the same step, so that a
+//          resumed run has them.
 
 namespace filigree::telemetry {
+
+inline constexpr size_t kMostWaiting = 16 << 20;
 
 struct LogOptions {
   std::string dir;        // exists
@@ -48,6 +52,9 @@ class StepLog {
   StepLog(const StepLog&) = delete;
   StepLog& operator=(const StepLog&) = delete;
 
+  // The name of the log in a run folder.
+  static constexpr const char* kFileName = "steps.jsonl";
+
   // z_score, started and seconds of the end are filled in here; what the caller put there is ignored.
   absl::Status Run(RunRecord record);
   absl::Status Step(StepRecord record);
@@ -62,13 +69,14 @@ class StepLog {
   int64_t damaged_lines() const { return damaged_lines_; }
 
  private:
-  StepLog(const LogOptions& options, int fd, int64_t size);
-  absl::Status Append(std::string line, bool to_disk);
+  StepLog(const LogOptions& options, const std::string& path, int fd);
+  absl::Status Append(const Record& record, bool to_disk);
 
   std::string path_;
   std::function<double()> clock_;
   int fd_;
-  int64_t size_;  // bytes of whole records in the file
+  int64_t size_;         // bytes of whole records in the file
+  std::string waiting_;  // whole lines that could not be written
   double started_;
   int64_t damaged_lines_ = 0;
   ZScore z_score_;

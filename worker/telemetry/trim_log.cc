@@ -1,0 +1,126 @@
+#include "worker/telemetry/trim_log.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include "worker/telemetry/parse_record.h"
+#include "worker/telemetry/read_log.h"
+#include "worker/telemetry/z_score.h"
+
+namespace filigree::telemetry {
+namespace {
+
+// Whether a resumed run keeps a line, and the loss of a step that it keeps.
+struct Filter {
+  int64_t completed;
+  KeptLog& kept;
+
+  bool Keeps(const std::string& line) {
+    Record record;
+    int64_t step = 0;
+    const LineKind kind = ReadLine(line, record, step);
+    if (kind == LineKind::kDamaged) {
+      ++kept.damaged_lines;
+      return false;
+    }
+    const auto* of_step = kind == LineKind::kRecord ? std::get_if<StepRecord>(&record) : nullptr;
+    if (of_step == nullptr) return step <= completed;
+    if (step >= completed) return false;
+    if (std::isfinite(of_step->loss)) kept.losses.push_back(of_step->loss);
+    return true;
+  }
+};
+
+// What is kept of a log whose dropped lines lie between others, as a new file in its place.
+absl::Status Rewrite(const std::string& path, const std::vector<std::pair<int64_t, int64_t>>& pieces) {
+  const std::string next = path + ".new";
+  std::FILE* from = std::fopen(path.c_str(), "rb");
+  if (from == nullptr) return LogError(path, "cannot be read", errno);
+  std::FILE* to = std::fopen(next.c_str(), "wb");
+  bool good = to != nullptr;
+  std::vector<char> buffer;
+  for (const auto& [begin, end] : pieces) {
+    if (!good) break;
+    buffer.resize(static_cast<size_t>(end - begin));
+    good = std::fseek(from, begin, SEEK_SET) == 0 &&
+           std::fread(buffer.data(), 1, buffer.size(), from) == buffer.size() &&
+           std::fwrite(buffer.data(), 1, buffer.size(), to) == buffer.size();
+  }
+  good = good && std::fflush(to) == 0 && fsync(fileno(to)) == 0;
+  int error = errno;
+  std::fclose(from);
+  if (to != nullptr && std::fclose(to) != 0 && good) {
+    good = false;
+    error = errno;
+  }
+  if (good && std::rename(next.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  if (good) error = errno;
+  std::remove(next.c_str());
+  return LogError(path, "could not be written anew", error);
+}
+
+}  // namespace
+
+absl::Status LogError(const std::string& path, const std::string& what, int error) {
+  const std::string text = fmt::format("{}: {}: {}", path, what, std::strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(text + "; the run folder must exist");
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(text);
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return absl::ResourceExhaustedError(text + "; free some space, training goes on");
+    default:
+      return absl::UnavailableError(text);
+  }
+}
+
+absl::StatusOr<KeptLog> TrimLog(const std::string& path, int64_t completed) {
+  KeptLog kept;
+  struct stat file {};
+  if (stat(path.c_str(), &file) != 0) {
+    if (errno == ENOENT) return kept;
+    return LogError(path, "cannot be read", errno);
+  }
+  // Pieces of the file that stay, neighbours joined.
+  std::vector<std::pair<int64_t, int64_t>> pieces;
+  if (completed > 0) {
+    Filter filter{completed, kept};
+    int64_t begin = 0;
+    const absl::Status read = ForEachLine(path, [&](const std::string& line, int64_t end) {
+      if (filter.Keeps(line)) {
+        if (!pieces.empty() && pieces.back().second == begin)
+          pieces.back().second = end;
+        else
+          pieces.emplace_back(begin, end);
+        kept.bytes += end - begin;
+      }
+      begin = end;
+      if (kept.losses.size() > 2 * ZScore::kWindow)
+        kept.losses.erase(kept.losses.begin(), kept.losses.end() - ZScore::kWindow);
+    });
+    if (!read.ok()) return absl::IsNotFound(read) ? absl::PermissionDeniedError(std::string(read.message())) : read;
+  }
+  const bool beginning = pieces.empty() || (pieces.size() == 1 && pieces[0].first == 0);
+  if (!beginning) {
+    if (absl::Status status = Rewrite(path, pieces); !status.ok()) return status;
+  } else if (file.st_size != kept.bytes && truncate(path.c_str(), kept.bytes) != 0) {
+    return LogError(path, "cannot be cut", errno);
+  }
+  return kept;
+}
+
+}  // namespace filigree::telemetry
