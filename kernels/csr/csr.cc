@@ -111,7 +111,7 @@ void Csr::RefreshValuesFromDense(const float* w, ThreadPool& pool) {
 // Counting sort, stable. Chunk k of the rows of `a` places its entries of column c after those of chunks before it.
 void Csr::BuildTranspose(const CsrView& a, ThreadPool& pool) {
   ResizeRows(a.cols, a.rows);
-  const int64_t nnz = a.rows == 0 ? 0 : a.nnz();
+  const int64_t nnz = a.nnz();
   ResizeEntries(nnz);
   Grow(source_, nnz);
   const Chunks chunks(a.rows, pool);
@@ -146,12 +146,15 @@ void Csr::BuildTranspose(const CsrView& a, ThreadPool& pool) {
   });
 }
 
-void Csr::RefreshTransposeValues(const CsrView& a) {
-  CHECK(a.rows == cols_ && a.cols == rows_, "this is {} x {}, not the transpose of {} x {}", rows_, cols_, a.rows,
-        a.cols);
-  const int64_t n = nnz();
-  CHECK(n == (a.rows == 0 ? 0 : a.nnz()), "this has {} entries, the matrix it was made from {}", n, a.nnz());
-  for (int64_t e = 0; e < n; ++e) values_[e] = a.values[source_[e]];
+void Csr::RefreshTransposeValues(const CsrView& a, ThreadPool& pool) {
+  CHECK(a.rows == cols_ && a.cols == rows_ && a.nnz() == nnz(),
+        "this is {} x {} with {} entries, not the transpose of {} x {} with {}", rows_, cols_, nnz(), a.rows, a.cols,
+        a.nnz());
+  const Chunks chunks(rows_, pool);
+  pool.Run(chunks.count, [&](int64_t chunk, int) {
+    const uint32_t end = offsets_[chunks.end(chunk)];
+    for (uint32_t e = offsets_[chunks.begin(chunk)]; e < end; ++e) values_[e] = a.values[source_[e]];
+  });
 }
 
 }  // namespace filigree::kernels

@@ -24,7 +24,7 @@ struct CsrView {
   const uint16_t* col_indices = nullptr;
   const float* values = nullptr;
 
-  int64_t nnz() const { return row_offsets[rows]; }
+  int64_t nnz() const { return row_offsets == nullptr ? 0 : row_offsets[rows]; }
 };
 
 // An owned CSR matrix. Its arrays grow and are reused from one rebuild to the next.
@@ -42,7 +42,7 @@ class Csr {
   void BuildTranspose(const CsrView& a, ThreadPool& pool);
 
   // As BuildTranspose, where only the values changed since.
-  void RefreshTransposeValues(const CsrView& a);
+  void RefreshTransposeValues(const CsrView& a, ThreadPool& pool);
 
   // As BuildFromDense, where only the values of w changed since.
   void RefreshValuesFromDense(const float* w, ThreadPool& pool);
