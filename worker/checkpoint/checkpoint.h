@@ -83,6 +83,8 @@ struct NamedShape {
   Shape shape;
 };
 
+struct StoredTensors;
+
 // A verified checkpoint. Tensors are read from its files when asked for. Threads: const members from several at once.
 class Checkpoint {
  public:
@@ -111,17 +113,17 @@ class Checkpoint {
   absl::Status CopyInto(const std::string& name, const Shape& shape, float* weight, float* m, float* v,
                         uint64_t* kept) const;
 
- private:
-  struct Files;
-  absl::Status ReadWeight(const StoredTensor& tensor, float* weight, uint64_t* kept) const;
+  // For this room: the tensors as they are stored, in the order of tensors().
+  const StoredTensors& stored() const { return *stored_; }
 
+ private:
   std::string path_;
   int64_t step_ = 0, position_ = 0;
   uint64_t seed_ = 0;
   std::map<std::string, std::string> texts_;
   std::map<std::string, double> extras_;
   std::vector<StoredTensor> tensors_;
-  std::shared_ptr<const Files> files_;
+  std::shared_ptr<const StoredTensors> stored_;
 };
 
 // The newest good checkpoint of a run. Bad and partial ones are passed over, each with a line in `warnings` (may be

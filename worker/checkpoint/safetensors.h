@@ -90,8 +90,12 @@ struct TensorData {
   const void* data = nullptr;
 };
 
+// 1 to 256 printable ASCII characters?
+bool SoundTensorName(const std::string& name);
+
 // Writes PATH.tmp, syncs it and renames it to PATH. Tensors may come in any order; in the file they are sorted by
 // element size (large first) and name, and the data part starts at a multiple of 64 bytes.
+// InvalidArgument: an unsound or repeated name, metadata that is not UTF-8.
 absl::Status WriteSafetensors(const std::string& path, std::vector<TensorData> tensors,
                               const std::map<std::string, std::string>& metadata = {});
 

@@ -1,0 +1,172 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/worker/checkpoint/fault_file_system.h"
+#include "tests/worker/checkpoint/test_state.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/hashing.h"
+#include "worker/checkpoint/manifest.h"
+
+// Whatever happens to the bytes of a checkpoint is noticed, and an older good one is taken.
+
+namespace filigree::checkpoint {
+namespace {
+
+constexpr uint64_t kSeed = 53;
+
+class DamageTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(files_.CreateFolder("run").ok());
+    ASSERT_TRUE(Save(files_, "run", old_.state(), 2).ok());
+    ASSERT_TRUE(Save(files_, "run", new_.state(), 2).ok());
+  }
+
+  bool Loads() { return Checkpoint::Load(files_, kNew).ok(); }
+
+  // Every bit of every `stride`-th byte, or of all of the first `dense` bytes one bit.
+  void ExpectEveryFlipFound(const std::string& name, size_t stride, size_t dense) {
+    std::string& bytes = files_.Bytes(kNew + "/" + name);
+    for (size_t at = 0; at < bytes.size(); at += at < dense ? 1 : stride) {
+      for (int bit = at < dense ? static_cast<int>(at % 8) : 0; bit < 8; bit += at < dense ? 8 : 1) {
+        bytes[at] = static_cast<char>(bytes[at] ^ (1 << bit));
+        EXPECT_FALSE(Loads()) << name << " byte " << at << " bit " << bit;
+        bytes[at] = static_cast<char>(bytes[at] ^ (1 << bit));
+      }
+    }
+    EXPECT_TRUE(Loads());
+  }
+
+  static constexpr char kNewPath[] = "run/checkpoints/step-0000000020";
+  const std::string kNew = kNewPath;
+  FaultFileSystem files_;
+  TestState old_{kSeed, 10}, new_{kSeed + 1, 20};
+};
+
+TEST_F(DamageTest, EveryBitOfTheManifest) { ExpectEveryFlipFound("manifest.json", 1, 0); }
+TEST_F(DamageTest, BitsOfTheWeights) { ExpectEveryFlipFound("weights.safetensors", 7, 3000); }
+TEST_F(DamageTest, BitsOfTheMoments) { ExpectEveryFlipFound("moments.safetensors", 31, 3000); }
+
+TEST_F(DamageTest, CutsAndAdditionsOfEveryFile) {
+  for (const char* name : {"manifest.json", "weights.safetensors", "moments.safetensors"}) {
+    std::string& bytes = files_.Bytes(kNew + "/" + name);
+    const std::string whole = bytes;
+    for (size_t length = 0; length < whole.size(); length += length < 100 || length + 100 > whole.size() ? 1 : 97) {
+      bytes = whole.substr(0, length);
+      EXPECT_FALSE(Loads()) << name << " cut to " << length;
+    }
+    bytes = whole + '\n';
+    EXPECT_FALSE(Loads()) << name << " with a byte added";
+    bytes = whole;
+    EXPECT_TRUE(Loads());
+  }
+}
+
+TEST_F(DamageTest, TheNewestGoodOneIsTakenWithAWarning) {
+  files_.Bytes(kNew + "/moments.safetensors")[1234] ^= 4;
+  std::vector<std::string> warnings;
+  auto loaded = LoadNewest(files_, "run", &warnings);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(Difference(*loaded, old_), "");
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("step-0000000020/moments.safetensors does not match its hash"), std::string::npos)
+      << warnings[0];
+
+  ASSERT_TRUE(files_.RemoveFile("run/checkpoints/step-0000000010/weights.safetensors").ok());
+  warnings.clear();
+  auto none = LoadNewest(files_, "run", &warnings);
+  EXPECT_TRUE(absl::IsDataLoss(none.status())) << none.status();
+  EXPECT_EQ(warnings.size(), 2u);
+}
+
+TEST_F(DamageTest, ADamagedNewestNeverPushesOutTheGoodOnes) {
+  files_.Bytes(kNew + "/weights.safetensors")[4000] ^= 1;
+  TestState next(kSeed + 2, 15);  // resumed from 10
+  ASSERT_TRUE(Save(files_, "run", next.state(), 1).ok());
+  auto loaded = LoadNewest(files_, "run", nullptr);
+  ASSERT_TRUE(loaded.ok());
+  EXPECT_EQ(Difference(*loaded, next), "");
+}
+
+// A manifest whose hashes are right may still lie: what it says is checked against the files.
+class ForgedManifestTest : public DamageTest {
+ protected:
+  absl::Status LoadChanged(const std::string& from, const std::string& to) {
+    std::string& bytes = files_.Bytes(kNew + "/manifest.json");
+    const std::string whole = bytes;
+    const size_t at = bytes.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    bytes.replace(at, from.size(), to);
+    const size_t hash = bytes.size() - 4 - 32;
+    bytes.replace(hash, 32, Xxh3Hex(bytes.substr(0, hash)));
+    absl::Status status = Checkpoint::Load(files_, kNew).status();
+    bytes = whole;
+    return status;
+  }
+};
+
+TEST_F(ForgedManifestTest, IsRefusedWithAReason) {
+  EXPECT_TRUE(LoadChanged("\"step\": 20", "\"step\": 21").ok()) << "the forging itself works";
+  EXPECT_TRUE(absl::IsFailedPrecondition(LoadChanged("\"version\": 1", "\"version\": 2")));
+  const std::pair<const char*, const char*> changes[] = {
+      {"\"format\": \"filigree-checkpoint\"", "\"format\": \"other\""},
+      {"\"step\": 20", "\"step\": -1"},
+      {"\"step\": 20", "\"step\": 1e3"},
+      {"\"weights.safetensors\"", "\"../weights.safetensors\""},
+      {"\"weights.safetensors\"", "\"nothing.safetensors\""},
+      {"\"role\": \"weights\"", "\"role\": \"other\""},
+      {"\"name\": \"scalar\"", "\"name\": \"scales\""},
+      {"\"name\": \"scalar\"", "\"name\": \"a/b\""},
+      {"\"weight\": \"csr\"", "\"weight\": \"dense\""},
+      {"\"weight\": \"csr\"", "\"weight\": \"coo\""},
+      {"\"mask\": \"bitmap\"", "\"mask\": \"none, or so\""},
+      {"\"shape\": [\n    131\n   ]", "\"shape\": [\n    132\n   ]"},
+      {"\"shape\": [\n    131\n   ]", "\"shape\": [\n    0\n   ]"},
+      {"\"shape\": [\n    131\n   ]", "\"shape\": [9223372036854775807, 9223372036854775807]"},
+      {"\"kept\": 0", "\"kept\": 5"},
+      {"\"vocab\": \"2048\"", "\"vocab\": 2048"},
+      {"\"odd\": \"7ff4000000000123\"", "\"odd\": \"7ff40000000001\""},
+      {"\"tensors\": [", "\"tensors\": {}, \"more\": ["},
+  };
+  for (const auto& [from, to] : changes) {
+    const absl::Status status = LoadChanged(from, to);
+    EXPECT_TRUE(absl::IsDataLoss(status)) << from << " -> " << to << ": " << status;
+  }
+  EXPECT_TRUE(absl::IsDataLoss(LoadChanged("\"texts\": {", std::string(100000, '[')))) << "deep nesting";
+}
+
+// Data files with right hashes but senseless indices.
+TEST_F(DamageTest, SenselessIndicesAreRefused) {
+  const auto forge = [&](const std::string& component, size_t entry, int32_t value) {
+    std::string& bytes = files_.Bytes(kNew + "/weights.safetensors");
+    const std::string whole = bytes;
+    auto file = files_.OpenForRead(kNew + "/weights.safetensors");
+    auto header = ReadSafetensorsHeader(**file, "weights");
+    const TensorEntry* entry_of = header->Find("h.0.c_attn.weight." + component);
+    std::memcpy(bytes.data() + entry_of->begin + entry * 4, &value, 4);
+    std::string& manifest = files_.Bytes(kNew + "/manifest.json");
+    const std::string whole_manifest = manifest;
+    const std::string old_hash = Xxh3Hex(whole);
+    manifest.replace(manifest.find(old_hash), 32, Xxh3Hex(bytes));
+    const size_t hash = manifest.size() - 4 - 32;
+    manifest.replace(hash, 32, Xxh3Hex(manifest.substr(0, hash)));
+    auto loaded = Checkpoint::Load(files_, kNew);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    std::vector<float> weight(33 * 65);
+    const absl::Status status =
+        loaded->CopyInto("h.0.c_attn.weight", {33, 65}, weight.data(), nullptr, nullptr, nullptr);
+    EXPECT_EQ(StateSha256(*loaded, 1).ok(), status.ok());
+    bytes = whole;
+    manifest = whole_manifest;
+    return status;
+  };
+  EXPECT_TRUE(absl::IsDataLoss(forge("col_indices", 0, -1)));
+  EXPECT_TRUE(absl::IsDataLoss(forge("col_indices", 3, 65)));
+  EXPECT_TRUE(absl::IsDataLoss(forge("col_indices", 0, 64)));
+  EXPECT_TRUE(absl::IsDataLoss(forge("row_offsets", 0, 1)));
+  EXPECT_TRUE(absl::IsDataLoss(forge("row_offsets", 5, 1 << 20)));
+  EXPECT_TRUE(absl::IsDataLoss(forge("row_offsets", 33, 1)));
+}
+
+}  // namespace
+}  // namespace filigree::checkpoint

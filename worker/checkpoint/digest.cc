@@ -1,0 +1,182 @@
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <numeric>
+
+#include "kernels/base/check.h"
+#include "kernels/base/thread_pool.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/selection.h"
+#include "worker/checkpoint/stored_tensors.h"
+
+namespace filigree::checkpoint {
+namespace {
+
+using Digest = std::array<uint8_t, 32>;
+
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+    CHECK(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1, "OpenSSL has no SHA-256");
+  }
+  void Add(const void* data, size_t n) { CHECK(EVP_DigestUpdate(context_.get(), data, n) == 1); }
+  void AddNumber(uint64_t x) { Add(&x, sizeof(x)); }
+  Digest Finish() {
+    Digest digest;
+    CHECK(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
+    return digest;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+};
+
+// Packs (index, bits) or index records and hands them over in blocks.
+class EntryHasher {
+ public:
+  void AddValue(int64_t index, float value) {
+    const auto bits = std::bit_cast<uint32_t>(value);
+    if (bits == 0) return;
+    AddIndex(index);
+    std::memcpy(block_.data() + used_, &bits, sizeof(bits));
+    used_ += sizeof(bits);
+  }
+  void AddValues(int64_t first, const float* values, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) AddValue(first + i, values[i]);
+  }
+  void AddIndex(int64_t index) {
+    if (used_ + 12 > block_.size()) Flush();
+    std::memcpy(block_.data() + used_, &index, sizeof(index));
+    used_ += sizeof(index);
+  }
+  void AddText(const char* text) { sha_.Add(text, std::strlen(text)); }
+  Digest Finish() {
+    Flush();
+    return sha_.Finish();
+  }
+
+ private:
+  void Flush() {
+    sha_.Add(block_.data(), used_);
+    used_ = 0;
+  }
+  Sha256 sha_;
+  std::array<uint8_t, 12288> block_;
+  size_t used_ = 0;
+};
+
+constexpr char kAllKept[] = "all";
+
+// What the digest asks of a state, wherever it lies. Components: 0 weight, 1 m, 2 v, 3 selection.
+constexpr int kComponents = 4;
+struct Source {
+  std::vector<NamedShape> tensors;
+  std::function<absl::Status(size_t tensor, int component, EntryHasher& hasher)> feed;
+  int64_t step, position;
+  uint64_t seed;
+};
+
+absl::StatusOr<std::string> Combine(const Source& source, int threads) {
+  const size_t count = source.tensors.size();
+  std::vector<Digest> digests(count * kComponents);
+  std::vector<absl::Status> statuses(count * kComponents);
+  kernels::ThreadPool pool(threads);
+  pool.Run(static_cast<int64_t>(digests.size()), [&](int64_t task, int) {
+    EntryHasher hasher;
+    statuses[task] = source.feed(task / kComponents, static_cast<int>(task % kComponents), hasher);
+    digests[task] = hasher.Finish();
+  });
+  for (const absl::Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return source.tensors[a].name < source.tensors[b].name; });
+  Sha256 all;
+  const std::string magic = "filigree-state-1\n";
+  all.Add(magic.data(), magic.size());
+  for (const size_t t : order) {
+    const auto& [name, shape] = source.tensors[t];
+    all.AddNumber(name.size());
+    all.Add(name.data(), name.size());
+    all.AddNumber(shape.size());
+    for (const int64_t dim : shape) all.AddNumber(dim);
+    for (int c = 0; c < kComponents; ++c) all.Add(digests[t * kComponents + c].data(), sizeof(Digest));
+  }
+  all.AddNumber(source.step);
+  all.AddNumber(source.position);
+  all.AddNumber(source.seed);
+  std::string hex;
+  for (const uint8_t byte : all.Finish()) hex += fmt::format("{:02x}", byte);
+  return hex;
+}
+
+void FeedBitmap(const uint64_t* kept, int64_t elements, EntryHasher& hasher) {
+  if (kept == nullptr || CountKept(kept, elements) == elements) return hasher.AddText(kAllKept);
+  ForEachKept(kept, elements, [&](int64_t i) { hasher.AddIndex(i); });
+}
+
+absl::Status FeedStored(const StoredTensors& stored, const ManifestTensor& tensor, int component, EntryHasher& hasher) {
+  const auto add = [&](int64_t first, const float* values, int64_t n) { hasher.AddValues(first, values, n); };
+  if (component == 1 || component == 2) {
+    if (!tensor.moments) return absl::OkStatus();
+    return stored.ReadDense(stored.moments, tensor.name + (component == 1 ? ".m" : ".v"), add);
+  }
+  const bool all_kept = tensor.kept == Elements(tensor.shape);
+  if (component == 3 && all_kept) {
+    hasher.AddText(kAllKept);
+    return absl::OkStatus();
+  }
+  if (tensor.weight == WeightStorage::kSparse) {
+    auto entries = stored.ReadSparse(tensor);
+    if (!entries.ok()) return entries.status();
+    for (size_t e = 0; e < entries->indices.size(); ++e) {
+      if (component == 0) {
+        hasher.AddValue(entries->indices[e], entries->values[e]);
+      } else {
+        hasher.AddIndex(entries->indices[e]);
+      }
+    }
+    return absl::OkStatus();
+  }
+  if (component == 0) return stored.ReadDense(stored.weights, tensor.name, add);
+  auto kept = stored.ReadBitmap(tensor);
+  if (!kept.ok()) return kept.status();
+  FeedBitmap(kept->data(), Elements(tensor.shape), hasher);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string StateSha256(const State& state, int threads) {
+  Source source{{}, nullptr, state.step, state.position, state.seed};
+  for (const StateTensor& tensor : state.tensors) source.tensors.push_back({tensor.name, tensor.shape});
+  source.feed = [&](size_t t, int component, EntryHasher& hasher) {
+    const StateTensor& tensor = state.tensors[t];
+    const int64_t elements = Elements(tensor.shape);
+    if (component == 3) {
+      FeedBitmap(tensor.kept, elements, hasher);
+      return absl::OkStatus();
+    }
+    const float* values = component == 0 ? tensor.weight : component == 1 ? tensor.m : tensor.v;
+    if (values != nullptr) hasher.AddValues(0, values, elements);
+    return absl::OkStatus();
+  };
+  return *Combine(source, threads);
+}
+
+absl::StatusOr<std::string> StateSha256(const Checkpoint& checkpoint, int threads) {
+  Source source{{}, nullptr, checkpoint.step(), checkpoint.position(), checkpoint.seed()};
+  for (const StoredTensor& tensor : checkpoint.tensors()) source.tensors.push_back({tensor.name, tensor.shape});
+  source.feed = [&](size_t t, int component, EntryHasher& hasher) {
+    return FeedStored(checkpoint.stored(), checkpoint.stored().tensors[t], component, hasher);
+  };
+  return Combine(source, threads);
+}
+
+}  // namespace filigree::checkpoint

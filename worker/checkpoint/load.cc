@@ -1,0 +1,165 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/hashing.h"
+#include "worker/checkpoint/retention.h"
+#include "worker/checkpoint/stored_tensors.h"
+
+namespace filigree::checkpoint {
+namespace {
+
+// Opens a data file and compares size and hash with what the manifest says.
+absl::StatusOr<std::unique_ptr<ReadableFile>> OpenVerified(FileSystem& files, const std::string& path,
+                                                           const ManifestFile& expected) {
+  auto file = files.OpenForRead(path);
+  if (absl::IsNotFound(file.status())) return absl::DataLossError(fmt::format("{} is missing", path));
+  if (!file.ok()) return file.status();
+  if ((*file)->size() != expected.bytes) {
+    return absl::DataLossError(fmt::format("{} has {} bytes, its manifest says {}: it was cut or damaged", path,
+                                           (*file)->size(), expected.bytes));
+  }
+  auto hash = Xxh3Hex(**file);
+  if (!hash.ok()) return hash.status();
+  if (*hash != expected.xxh3_128) {
+    return absl::DataLossError(fmt::format("{} does not match its hash in the manifest: it was damaged", path));
+  }
+  return file;
+}
+
+absl::StatusOr<DataFile> OpenData(FileSystem& files, const std::string& folder, const Manifest& manifest,
+                                  const std::string& role) {
+  const ManifestFile* expected = manifest.File(role);
+  DataFile data;
+  if (expected == nullptr) return data;
+  data.path = folder + "/" + expected->name;
+  auto file = OpenVerified(files, data.path, *expected);
+  if (!file.ok()) return file.status();
+  data.file = std::move(*file);
+  auto header = ReadSafetensorsHeader(*data.file, data.path);
+  if (!header.ok()) return header.status();
+  data.header = std::move(*header);
+  return data;
+}
+
+}  // namespace
+
+absl::StatusOr<Checkpoint> Checkpoint::Load(FileSystem& files, const std::string& folder) {
+  const std::string path = folder + "/" + kManifestName;
+  auto bytes = ReadFile(files, path, kMaxManifestBytes);
+  if (!bytes.ok()) return bytes.status();
+  auto manifest = ParseManifest(*bytes, path);
+  if (!manifest.ok()) return manifest.status();
+  auto stored = std::make_shared<StoredTensors>();
+  for (auto [role, data] : {std::pair{"weights", &stored->weights}, std::pair{"moments", &stored->moments}}) {
+    auto opened = OpenData(files, folder, *manifest, role);
+    if (!opened.ok()) return opened.status();
+    *data = std::move(*opened);
+  }
+  Checkpoint checkpoint;
+  for (const ManifestTensor& tensor : manifest->tensors) {
+    absl::Status status = stored->CheckComponents(tensor);
+    if (!status.ok()) return status;
+    checkpoint.tensors_.push_back({tensor.name, tensor.shape, tensor.weight == WeightStorage::kSparse,
+                                   tensor.mask != MaskStorage::kNone, tensor.moments, tensor.kept});
+  }
+  stored->tensors = std::move(manifest->tensors);
+  checkpoint.path_ = folder;
+  checkpoint.step_ = manifest->step;
+  checkpoint.position_ = manifest->position;
+  checkpoint.seed_ = manifest->seed;
+  checkpoint.texts_ = std::move(manifest->texts);
+  checkpoint.extras_ = std::move(manifest->extras);
+  checkpoint.stored_ = std::move(stored);
+  return checkpoint;
+}
+
+absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir,
+                                      std::vector<std::string>* warnings) {
+  auto steps = ListSteps(files, run_dir);
+  if (absl::IsNotFound(steps.status()) || (steps.ok() && steps->empty())) {
+    return absl::NotFoundError(fmt::format("{} has no checkpoint yet", run_dir));
+  }
+  if (!steps.ok()) return steps.status();
+  std::string first;
+  for (const StepFolder& step : *steps) {
+    absl::Status status = absl::DataLossError("it has no manifest: its save was interrupted");
+    if (step.committed) {
+      auto checkpoint = Checkpoint::Load(files, step.path);
+      if (checkpoint.ok()) return checkpoint;
+      status = checkpoint.status();
+    }
+    const std::string warning = fmt::format("checkpoint {} passed over: {}", step.path, std::string(status.message()));
+    if (first.empty()) first = warning;
+    if (warnings != nullptr) warnings->push_back(warning);
+  }
+  return absl::DataLossError(
+      fmt::format("none of the {} checkpoints of {} can be used; {}", steps->size(), run_dir, first));
+}
+
+absl::StatusOr<Checkpoint> LoadAny(FileSystem& files, const std::string& path, std::vector<std::string>* warnings) {
+  if (files.Exists(path + "/" + kManifestName)) return Checkpoint::Load(files, path);
+  if (files.Exists(path + "/" + kCheckpointsFolder)) return LoadNewest(files, path, warnings);
+  return absl::NotFoundError(fmt::format("{} is neither a checkpoint (no {}) nor a run folder (no {}/)", path,
+                                         kManifestName, kCheckpointsFolder));
+}
+
+const StoredTensor* Checkpoint::Find(const std::string& name) const {
+  const auto found =
+      std::find_if(tensors_.begin(), tensors_.end(), [&](const StoredTensor& tensor) { return tensor.name == name; });
+  return found == tensors_.end() ? nullptr : &*found;
+}
+
+absl::StatusOr<std::string> Checkpoint::Text(const std::string& key) const {
+  const auto found = texts_.find(key);
+  if (found == texts_.end()) return absl::NotFoundError(fmt::format("checkpoint {} has no '{}'", path_, key));
+  return found->second;
+}
+
+absl::Status Checkpoint::CheckModel(const std::vector<NamedShape>& expected) const {
+  std::vector<std::string> differences;
+  for (const NamedShape& tensor : expected) {
+    const StoredTensor* stored = Find(tensor.name);
+    if (stored == nullptr) {
+      differences.push_back(fmt::format("it lacks {} {}", tensor.name, ShapeText(tensor.shape)));
+    } else if (stored->shape != tensor.shape) {
+      differences.push_back(
+          fmt::format("{} is {} there, {} here", tensor.name, ShapeText(stored->shape), ShapeText(tensor.shape)));
+    }
+  }
+  for (const StoredTensor& stored : tensors_) {
+    const bool known = std::any_of(expected.begin(), expected.end(),
+                                   [&](const NamedShape& tensor) { return tensor.name == stored.name; });
+    if (!known) differences.push_back(fmt::format("it has {} {}", stored.name, ShapeText(stored.shape)));
+  }
+  if (differences.empty()) return absl::OkStatus();
+  const size_t shown = std::min<size_t>(differences.size(), 3);
+  std::string text;
+  for (size_t i = 0; i < shown; ++i) text += (i == 0 ? "" : "; ") + differences[i];
+  if (shown < differences.size()) text += fmt::format("; and {} more differences", differences.size() - shown);
+  return absl::FailedPreconditionError(
+      fmt::format("{} is a checkpoint of another model: {}; use the settings it was made with", path_, text));
+}
+
+absl::Status Checkpoint::CopyInto(const std::string& name, const Shape& shape, float* weight, float* m, float* v,
+                                  uint64_t* kept) const {
+  const StoredTensor* found = Find(name);
+  if (found == nullptr) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} has no tensor {}: it is a checkpoint of another model", path_, name));
+  }
+  if (found->shape != shape) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: tensor {} is {}, {} was expected: it is a checkpoint of another model", path_, name,
+                    ShapeText(found->shape), ShapeText(shape)));
+  }
+  const ManifestTensor& tensor = stored_->tensors[found - tensors_.data()];
+  absl::Status status = stored_->ReadWeight(tensor, weight, kept);
+  if (status.ok() && m != nullptr) status = stored_->ReadMoment(tensor, ".m", m);
+  if (status.ok() && v != nullptr) status = stored_->ReadMoment(tensor, ".v", v);
+  return status;
+}
+
+}  // namespace filigree::checkpoint

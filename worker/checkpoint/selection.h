@@ -1,0 +1,40 @@
+#ifndef FILIGREE_WORKER_CHECKPOINT_SELECTION_H_
+#define FILIGREE_WORKER_CHECKPOINT_SELECTION_H_
+
+#include <bit>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/manifest.h"
+
+// How the weights of one tensor go to disk: dense, dense with a bitmap, or values and indices of the kept entries.
+
+namespace filigree::checkpoint {
+
+inline int64_t BitmapWords(int64_t elements) { return (elements + 63) / 64; }
+
+// Calls f(index) for every set bit below `elements`, ascending.
+template <typename F>
+void ForEachKept(const uint64_t* kept, int64_t elements, F f) {
+  for (int64_t word = 0; word < BitmapWords(elements); ++word) {
+    for (uint64_t bits = kept[word]; bits != 0; bits &= bits - 1) f(word * 64 + std::countr_zero(bits));
+  }
+}
+
+int64_t CountKept(const uint64_t* kept, int64_t elements);
+
+// The entry of the manifest for a tensor: sparse where the file becomes smaller by it and nothing is lost (every entry
+// that is not kept is +0.0), else dense.
+ManifestTensor ChooseStorage(const StateTensor& tensor);
+
+// Component tensors of the weights file, in that storage. They read the tensor when they are written.
+std::vector<TensorSource> WeightSources(const StateTensor& tensor, const ManifestTensor& storage);
+
+// InvalidArgument: a name the format cannot hold, a repeated name, an empty shape dimension, no weights, stray bits in
+// a bitmap.
+absl::Status CheckState(const State& state);
+
+}  // namespace filigree::checkpoint
+
+#endif  // FILIGREE_WORKER_CHECKPOINT_SELECTION_H_

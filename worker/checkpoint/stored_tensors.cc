@@ -1,0 +1,158 @@
+#include "worker/checkpoint/stored_tensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "worker/checkpoint/selection.h"
+
+namespace filigree::checkpoint {
+namespace {
+
+constexpr int64_t kPiece = 64 << 10;  // floats
+
+absl::Status Check(const DataFile& data, const std::string& name, DType dtype, const Shape& shape) {
+  const TensorEntry* entry = data.file == nullptr ? nullptr : data.header.Find(name);
+  if (entry == nullptr) {
+    return absl::DataLossError(
+        fmt::format("the manifest promises {}, which {} does not hold", name, data.file ? data.path : "no file"));
+  }
+  if (entry->dtype != dtype || entry->shape != shape) {
+    return absl::DataLossError(fmt::format("{}: {} is {} {}, by the manifest {} {}", data.path, name,
+                                           DTypeName(entry->dtype), ShapeText(entry->shape), DTypeName(dtype),
+                                           ShapeText(shape)));
+  }
+  return absl::OkStatus();
+}
+
+// A whole component; that it is there was checked at load.
+template <typename T>
+absl::Status ReadAll(const DataFile& data, const std::string& name, T* to) {
+  const TensorEntry* entry = data.header.Find(name);
+  return data.file->ReadAt(entry->begin, to, entry->end - entry->begin);
+}
+
+template <typename T>
+absl::StatusOr<std::vector<T>> ReadAll(const DataFile& data, const std::string& name) {
+  const TensorEntry* entry = data.header.Find(name);
+  std::vector<T> all((entry->end - entry->begin) / sizeof(T));
+  absl::Status status = ReadAll(data, name, all.data());
+  if (!status.ok()) return status;
+  return all;
+}
+
+absl::Status Unsound(const DataFile& data, const ManifestTensor& tensor, const char* what) {
+  return absl::DataLossError(fmt::format("{}: tensor {}: {}", data.path, tensor.name, what));
+}
+
+}  // namespace
+
+absl::Status StoredTensors::CheckComponents(const ManifestTensor& tensor) const {
+  const std::string& name = tensor.name;
+  const int64_t elements = Elements(tensor.shape);
+  absl::Status status;
+  if (tensor.weight == WeightStorage::kSparse) {
+    status = Check(weights, name + ".values", DType::kF32, {tensor.kept});
+    if (status.ok()) status = Check(weights, name + ".col_indices", DType::kI32, {tensor.kept});
+    const int64_t rows = Matrix(tensor.shape).rows;
+    if (status.ok()) status = Check(weights, name + ".row_offsets", DType::kI32, {rows + 1});
+  } else {
+    status = Check(weights, name, DType::kF32, tensor.shape);
+  }
+  if (status.ok() && tensor.mask == MaskStorage::kBitmap) {
+    status = Check(weights, name + ".kept", DType::kU8, {(elements + 7) / 8});
+  }
+  if (status.ok() && tensor.moments) status = Check(moments, name + ".m", DType::kF32, tensor.shape);
+  if (status.ok() && tensor.moments) status = Check(moments, name + ".v", DType::kF32, tensor.shape);
+  return status;
+}
+
+absl::StatusOr<SparseEntries> StoredTensors::ReadSparse(const ManifestTensor& tensor) const {
+  auto values = ReadAll<float>(weights, tensor.name + ".values");
+  if (!values.ok()) return values.status();
+  auto columns = ReadAll<int32_t>(weights, tensor.name + ".col_indices");
+  if (!columns.ok()) return columns.status();
+  auto offsets = ReadAll<int32_t>(weights, tensor.name + ".row_offsets");
+  if (!offsets.ok()) return offsets.status();
+  const auto [rows, cols] = Matrix(tensor.shape);
+  if (offsets->front() != 0 || offsets->back() != tensor.kept || !std::is_sorted(offsets->begin(), offsets->end())) {
+    return Unsound(weights, tensor, "its row offsets do not rise from 0 to the number of entries");
+  }
+  SparseEntries entries{std::move(*values), std::vector<int64_t>(columns->size())};
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t before = -1;
+    for (int64_t e = (*offsets)[row]; e < (*offsets)[row + 1]; ++e) {
+      const int64_t col = (*columns)[e];
+      if (col <= before || col >= cols) return Unsound(weights, tensor, "its columns do not rise within a row");
+      before = col;
+      entries.indices[e] = row * cols + col;
+    }
+  }
+  return entries;
+}
+
+absl::StatusOr<std::vector<uint64_t>> StoredTensors::ReadBitmap(const ManifestTensor& tensor) const {
+  const int64_t elements = Elements(tensor.shape);
+  std::vector<uint64_t> kept(BitmapWords(elements));
+  absl::Status status = ReadAll(weights, tensor.name + ".kept", kept.data());
+  if (!status.ok()) return status;
+  if (elements % 64 != 0 && kept.back() >> (elements % 64) != 0) {
+    return Unsound(weights, tensor, "its selection has bits behind its end");
+  }
+  if (CountKept(kept.data(), elements) != tensor.kept) {
+    return Unsound(weights, tensor, "its selection has another size than the manifest says");
+  }
+  return kept;
+}
+
+absl::Status StoredTensors::ReadWeight(const ManifestTensor& tensor, float* weight, uint64_t* kept) const {
+  const int64_t elements = Elements(tensor.shape);
+  if (tensor.weight == WeightStorage::kSparse) {
+    auto entries = ReadSparse(tensor);
+    if (!entries.ok()) return entries.status();
+    if (weight != nullptr) std::fill_n(weight, elements, 0.0f);
+    if (kept != nullptr) std::fill_n(kept, BitmapWords(elements), 0);
+    for (size_t e = 0; e < entries->indices.size(); ++e) {
+      const int64_t i = entries->indices[e];
+      if (weight != nullptr) weight[i] = entries->values[e];
+      if (kept != nullptr) kept[i / 64] |= uint64_t{1} << (i % 64);
+    }
+    return absl::OkStatus();
+  }
+  if (weight != nullptr) {
+    absl::Status status = ReadAll(weights, tensor.name, weight);
+    if (!status.ok()) return status;
+  }
+  if (kept == nullptr) return absl::OkStatus();
+  if (tensor.mask == MaskStorage::kNone) {
+    std::fill_n(kept, BitmapWords(elements), ~uint64_t{0});
+    if (elements % 64 != 0) kept[elements / 64] = (uint64_t{1} << (elements % 64)) - 1;
+    return absl::OkStatus();
+  }
+  auto bitmap = ReadBitmap(tensor);
+  if (!bitmap.ok()) return bitmap.status();
+  std::copy(bitmap->begin(), bitmap->end(), kept);
+  return absl::OkStatus();
+}
+
+absl::Status StoredTensors::ReadMoment(const ManifestTensor& tensor, const char* suffix, float* moment) const {
+  if (tensor.moments) return ReadAll(moments, tensor.name + suffix, moment);
+  std::fill_n(moment, Elements(tensor.shape), 0.0f);
+  return absl::OkStatus();
+}
+
+absl::Status StoredTensors::ReadDense(const DataFile& data, const std::string& component, const TakePiece& take) const {
+  const TensorEntry* entry = data.header.Find(component);
+  const int64_t elements = Elements(entry->shape);
+  std::vector<float> piece(std::min(kPiece, elements));
+  for (int64_t at = 0; at < elements; at += kPiece) {
+    const int64_t n = std::min(kPiece, elements - at);
+    absl::Status status = data.file->ReadAt(entry->begin + at * sizeof(float), piece.data(), n * sizeof(float));
+    if (!status.ok()) return status;
+    take(at, piece.data(), n);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace filigree::checkpoint
