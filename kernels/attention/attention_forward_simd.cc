@@ -3,15 +3,32 @@
 #include <limits>
 #include <numbers>
 
+#include "kernels/attention/ahead.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/attention_check.h"
 #include "kernels/attention/kept_lists.h"
+#include "kernels/attention/square.h"
 #include "kernels/base/simd_targets.h"
+
+#ifndef FILIGREE_KERNELS_ATTENTION_FORWARD_WORKSPACE_
+#define FILIGREE_KERNELS_ATTENTION_FORWARD_WORKSPACE_
+namespace filigree::kernels {
+
+// What a thread keeps from call to call.
+struct ForwardWorkspace {
+  KeyLists k_lists;
+  uint64_t k_bits[kMaxHeadChannels], v_bits[kMaxHeadChannels];
+  Square square;
+};
+
+}  // namespace filigree::kernels
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_forward_simd.cc"
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
+#include "kernels/attention/kept_lists-inl.h"
 #include "kernels/attention/tile_pair-inl.h"
 
 #include "hwy/highway.h"
@@ -32,17 +49,18 @@ struct Queries {
 
 // square = q . k, minus infinity where the key is hidden; max[j]: the largest by query.
 template <class Range>
-HWY_INLINE void ScoreRows(Range, const KeptLists& lists, const float* k, const float* q, Square& square,
-                          float* max_out) {
+HWY_INLINE void ScoreRows(Range, const KeyLists& lists, const float* k, const float* q, Square& square,
+                          const Ahead& ahead, float* max_out) {
   const D d;
-  const uint8_t* order = Range::kDiagonal ? lists.block_order() : lists.order();
+  const uint8_t* order = Range::kDiagonal ? lists.block_order : lists.order;
   V max[kRowVectors];
   FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) max[j] = hn::Load(d, max_out + j * kLanes);
   for (int i = Range::kBegin; i < Range::kEnd; ++i) {
     const int key = order[i];
+    ahead.Step(i);
     V score[kRowVectors];
     FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) score[j] = hn::Zero(d);
-    AddListed<Range::kFirst>(lists.offsets(key), lists.count(key), k + key, q, score);
+    AddListed<Range::kFirst>(lists.offsets(key), lists.count[key], k + key, q, score);
     FILIGREE_UNROLL for (int j = Range::kFirst; j < Range::kMaskEnd; ++j) {
       const V hidden = hn::Set(d, -std::numeric_limits<float>::infinity());
       score[j] = hn::IfThenElse(Visible(key, j), score[j], hidden);
@@ -77,12 +95,14 @@ HWY_INLINE void ExpRows(Range, float scale, const float* max_in, Square& square,
 }
 
 // Adds the keys of one tile to the running softmax of one tile of queries.
-void AddKeys(const KeptLists& k_lists, const KeptLists& v_lists, ConstTile k, ConstTile v, bool diagonal, float scale,
-             const Queries& queries, Square& square) {
+void AddKeys(ForwardWorkspace& work, ConstTile k, ConstTile v, bool first, bool diagonal, float scale,
+             const Queries& queries, const Ahead& ahead) {
   const D d;
+  Square& square = work.square;
   alignas(64) float max[kTileTokens], sum[kTileTokens] = {}, shrink[kTileTokens];
   std::memcpy(max, queries.max, sizeof(max));
-  ForRowRanges(diagonal, [&](auto range) HWY_ATTR { ScoreRows(range, k_lists, k.data, queries.q.data, square, max); });
+  ForRowRanges(diagonal, [&](auto range)
+                             HWY_ATTR { ScoreRows(range, work.k_lists, k.data, queries.q.data, square, ahead, max); });
   for (int t = 0; t < kTileTokens; t += kLanes) {
     const V larger = hn::Load(d, max + t), before = hn::LoadU(d, queries.max + t);
     hn::Store(Exp2(d, hn::Mul(hn::Sub(before, larger), hn::Set(d, scale))), d, shrink + t);
@@ -98,16 +118,15 @@ void AddKeys(const KeptLists& k_lists, const KeptLists& v_lists, ConstTile k, Co
   }
   for (int c = 0; c < v.channels; ++c) {
     V added[kRowVectors];
-    SumKeptKeys(v_lists.bits(c), v.row(c), square, added);
+    SumKeptKeys(work.v_bits[c], v.row(c), square, added);
     for (int j = 0; j < kRowVectors; ++j) {
       float* y = queries.y.row(c) + j * kLanes;
-      hn::Store(hn::MulAdd(hn::Load(d, y), factor[j], added[j]), d, y);
+      hn::Store(first ? added[j] : hn::MulAdd(hn::Load(d, y), factor[j], added[j]), d, y);
     }
   }
 }
 
 void StartQueries(const float* sink_score, const Queries& queries) {
-  std::memset(queries.y.data, 0, queries.y.size() * sizeof(float));
   for (int t = 0; t < kTileTokens; ++t) {
     queries.max[t] = sink_score != nullptr ? *sink_score : std::numeric_limits<float>::lowest();
     queries.sum[t] = sink_score != nullptr ? 1.0f : 0.0f;
@@ -128,12 +147,8 @@ void FinishQueries(int real, const Queries& queries) {
   }
 }
 
-void Forward(const AttentionForwardArgs& a) {
-  static thread_local KeptLists k_lists, v_lists;
-  static thread_local Square square;
+void Forward(const AttentionForwardArgs& a, ForwardWorkspace& work) {
   const int K = a.q.channels, tiles = TilesOf(a.tokens);
-  k_lists.Reserve(K);
-  v_lists.Reserve(K);
   const float root = std::sqrt(static_cast<float>(K));
   const float scale = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
   const float sink_score = a.sink != nullptr ? *a.sink * root : 0.0f;
@@ -146,9 +161,24 @@ void Forward(const AttentionForwardArgs& a) {
     const int real = a.tokens - key_tile * kTileTokens;
     const ConstTile k = a.k.tile(key_tile), v = a.v.tile(key_tile);
     const auto kept = [&](const uint64_t* all) { return all == nullptr ? nullptr : all + key_tile * a.kept_stride; };
-    k_lists.Build(k, kept(a.kept_k), KeptLists::WithoutBits::kNonzero, real);
-    v_lists.Build(v, kept(a.kept_v), KeptLists::WithoutBits::kNonzero, real);
-    for (int i = key_tile; i < tiles; ++i) AddKeys(k_lists, v_lists, k, v, i == key_tile, scale, queries(i), square);
+    ReadKeptBits(k, kept(a.kept_k), WithoutBits::kNonzero, real, work.k_bits);
+    ReadKeptBits(v, kept(a.kept_v), WithoutBits::kNonzero, real, work.v_bits);
+    ListByKey(work.k_bits, K, work.k_lists);
+    for (int i = key_tile; i < tiles; ++i) {
+      Ahead ahead(K);
+      if (i + 1 < tiles) {
+        if (key_tile == 0) {
+          ahead.Add(a.q.tile(i + 1));
+          ahead.Add(a.y.tile(i + 1));
+        }
+      } else if (key_tile + 1 < tiles) {
+        ahead.Add(a.k.tile(key_tile + 1));
+        ahead.Add(a.v.tile(key_tile + 1));
+      } else {
+        for (const ConstTileSeries& x : {a.q, a.k, a.v, ConstTileSeries(a.y)}) ahead.AddNextHead(x.tile(0));
+      }
+      AddKeys(work, k, v, key_tile == 0, i == key_tile, scale, queries(i), ahead);
+    }
     FinishQueries(real, queries(key_tile));
   }
 }
@@ -165,7 +195,8 @@ HWY_EXPORT(Forward);
 
 void AttentionForward(const AttentionForwardArgs& args) {
   CheckArgs(args);
-  HWY_DYNAMIC_DISPATCH(Forward)(args);
+  static thread_local ForwardWorkspace work;
+  HWY_DYNAMIC_DISPATCH(Forward)(args, work);
 }
 
 }  // namespace filigree::kernels

@@ -3,44 +3,41 @@
 
 #include <cstdint>
 
+#include "kernels/attention/attention_check.h"
 #include "kernels/base/buffer.h"
 #include "kernels/base/tile.h"
 
-// Where one head's k or v has entries in a tile of 64 keys, listed by channel (one word of bits each) and by key.
-//
-// Lists by key hold offsets c * 64: the distance of channel c's row from the tile's first, in every tile of the head.
-// Keys are visited in the order of their counts, so that the loop over a key's list ends where the processor expects.
+// Where one head's k or v has entries in a tile of 64 keys: by channel, one word of bits each, and by key, as a list.
 
 namespace filigree::kernels {
 
 inline constexpr int kBlockKeys = 16;  // the causal diagonal is cut into blocks of 16 keys
 
-class KeptLists {
- public:
-  // Room for heads of up to `channels` channels; grows only.
+// What stands for kept bits that are not given: every entry, or those that are not 0.
+enum class WithoutBits { kAll, kNonzero };
+
+// One word a channel of x. Keys at and after `keys` have no entries.
+void ReadKeptBits(ConstTile x, const uint64_t* kept, WithoutBits without_bits, int keys, uint64_t* bits);
+
+// Lists of offsets c * 64, the distance of channel c's row from the tile's first in every tile of the head. Written by
+// ListByKey (kept_lists-inl.h).
+//
+// Keys are visited in the order of their counts, so that the loop over a key's list ends where the processor expects.
+struct KeyLists {
+  static constexpr int kSlack = 16;  // a list is written in whole vectors
+
+  Buffer<int32_t> all_offsets;  // 64 lists of `stride`
+  size_t stride = 0;
+  int count[kTileTokens] = {};
+  uint8_t order[kTileTokens] = {};        // all 64 keys, by ascending count
+  uint8_t block_order[kTileTokens] = {};  // the same within each block of 16 keys
+
+  int32_t* offsets(int key) { return all_offsets.data() + key * stride; }
+  const int32_t* offsets(int key) const { return all_offsets.data() + key * stride; }
+
   void Reserve(int channels);
-
-  // kept: `channels` words, or null for what the caller calls everything: kAll lists every entry, kNonzero those of x
-  // that are not 0. Keys at and after `keys` have empty lists.
-  enum class WithoutBits { kAll, kNonzero };
-  void Build(ConstTile x, const uint64_t* kept, WithoutBits without_bits, int keys);
-
-  uint64_t bits(int c) const { return bits_[c]; }
-  const uint16_t* offsets(int key) const { return offsets_.data() + static_cast<size_t>(key) * channels_; }
-  int count(int key) const { return count_[key]; }
-  // All 64 keys, by ascending count; and the same within each block of 16 keys.
-  const uint8_t* order() const { return order_; }
-  const uint8_t* block_order() const { return block_order_; }
-
- private:
-  void ListByKey();
+  // `order` and `block_order` from `count`.
   void SortByCount();
-
-  int channels_ = 0;
-  Buffer<uint64_t> bits_;
-  Buffer<uint16_t> offsets_;
-  uint16_t count_[kTileTokens] = {};
-  uint8_t order_[kTileTokens] = {}, block_order_[kTileTokens] = {};
 };
 
 }  // namespace filigree::kernels

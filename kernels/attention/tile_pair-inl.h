@@ -11,6 +11,7 @@
 
 #include "kernels/attention/exp2-inl.h"
 #include "kernels/attention/kept_lists.h"
+#include "kernels/attention/square.h"
 #include "kernels/base/tile.h"
 
 #include "hwy/highway.h"
@@ -32,14 +33,6 @@ constexpr int kLanes = hn::MaxLanes(D());
 constexpr int kRowVectors = kTileTokens / kLanes;
 constexpr int kBlockVectors = kBlockKeys / kLanes;
 constexpr int kBlocks = kTileTokens / kBlockKeys;
-
-// One float for each pair of a square.
-struct Square {
-  alignas(64) float value[kTileTokens][kTileTokens];
-
-  float* row(int key) { return value[key]; }
-  const float* row(int key) const { return value[key]; }
-};
 
 // Keys [begin, end) of `order`, whose rows begin at block `kBlock`; on the diagonal that block holds the keys too.
 template <int kBlockIndex, bool kOnDiagonal>
@@ -73,7 +66,7 @@ HWY_INLINE hn::Mask<D> Visible(int key, int j) {
 // sum[j] += column[o] * rows[o + query] over a key's list, vectors kFirst and up. `column` is the key's entry in
 // channel 0 of k or v.
 template <int kFirst>
-HWY_INLINE void AddListed(const uint16_t* offsets, int count, const float* column, const float* rows,
+HWY_INLINE void AddListed(const int32_t* offsets, int count, const float* column, const float* rows,
                           V (&sum)[kRowVectors]) {
   const D d;
   for (int i = 0; i < count; ++i) {
@@ -98,12 +91,21 @@ HWY_INLINE void SumKeptKeys(uint64_t kept, const float* row, const Square& squar
   }
 }
 
-// What lies left of the diagonal in a square: key rows without the blocks of queries that see none of the block's keys.
-HWY_INLINE void ClearBelowDiagonal(Square& square) {
+// Zeroes the queries before block kBlock in the rows of that block's keys: they see none of them.
+template <int kBlock>
+HWY_INLINE void ClearHiddenBlocks(Square& square) {
   const D d;
-  for (int key = kBlockKeys; key < kTileTokens; ++key) {
-    for (int t = 0; t < key / kBlockKeys * kBlockKeys; t += kLanes) hn::Store(hn::Zero(d), d, square.row(key) + t);
+  for (int key = kBlock * kBlockKeys; key < (kBlock + 1) * kBlockKeys; ++key) {
+    FILIGREE_UNROLL for (int j = 0; j < kBlock * kBlockVectors; ++j) {
+      hn::Store(hn::Zero(d), d, square.row(key) + j * kLanes);
+    }
   }
+}
+
+HWY_INLINE void ClearBelowDiagonal(Square& square) {
+  ClearHiddenBlocks<1>(square);
+  ClearHiddenBlocks<2>(square);
+  ClearHiddenBlocks<3>(square);
 }
 
 }  // namespace HWY_NAMESPACE
