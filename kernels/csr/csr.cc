@@ -83,17 +83,15 @@ void Csr::BuildFromDense(const float* w, const uint64_t* kept, int rows, int col
   }
   ResizeEntries(offsets[rows]);
   pool.Run(chunks.count, [&](int64_t chunk, int) {
-    uint32_t e = offsets[chunks.begin(chunk)];
     for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) {
       const int64_t row_begin = int64_t{r} * cols;
+      uint16_t* index = indices_.data() + offsets[r];
       ForEachWord(kept, row_begin, row_begin + cols, [&](uint64_t word, int64_t first) {
         for (; word != 0; word &= word - 1) {
-          const int64_t i = first + std::countr_zero(word);
-          indices_[e] = static_cast<uint16_t>(i - row_begin);
-          values_[e] = w[i];
-          ++e;
+          *index++ = static_cast<uint16_t>(first + std::countr_zero(word) - row_begin);
         }
       });
+      GatherRow(w, r);  // apart from the search for bits, so that many of its reads are under way at once
     }
   });
 }
@@ -101,11 +99,13 @@ void Csr::BuildFromDense(const float* w, const uint64_t* kept, int rows, int col
 void Csr::RefreshValuesFromDense(const float* w, ThreadPool& pool) {
   const Chunks chunks(rows_, pool);
   pool.Run(chunks.count, [&](int64_t chunk, int) {
-    for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) {
-      const float* row = w + int64_t{r} * cols_;
-      for (uint32_t e = offsets_[r]; e < offsets_[r + 1]; ++e) values_[e] = row[indices_[e]];
-    }
+    for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) GatherRow(w, r);
   });
+}
+
+void Csr::GatherRow(const float* w, int r) {
+  const float* row = w + int64_t{r} * cols_;
+  for (uint32_t e = offsets_[r]; e < offsets_[r + 1]; ++e) values_[e] = row[indices_[e]];
 }
 
 // Counting sort, stable. Chunk k of the rows of `a` places its entries of column c after those of chunks before it.

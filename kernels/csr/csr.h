@@ -50,6 +50,7 @@ class Csr {
  private:
   void ResizeRows(int rows, int cols);
   void ResizeEntries(int64_t nnz);
+  void GatherRow(const float* w, int r);
 
   int rows_ = 0, cols_ = 0;
   Buffer<uint32_t> offsets_;

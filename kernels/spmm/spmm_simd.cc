@@ -19,14 +19,15 @@ using V = hn::Vec<D>;
 constexpr int kLanes = hn::MaxLanes(D());
 constexpr int kRowVectors = kTileTokens / kLanes;
 
-// One output row lives in registers while its nonzeros stream in.
+// One output row lives in registers while its nonzeros stream in, one row of x each: at the speed of L2 where x fits
+// it. Measured and no faster: prefetching ahead, blocks of columns that stay in L1 or L2, half of the tokens at a time.
 void SpmmTile(const CsrView& w, ConstTile x, const float* bias, Tile y) {
   const D d;
+  uint32_t e = w.row_offsets[0];
   for (int r = 0; r < w.rows; ++r) {
     V sum[kRowVectors];
     for (V& s : sum) s = hn::Set(d, bias == nullptr ? 0.0f : bias[r]);
-    const uint32_t end = w.row_offsets[r + 1];
-    for (uint32_t e = w.row_offsets[r]; e < end; ++e) {
+    for (const uint32_t end = w.row_offsets[r + 1]; e < end; ++e) {
       const float* row = x.row(w.col_indices[e]);
       const V value = hn::Set(d, w.values[e]);
       for (int j = 0; j < kRowVectors; ++j) sum[j] = hn::MulAdd(value, hn::Load(d, row + j * kLanes), sum[j]);

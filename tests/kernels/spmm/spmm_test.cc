@@ -22,7 +22,7 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* os) { *os << c.rows << " x " << c.cols << " at " << c.density; }
 
-// Empty rows, full rows, more columns than one block of the kernel.
+// Empty rows, full rows.
 const Case kCases[] = {{1, 1, 1},      {1, 1, 0},      {67, 33, 0.2}, {67, 33, 1},     {67, 33, 0},
                        {3, 999, 0.02}, {500, 3, 0.05}, {5, 6000, 1},  {70, 5000, 0.1}, {40, 2048, 0.3}};
 
