@@ -58,6 +58,9 @@ std::string StepLine(const StepRecord& record);
 // "9.5s", "12m 05s", "1h 02m", "3d 04h"; "?" where seconds is not finite or negative.
 std::string DurationText(double seconds);
 
+// "2026-11-24 22:14:03", local time; "?" where seconds is not finite or no time of ours.
+std::string TimeText(double seconds);
+
 // "eta 1h 02m, done 14:05"; local time, with the date where it is not today. Empty where seconds is not finite or
 // negative.
 std::string EtaText(double seconds, double now);

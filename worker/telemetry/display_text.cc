@@ -35,6 +35,16 @@ std::string DurationText(double seconds) {
   return fmt::format("{:.0f}d {:02.0f}h", std::floor(whole / kDay), std::floor(std::fmod(whole, kDay) / kHour));
 }
 
+std::string TimeText(double seconds) {
+  if (!(std::abs(seconds) < 1e11)) return "?";
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  localtime_r(&time, &parts);
+  char text[32];
+  std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &parts);
+  return text;
+}
+
 std::string StepLine(const StepRecord& record) {
   const std::string ms = record.ms < 100 ? fmt::format("{:.1f}", record.ms) : Grouped(record.ms);
   return fmt::format(
