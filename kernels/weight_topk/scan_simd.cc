@@ -1,0 +1,282 @@
+#include <algorithm>
+#include <bit>
+
+#include "kernels/base/simd_targets.h"
+#include "kernels/weight_topk/scan.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/weight_topk/scan_simd.cc"
+#include "hwy/foreach_target.h"
+// Once per target, hence below foreach_target.h.
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace filigree::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DF = hn::CappedTag<float, 16>;
+using DI = hn::RebindToSigned<DF>;
+using DB = hn::CappedTag<uint8_t, 64>;
+using VI = hn::Vec<DI>;
+constexpr int kLanes = hn::MaxLanes(DF());
+constexpr int kByteLanes = hn::MaxLanes(DB());
+constexpr int kWordVectors = 64 / kLanes;
+
+HWY_INLINE VI LoadBits(const float* w) {
+  return hn::And(hn::BitCast(DI(), hn::LoadU(DF(), w)), hn::Set(DI(), 0x7fffffff));
+}
+
+// Bit i: bits of w[i] > threshold(i), for the 64 entries of a word. threshold(vector) gives 16 or 8 of them.
+template <class Threshold>
+HWY_INLINE uint64_t Greater(const float* w, Threshold threshold) {
+  uint64_t word = 0;
+  for (int i = 0; i < kWordVectors; ++i) {
+    const auto greater = hn::Gt(LoadBits(w + i * kLanes), threshold(i));
+    uint64_t bits = 0;
+    hn::StoreMaskBits(DI(), greater, reinterpret_cast<uint8_t*>(&bits));
+    word |= bits << (i * kLanes);
+  }
+  return word;
+}
+
+HWY_INLINE uint64_t GreaterThan(const float* w, int32_t threshold) {
+  const VI t = hn::Set(DI(), threshold);
+  return Greater(w, [&](int) HWY_ATTR { return t; });
+}
+
+// Of the entries [0, n) of a word cut short by the end of the matrix.
+uint64_t GreaterThanTail(const float* w, int64_t n, int32_t threshold) {
+  uint64_t word = 0;
+  for (int64_t i = 0; i < n; ++i) word |= static_cast<uint64_t>(MagnitudeBits(w[i]) > threshold) << i;
+  return word;
+}
+
+HWY_INLINE uint64_t GreaterThan(const float* w, int64_t numel, int64_t word, int32_t threshold) {
+  const int64_t n = numel - word * 64;
+  return n >= 64 ? GreaterThan(w + word * 64, threshold) : GreaterThanTail(w + word * 64, n, threshold);
+}
+
+// counts[i] += bit i of word, saturated.
+HWY_INLINE void CountBits(uint64_t word, uint8_t* counts) {
+  const DB d;
+  for (int i = 0; i < 64 / kByteLanes; ++i) {
+    const uint64_t part = word >> (i * kByteLanes);
+    const auto mask = hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&part));
+    const auto one = hn::IfThenElseZero(mask, hn::Set(d, uint8_t{1}));
+    uint8_t* at = counts + i * kByteLanes;
+    hn::StoreU(hn::SaturatedAdd(hn::LoadU(d, at), one), d, at);
+  }
+}
+
+HWY_INLINE void AddCandidates(const float* w, int64_t index, uint64_t word, std::vector<Entry>& candidates) {
+  for (; word != 0; word &= word - 1) {
+    const int64_t i = index + std::countr_zero(word);
+    candidates.push_back(MakeEntry(MagnitudeBits(w[i]), i));
+  }
+}
+
+// One entry after the other, for words that cross the end of a row or of the matrix. Returns the entries above.
+uint64_t ScanMixedWord(const float* w, const WeightSelection& s, const Window& window, int64_t index,
+                       WindowFindings& found) {
+  uint64_t above = 0;
+  const int64_t n = std::min<int64_t>(64, s.rows * s.cols - index);
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t at = index + i;
+    const int64_t unit = s.unit == Unit::kRow ? at / s.cols : s.unit == Unit::kColumn ? at % s.cols : 0;
+    const int32_t bits = MagnitudeBits(w[at]);
+    if (bits > window.above) {
+      above |= uint64_t{1} << i;
+      found.unit_above[unit] += found.unit_above[unit] < 255;
+    } else if (bits > window.below[unit]) {
+      found.candidates.push_back(MakeEntry(bits, at));
+    }
+  }
+  return above;
+}
+
+template <Unit kUnit>
+void ScanWindowOf(const float* w, const WeightSelection& s, const Window& window, WordRange words, uint64_t* kept,
+                  WindowFindings& found) {
+  const int64_t numel = s.rows * s.cols;
+  // Without units the matrix is one long row.
+  const int64_t cols = kUnit == Unit::kNone ? numel : s.cols;
+  int64_t row = words.first * 64 / cols, col = words.first * 64 % cols;
+  for (int64_t word = words.first; word < words.last; ++word) {
+    const int64_t index = word * 64;
+    uint64_t above;
+    if (col + 64 <= cols) {
+      above = GreaterThan(w + index, window.above);
+      uint64_t within;
+      if constexpr (kUnit == Unit::kColumn) {
+        const int32_t* below = window.below + col;
+        within = Greater(w + index, [&](int i) HWY_ATTR { return hn::LoadU(DI(), below + i * kLanes); });
+        CountBits(above, found.unit_above.data() + col);
+      } else {
+        within = GreaterThan(w + index, window.below[kUnit == Unit::kRow ? row : 0]);
+      }
+      if constexpr (kUnit == Unit::kRow) {
+        found.unit_above[row] = static_cast<uint8_t>(std::min(255, found.unit_above[row] + std::popcount(above)));
+      }
+      AddCandidates(w, index, within & ~above, found.candidates);
+    } else {
+      above = ScanMixedWord(w, s, window, index, found);
+    }
+    kept[word] = above;
+    found.above += std::popcount(above);
+    col += 64;
+    while (col >= cols) {
+      col -= cols;
+      ++row;
+    }
+  }
+}
+
+void Scan(const float* w, const WeightSelection& selection, const Window& window, WordRange words, uint64_t* kept,
+          WindowFindings& found) {
+  const auto scan = selection.unit == Unit::kNone  ? ScanWindowOf<Unit::kNone>
+                    : selection.unit == Unit::kRow ? ScanWindowOf<Unit::kRow>
+                                                   : ScanWindowOf<Unit::kColumn>;
+  scan(w, selection, window, words, kept, found);
+}
+
+int64_t Mark(const float* w, int64_t numel, int32_t threshold, WordRange words, uint64_t* kept) {
+  int64_t ties = 0;
+  for (int64_t word = words.first; word < words.last; ++word) {
+    kept[word] = GreaterThan(w, numel, word, threshold);
+    ties += std::popcount(GreaterThan(w, numel, word, threshold - 1) & ~kept[word]);
+  }
+  return ties;
+}
+
+void TakeTies(const float* w, int64_t numel, int32_t threshold, WordRange words, int64_t count, uint64_t* kept) {
+  for (int64_t word = words.first; word < words.last && count > 0; ++word) {
+    uint64_t ties = GreaterThan(w, numel, word, threshold - 1) & ~kept[word];
+    for (; ties != 0 && count > 0; ties &= ties - 1, --count) kept[word] |= ties & -ties;
+  }
+}
+
+void CountLowerBins(const float* w, int64_t n, int32_t upper, uint32_t* histogram) {
+  const int32_t first = upper << kLowerBits, last = first | (kLowerBins - 1);
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    uint64_t word = GreaterThan(w + i, first - 1) & ~GreaterThan(w + i, last);
+    for (; word != 0; word &= word - 1) ++histogram[MagnitudeBits(w[i + std::countr_zero(word)]) - first];
+  }
+  for (; i < n; ++i) {
+    const int32_t bits = MagnitudeBits(w[i]);
+    if (first <= bits && bits <= last) ++histogram[bits - first];
+  }
+}
+
+void TopOf(const float* w, int64_t index, int64_t n, int64_t count, Entry* best) {
+  std::fill_n(best, count, 0);
+  int32_t bound = -1;
+  const auto take = [&](int64_t i) {
+    const int32_t bits = MagnitudeBits(w[i]);
+    if (bits <= bound) return;  // equal ones have a higher index than those there
+    InsertEntry(MakeEntry(bits, index + i), best, count);
+    bound = best[count - 1] == 0 ? -1 : BitsOf(best[count - 1]);
+  };
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    for (uint64_t word = GreaterThan(w + i, bound); word != 0; word &= word - 1) take(i + std::countr_zero(word));
+  }
+  for (; i < n; ++i) take(i);
+}
+
+void TakeRowIntoColumns(const float* w, int64_t index, int64_t n, int64_t count, int32_t* bounds, Entry* best) {
+  const DI d;
+  const auto take = [&](int64_t c) {
+    Entry* column = best + c * count;
+    InsertEntry(MakeEntry(MagnitudeBits(w[c]), index + c), column, count);
+    bounds[c] = column[count - 1] == 0 ? -1 : BitsOf(column[count - 1]);
+  };
+  int64_t c = 0;
+  for (; c + 64 <= n; c += 64) {
+    uint64_t word = Greater(w + c, [&](int i) HWY_ATTR { return hn::LoadU(d, bounds + c + i * kLanes); });
+    for (; word != 0; word &= word - 1) take(c + std::countr_zero(word));
+  }
+  for (; c < n; ++c) {
+    if (MagnitudeBits(w[c]) > bounds[c]) take(c);
+  }
+}
+
+// Multiplied only where factor is not 1: even x * 1 would change the bits of a signalling NaN.
+template <bool kMultiply>
+void ApplyFactor(const uint64_t* kept, int64_t numel, float factor, WordRange words, float* w) {
+  const DF d;
+  const auto scale = hn::Set(d, factor);
+  for (int64_t word = words.first; word < words.last; ++word) {
+    float* at = w + word * 64;
+    const int64_t n = std::min<int64_t>(64, numel - word * 64);
+    if (n < 64) {
+      for (int64_t i = 0; i < n; ++i) at[i] = kept[word] >> i & 1 ? (kMultiply ? at[i] * factor : at[i]) : 0.0f;
+      continue;
+    }
+    for (int i = 0; i < kWordVectors; ++i) {
+      const uint64_t part = kept[word] >> (i * kLanes);
+      const auto mask = hn::LoadMaskBits(d, reinterpret_cast<const uint8_t*>(&part));
+      auto x = hn::LoadU(d, at + i * kLanes);
+      if constexpr (kMultiply) x = hn::Mul(x, scale);
+      hn::StoreU(hn::IfThenElseZero(mask, x), d, at + i * kLanes);
+    }
+  }
+}
+
+void Apply(const uint64_t* kept, int64_t numel, float factor, WordRange words, float* w) {
+  (factor == 1.0f ? ApplyFactor<false> : ApplyFactor<true>)(kept, numel, factor, words, w);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace filigree::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace filigree::kernels {
+
+HWY_EXPORT(Scan);
+HWY_EXPORT(Mark);
+HWY_EXPORT(TakeTies);
+HWY_EXPORT(CountLowerBins);
+HWY_EXPORT(TopOf);
+HWY_EXPORT(TakeRowIntoColumns);
+HWY_EXPORT(Apply);
+
+void ScanWindow(const float* w, const WeightSelection& selection, const Window& window, WordRange words, uint64_t* kept,
+                WindowFindings& found) {
+  HWY_DYNAMIC_DISPATCH(Scan)(w, selection, window, words, kept, found);
+}
+
+int64_t MarkAbove(const float* w, int64_t numel, int32_t threshold, WordRange words, uint64_t* kept) {
+  return HWY_DYNAMIC_DISPATCH(Mark)(w, numel, threshold, words, kept);
+}
+
+void KeepTies(const float* w, int64_t numel, int32_t threshold, WordRange words, int64_t count, uint64_t* kept) {
+  HWY_DYNAMIC_DISPATCH(TakeTies)(w, numel, threshold, words, count, kept);
+}
+
+void CountUpper(const float* w, int64_t n, uint32_t* histogram) {
+  for (int64_t i = 0; i < n; ++i) ++histogram[MagnitudeBits(w[i]) >> kLowerBits];
+}
+
+void CountLower(const float* w, int64_t n, int32_t upper, uint32_t* histogram) {
+  HWY_DYNAMIC_DISPATCH(CountLowerBins)(w, n, upper, histogram);
+}
+
+void TopOfRow(const float* w, int64_t index, int64_t n, int64_t count, Entry* best) {
+  HWY_DYNAMIC_DISPATCH(TopOf)(w, index, n, count, best);
+}
+
+void TakeIntoColumns(const float* w, int64_t index, int64_t n, int64_t count, int32_t* bounds, Entry* best) {
+  HWY_DYNAMIC_DISPATCH(TakeRowIntoColumns)(w, index, n, count, bounds, best);
+}
+
+void ApplyWords(const uint64_t* kept, int64_t numel, float factor, WordRange words, float* w) {
+  HWY_DYNAMIC_DISPATCH(Apply)(kept, numel, factor, words, w);
+}
+
+}  // namespace filigree::kernels
+#endif  // HWY_ONCE
