@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "fmt/format.h"
+#include "tests/parity/run_case.h"
+#include "tests/parity/tensor_comparer.h"
+#include "worker/config/settings.h"
+#include "worker/train/state.h"
+#include "worker/train/step.h"
+
+namespace filigree::parity {
+namespace {
+
+constexpr double kScheduleBound = 1e-12, kLossBound = 1e-6, kGradRmsBound = 2e-4;
+
+config::Settings SettingsOf(const GoldenCase& golden, int shards) {
+  const TrainingPlan& plan = *golden.training;
+  config::Settings settings;
+  settings.run.steps = plan.steps;
+  settings.sparsity.regime = config::Regime::kExact;
+  settings.sparsity.density = plan.weight_density();
+  settings.sparsity.embedding_density = plan.embedding_density();
+  settings.sparsity.density_start = 1;
+  settings.sparsity.embedding_density_start = 1;
+  settings.sparsity.anneal_start = plan.start;
+  settings.sparsity.anneal_end = plan.stop;
+  settings.sparsity.anneal_shape = config::AnnealShape::kLinear;
+  settings.sparsity.min_alive = plan.min_alive;
+  settings.sparsity.biases = config::Biases::kDense;
+  settings.optim.lr = plan.lr;
+  settings.optim.warmup = plan.warmup;
+  settings.optim.beta1 = 0.9;
+  settings.optim.beta2 = 0.95;
+  settings.optim.eps = plan.eps;
+  settings.optim.weight_decay = plan.weight_decay;
+  settings.optim.gradient = config::GradientRule::kNormalise;
+  settings.optim.lr_density_scaling = true;
+  settings.train.batch = golden.batch;
+  settings.train.shards = shards;
+  return settings;
+}
+
+// One figure of the step records: the worst step stands in the table, and every step that misses.
+class StepFigure {
+ public:
+  StepFigure(const GoldenCase& golden, const std::string& subject, double bound, Report& report)
+      : golden_(golden), subject_(subject), report_(report) {
+    worst_.case_name = golden.name;
+    worst_.bound = bound;
+  }
+
+  // Relative distance; a truth of zero wants zero.
+  void Compare(int64_t step, double ours, double truth) {
+    Comparison row = worst_;
+    row.subject = fmt::format("{} at step {}", subject_, step);
+    row.distance = ours == truth ? 0 : std::fabs(ours - truth) / std::fabs(truth);
+    row.note = fmt::format("{} instead of {}", ours, truth);
+    if (!row.ok()) return report_.Add(row);
+    if (worst_.subject.empty() || row.distance > worst_.distance) worst_ = row;
+  }
+
+  // The worst of the steps that did not miss.
+  void Finish() {
+    if (worst_.subject.empty()) return;
+    worst_.subject = fmt::format("{} (worst of {} steps)", subject_, golden_.steps.size());
+    worst_.note.clear();
+    report_.Add(worst_);
+  }
+
+ private:
+  const GoldenCase& golden_;
+  std::string subject_;
+  Report& report_;
+  Comparison worst_;
+};
+
+int64_t CountNonzeros(const model::TensorInfo& info, const model::Arena& weights) {
+  const float* w = weights.tensor(info);
+  return std::count_if(w, w + info.numel(), [](float x) { return x != 0; });
+}
+
+// Every sparsified matrix has a count in the record, and every count a matrix.
+void CompareNonzeros(const GoldenCase& golden, int64_t step, const train::TrainState& state, Report& report) {
+  const StepRecord& record = golden.steps[step];
+  Comparison row;
+  row.case_name = golden.name;
+  row.subject = fmt::format("nnz at step {}", step);
+  for (int i = 0; i < state.registry.size(); ++i) {
+    const model::TensorInfo& info = state.registry[i];
+    const auto found = record.nonzeros.find(info.name);
+    if (found == record.nonzeros.end()) {
+      if (state.masks.sparsified(i)) {
+        report.AddError(golden.name, fmt::format("steps[{}].nnz has no count of {}", step, info.name));
+      }
+      continue;
+    }
+    const int64_t count = CountNonzeros(info, state.weights);
+    if (count == found->second) continue;
+    row.distance += 1;
+    row.note += fmt::format("{}{}: {} instead of {}", row.note.empty() ? "" : ", ", info.name, count, found->second);
+  }
+  for (const auto& [matrix, count] : record.nonzeros) {
+    if (state.registry.Find(matrix) >= 0) continue;
+    report.AddError(golden.name, fmt::format("steps[{}].nnz counts {}, which the model does not have", step, matrix));
+  }
+  if (!row.ok()) report.Add(row);
+}
+
+void CompareSteps(const GoldenCase& golden, const config::Settings& settings, train::TrainState& state,
+                  kernels::ThreadPool& pool, Report& report) {
+  train::Stepper stepper(settings, state, pool);
+  StepFigure lr(golden, "lr", kScheduleBound, report), pfrac(golden, "pfrac", kScheduleBound, report);
+  StepFigure loss(golden, "loss", kLossBound, report), grad_rms(golden, "grad_rms", kGradRmsBound, report);
+  const int64_t misses = report.misses();
+  const size_t per_step = static_cast<size_t>(golden.batch) * golden.positions;
+  for (int64_t s = 0; s < golden.training->steps; ++s) {
+    const StepRecord& record = golden.steps[s];
+    const train::StepResult result = stepper.Step(golden.tokens.data() + per_step * s, golden.batch, golden.positions);
+    lr.Compare(s, result.lr, record.lr);
+    pfrac.Compare(s, result.density * golden.training->ef * golden.training->ef, record.pfrac);
+    loss.Compare(s, result.loss, record.loss);
+    grad_rms.Compare(s, result.gradient_rms, record.grad_rms);
+    CompareNonzeros(golden, s, state, report);
+  }
+  for (StepFigure* figure : {&lr, &pfrac, &loss, &grad_rms}) figure->Finish();
+  if (report.misses() == misses) {
+    Comparison all;
+    all.case_name = golden.name;
+    all.subject = fmt::format("nnz of {} matrices ({} steps)", golden.steps[0].nonzeros.size(), golden.steps.size());
+    report.Add(all);
+  }
+}
+
+}  // namespace
+
+absl::Status RunTrainingCase(const GoldenCase& golden, int shards, kernels::ThreadPool& pool, Report& report) {
+  const config::Settings settings = SettingsOf(golden, std::clamp(shards, 1, golden.batch));
+  train::TrainState state(golden.spec, settings);
+  absl::Status read = ReadWeights(golden, state.registry, state.weights);
+  if (!read.ok()) return read;
+  CompareSteps(golden, settings, state, pool, report);
+
+  TensorComparer comparer(golden, report);
+  for (int i = 0; i < state.registry.size(); ++i) {
+    const model::TensorInfo& info = state.registry[i];
+    const std::span<const float> values(state.weights.tensor(info), info.numel());
+    comparer.Compare("out." + info.name, info.shape, values,
+                     state.masks.sparsified(i) ? Zeros::kMustAgree : Zeros::kIgnore);
+  }
+  comparer.Finish();
+  return absl::OkStatus();
+}
+
+}  // namespace filigree::parity
