@@ -115,7 +115,10 @@ class Trainer {
     for (const uint32_t left : places) {
       if (ids_[left] == a && next_[left] != kNone && ids_[next_[left]] == b) MergeAt(left, id);
     }
-    for (const uint32_t made : new_pairs_) heap_.push({pairs_[made].count, made});
+    for (const uint32_t made : new_pairs_) {
+      // What this merge made and its next place took apart again is at no place.
+      if (const int64_t count = pairs_[made].count; count > 0) heap_.push({count, made});
+    }
   }
 
   std::vector<std::string> tokens_;

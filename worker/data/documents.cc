@@ -45,14 +45,16 @@ Scanned Scan(const FoundFile& file, int64_t max_file_bytes) {
   return {Verdict::kKept, bytes, Sha256Hex(*text), ""};
 }
 
-// Counts a file that is left out and names it among the examples of its reason.
+// Counts and names the files that are left out.
 class Drops {
  public:
-  explicit Drops(Dropped& dropped) : dropped_(dropped) {}
+  explicit Drops(Documents& documents) : documents_(documents) {}
 
   void Add(int64_t Dropped::*reason, const char* name, const std::string& what) {
-    const int64_t count = ++(dropped_.*reason);
-    if (count <= kExamplesOfAReason) dropped_.examples.push_back(fmt::format("{}: {}", name, what));
+    const int64_t count = ++(documents_.dropped.*reason);
+    const std::string line = fmt::format("{}: {}", name, what);
+    if (count <= kExamplesOfAReason) documents_.dropped.examples.push_back(line);
+    documents_.dropped_lines += line + "\n";
   }
 
   void Add(const FoundFile& file, const Scanned& scanned) {
@@ -74,7 +76,7 @@ class Drops {
   }
 
  private:
-  Dropped& dropped_;
+  Documents& documents_;
 };
 
 // In [0, 1), from the content of the document and the seed.
@@ -98,7 +100,7 @@ Documents ScanFiles(const FoundFiles& found, int64_t max_file_bytes, kernels::Th
   });
 
   Documents documents;
-  Drops drops(documents.dropped);
+  Drops drops(documents);
   for (const std::string& what : found.unreadable) drops.Add(&Dropped::unreadable, "unreadable", what);
   std::unordered_map<std::string, std::string> path_of;  // by content
   for (size_t i = 0; i < scanned.size(); ++i) {

@@ -24,6 +24,7 @@ struct Document {
 struct Documents {
   std::vector<Document> all;  // in the order they were found
   Dropped dropped;
+  std::string dropped_lines;  // every file that was left out, a line each: "REASON: PATH: DETAIL"
 };
 
 // Reads every file once and leaves out, in this order: too large (above `max_file_bytes`, not read at all), unreadable,

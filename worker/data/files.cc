@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -63,6 +64,20 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t max_b
     done += static_cast<size_t>(part);
   }
   content.resize(done);
+  return content;
+}
+
+absl::StatusOr<std::string> ReadStream(std::FILE* stream, const std::string& name, int64_t max_bytes) {
+  std::string content;
+  std::array<char, 1 << 16> block{};
+  while (const size_t part = std::fread(block.data(), 1, block.size(), stream)) {
+    content.append(block.data(), part);
+    if (static_cast<int64_t>(content.size()) > max_bytes) {
+      return absl::ResourceExhaustedError(fmt::format("{}: more than the limit of {} bytes", name, max_bytes));
+    }
+  }
+  if (std::ferror(stream) != 0)
+    return absl::DataLossError(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
   return content;
 }
 

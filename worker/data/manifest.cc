@@ -178,6 +178,17 @@ std::string ContentDigest(const Manifest& manifest) {
   return Sha256Hex(all);
 }
 
+std::string DescribeDropped(const Dropped& d) {
+  const std::pair<int64_t, const char*> reasons[] = {{d.duplicate, "duplicate"}, {d.empty, "empty"},
+                                                     {d.binary, "binary"},       {d.not_utf8, "not UTF-8"},
+                                                     {d.too_large, "too large"}, {d.unreadable, "unreadable"}};
+  std::string text;
+  for (const auto& [count, reason] : reasons) {
+    if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "left out: " : ", ", count, reason);
+  }
+  return text.empty() ? "no files were left out" : text;
+}
+
 std::string FormatManifest(const Manifest& m) {
   const Json root = {
       {"format", kCorpusFormat},

@@ -43,7 +43,7 @@ struct Baselines {
   double bigram_bits_per_byte = 0;
 };
 
-// Files that were found and left out, by reason. `examples` names the first few of every reason, with detail.
+// Files that were found and left out, by reason. `examples` names the first 20 of every reason; dropped.txt names all.
 struct Dropped {
   int64_t binary = 0;
   int64_t not_utf8 = 0;
@@ -83,6 +83,9 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& text, const std::strin
 
 // NotFound where `dir` has no manifest.
 absl::StatusOr<Manifest> ReadManifest(const std::string& dir);
+
+// "left out: 4 duplicate, 1 not UTF-8", or "no files were left out".
+std::string DescribeDropped(const Dropped& dropped);
 
 // See Manifest::content_sha256.
 std::string ContentDigest(const Manifest& manifest);

@@ -32,6 +32,7 @@ namespace {
 
 constexpr int64_t kBatchBytesAThread = int64_t{16} << 20;
 constexpr char kDocumentsFile[] = "documents.jsonl";
+constexpr char kDroppedFile[] = "dropped.txt";
 
 absl::Status CheckOptions(const PrepareOptions& o) {
   const auto refuse = [](std::string message) { return absl::InvalidArgumentError(std::move(message)); };
@@ -55,12 +56,11 @@ absl::Status CheckOptions(const PrepareOptions& o) {
   return absl::OkStatus();
 }
 
-std::string Describe(const Dropped& d) {
-  if (d.total() == 0) return "no files were left out";
-  std::string text =
-      fmt::format("left out: {} duplicate, {} empty, {} binary, {} not UTF-8, {} too large, {} unreadable", d.duplicate,
-                  d.empty, d.binary, d.not_utf8, d.too_large, d.unreadable);
-  for (size_t i = 0; i < std::min<size_t>(d.examples.size(), 5); ++i) text += "\n  " + d.examples[i];
+// For a message: the counts, and the first few names.
+std::string NamedDrops(const Dropped& dropped) {
+  constexpr size_t kNames = 5;
+  std::string text = DescribeDropped(dropped);
+  for (size_t i = 0; i < std::min(dropped.examples.size(), kNames); ++i) text += "; " + dropped.examples[i];
   return text;
 }
 
@@ -95,6 +95,7 @@ class Preparation {
     if (absl::Status status = WriteSplit(false, "train", manifest_.train); !status.ok()) return status;
     if (absl::Status status = WriteSplit(true, "val", manifest_.validation); !status.ok()) return status;
     if (absl::Status status = WriteFile(kDocumentsFile, document_lines_); !status.ok()) return status;
+    if (absl::Status status = WriteFile(kDroppedFile, dropped_lines_); !status.ok()) return status;
     if (absl::Status status = Measure(); !status.ok()) return status;
     FillIn();
     if (absl::Status status = (*folder)->Commit(FormatManifest(manifest_)); !status.ok()) return status;
@@ -111,13 +112,14 @@ class Preparation {
     if (!found.ok()) return found.status();
     Documents documents = ScanFiles(*found, options_.max_file_bytes, pool_, sink_);
     documents_ = std::move(documents.all);
+    dropped_lines_ = std::move(documents.dropped_lines);
     manifest_.dropped = std::move(documents.dropped);
     if (documents_.size() < 2) {
       return absl::FailedPreconditionError(fmt::format(
           "{} of {} files found under {} can be used, but a corpus needs two or more different ones, as whole files go "
           "to training and to validation; {}. Give --input folders with text, and --extension the endings of its files "
           "(now: {})",
-          documents_.size(), found->files.size(), fmt::join(inputs_, ", "), Describe(manifest_.dropped),
+          documents_.size(), found->files.size(), fmt::join(inputs_, ", "), NamedDrops(manifest_.dropped),
           options_.extensions.empty() ? "any" : fmt::format("{}", fmt::join(options_.extensions, ", "))));
     }
     SplitOffValidation(documents_, options_.val_fraction, options_.seed);
@@ -266,7 +268,7 @@ class Preparation {
   std::vector<std::string> inputs_;
   std::vector<Document> documents_;
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::string document_lines_;
+  std::string document_lines_, dropped_lines_;
   Manifest manifest_;
 };
 
