@@ -19,7 +19,8 @@ void ActivationBackward(Activation kind, ConstTile dy, const uint64_t* kept, Con
     for (int t = 0; t < kTileTokens; ++t) {
       const bool keep = kept == nullptr || (kept[c] >> t & 1) != 0;
       const double slope = kind == Activation::kGelu ? GeluDerivative(x.at(c, t)) : ReluDerivative(x.at(c, t));
-      dx.at(c, t) = keep ? static_cast<float>(dy.at(c, t) * slope) : 0.0f;
+      // Where the slope is 0 nothing passes, an infinite dy included.
+      dx.at(c, t) = keep && slope != 0 ? static_cast<float>(dy.at(c, t) * slope) : 0.0f;
     }
   }
 }
