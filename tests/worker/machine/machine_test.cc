@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path Folder(const std::string& name) {
-  const fs::path dir = fs::path(::testing::TempDir()) / ("machine_test_" + std::to_string(getpid())) / name;
+  fs::path dir = fs::path(::testing::TempDir()) / ("machine_test_" + std::to_string(getpid())) / name;
   fs::create_directories(dir);
   return dir;
 }

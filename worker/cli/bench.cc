@@ -1,0 +1,137 @@
+#include "worker/bench/bench.h"
+
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "worker/bench/limits.h"
+#include "worker/bench/print.h"
+#include "worker/cli/command.h"
+
+// filigree bench step|linear|attention|abstopk|select|adam: our code beside a baseline, measured in one run.
+
+namespace filigree::cli {
+namespace {
+
+// Numbers that may be fractions come as text; `Numbers` reads them all before a benchmark runs.
+class Numbers {
+ public:
+  void Add(CLI::App& app, const std::string& flag, double* value, const std::string& help) {
+    auto text = std::make_shared<std::string>(CLI::detail::to_string(*value));
+    app.add_option(flag, *text, help)->capture_default_str()->type_name("NUMBER");
+    fields_.push_back({flag, text, value});
+  }
+
+  absl::Status Read() const {
+    for (const Field& field : fields_) {
+      const absl::StatusOr<double> value = bench::ParseNumber(field.flag, *field.text);
+      if (!value.ok()) return value.status();
+      *field.value = *value;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  struct Field {
+    std::string flag;
+    std::shared_ptr<std::string> text;
+    double* value;
+  };
+  std::vector<Field> fields_;
+};
+
+// What the flags of one benchmark fill in; it lives as long as the command line.
+template <typename Sizes>
+struct Flags {
+  Sizes sizes;
+  bench::Common common;
+  bool json = false;
+  Numbers numbers;
+};
+
+// Declares subcommand `name` with the flags that all have in common.
+template <typename Sizes>
+CLI::App* AddBenchmark(CLI::App& bench, const std::string& name, const std::string& help,
+                       absl::StatusOr<bench::Report> (*run)(const Sizes&, const bench::Common&),
+                       const std::shared_ptr<Flags<Sizes>>& flags, int& exit_code) {
+  CLI::App* app = bench.add_subcommand(name, help);
+  app->add_option("--threads", flags->common.threads, "Threads, 0 for one a core")->capture_default_str();
+  app->add_option("--repeats", flags->common.repeats, "Interleaved repeats")->capture_default_str();
+  app->add_flag("--json", flags->json, "One JSON object a result and line");
+  app->callback([flags, run, &exit_code] {
+    absl::Status status = flags->numbers.Read();
+    if (status.ok()) {
+      const absl::StatusOr<bench::Report> report = run(flags->sizes, flags->common);
+      status = report.status();
+      if (status.ok())
+        std::fputs((flags->json ? bench::FormatJson(*report) : bench::FormatTable(*report)).c_str(), stdout);
+    }
+    exit_code = Finish(status);
+  });
+  return app;
+}
+
+void AddLinear(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::LinearSizes>>();
+  CLI::App* app =
+      AddBenchmark(bench, "linear", "A sparse linear layer: forward, input and weight gradient; oneDNN beside it",
+                   bench::RunLinear, flags, exit_code);
+  app->add_option("--out", flags->sizes.out, "Outputs")->capture_default_str();
+  app->add_option("--in", flags->sizes.in, "Inputs")->capture_default_str();
+  app->add_option("--tokens", flags->sizes.tokens, "Tokens")->capture_default_str();
+  flags->numbers.Add(*app, "--density", &flags->sizes.density, "Share of weights that are not zero");
+  flags->numbers.Add(*app, "--afrac", &flags->sizes.afrac, "Share of activations that are not zero");
+}
+
+void AddAttention(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::AttentionSizes>>();
+  CLI::App* app = AddBenchmark(bench, "attention", "Causal attention on sparse q, k and v, forward and backward",
+                               bench::RunAttention, flags, exit_code);
+  app->add_option("--heads", flags->sizes.heads, "Heads")->capture_default_str();
+  app->add_option("--d-head", flags->sizes.d_head, "Channels of a head")->capture_default_str();
+  app->add_option("--context", flags->sizes.context, "Positions of a sequence")->capture_default_str();
+  app->add_option("--sequences", flags->sizes.sequences, "Sequences")->capture_default_str();
+  flags->numbers.Add(*app, "--afrac", &flags->sizes.afrac, "Share of q, k and v that is kept");
+}
+
+void AddAbsTopK(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::AbsTopKSizes>>();
+  CLI::App* app =
+      AddBenchmark(bench, "abstopk", "The largest channels of every token, in L2", bench::RunAbsTopK, flags, exit_code);
+  app->add_option("--channels", flags->sizes.channels, "Channels")->capture_default_str();
+  app->add_option("--tiles", flags->sizes.tiles, "Distinct tiles of 64 tokens a thread")->capture_default_str();
+  flags->numbers.Add(*app, "--afrac", &flags->sizes.afrac, "Share of channels that is kept");
+  flags->numbers.Add(*app, "--zeros", &flags->sizes.zeros, "Share of the input that is exactly zero");
+}
+
+void AddSelect(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::SelectSizes>>();
+  CLI::App* app = AddBenchmark(bench, "select", "The mask of a weight matrix", bench::RunSelect, flags, exit_code);
+  app->add_option("--rows", flags->sizes.rows, "Rows")->capture_default_str();
+  app->add_option("--cols", flags->sizes.cols, "Columns")->capture_default_str();
+  app->add_option("--min-alive", flags->sizes.min_alive, "Entries that every unit keeps")->capture_default_str();
+  app->add_option("--unit", flags->sizes.unit, "What a unit is: row, column or none")->capture_default_str();
+  flags->numbers.Add(*app, "--density", &flags->sizes.density, "Share of weights that is kept");
+}
+
+void AddAdam(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::AdamSizes>>();
+  CLI::App* app = AddBenchmark(bench, "adam", "Adam on dense state", bench::RunAdam, flags, exit_code);
+  app->add_option("--elements", flags->sizes.elements, "Parameters")->capture_default_str();
+}
+
+}  // namespace
+
+void AddBenchCommand(CLI::App& app, int& exit_code) {
+  CLI::App* bench =
+      app.add_subcommand("bench", "Measure a kernel or a step beside a baseline, against what this machine can do");
+  bench->require_subcommand(1);
+  AddLinear(*bench, exit_code);
+  AddAttention(*bench, exit_code);
+  AddAbsTopK(*bench, exit_code);
+  AddSelect(*bench, exit_code);
+  AddAdam(*bench, exit_code);
+}
+
+}  // namespace filigree::cli
