@@ -24,7 +24,8 @@ struct Window {
 
 // What one worker has found.
 struct WindowFindings {
-  std::vector<Entry> candidates;
+  std::vector<Entry> candidates;  // [0, candidate_count), the rest is room
+  size_t candidate_count = 0;
   std::vector<uint8_t> unit_above;  // per unit: how many lie above, 255 meaning "255 or more"
   int64_t above = 0;
 };
@@ -39,18 +40,19 @@ int64_t MarkAbove(const float* w, int64_t numel, int32_t threshold, WordRange wo
 // Keeps the first `count` entries with bits == threshold that are not kept yet; all above must be.
 void KeepTies(const float* w, int64_t numel, int32_t threshold, WordRange words, int64_t count, uint64_t* kept);
 
-// Counts all: histogram[bits >> 15]++ (65536 bins), or those with bits >> 15 == upper: histogram[bits & 0x7fff]++.
+// histogram[bits >> 15]++ for bits > floor (65536 bins).
+// histogram[bits & 0x7fff]++ for bits >> 15 == upper (32768 bins).
 inline constexpr int kLowerBits = 15;
 inline constexpr int kUpperBins = 1 << 16, kLowerBins = 1 << kLowerBits;
-void CountUpper(const float* w, int64_t n, uint32_t* histogram);
+void CountUpper(const float* w, int64_t n, int32_t floor, uint32_t* histogram);
 void CountLower(const float* w, int64_t n, int32_t upper, uint32_t* histogram);
 
-// best[0, count): the largest entries of w[0, n), whose indices begin at `index`; descending, `count` <= n.
+// best[0, count): the largest entries of w[0, n), whose indices begin at `index`; descending, 1 <= count <= n.
 void TopOfRow(const float* w, int64_t index, int64_t n, int64_t count, Entry* best);
 
-// Takes one row's part of columns [0, n) into best[n][count]. bounds[c]: bits of the last of column c's, -1 as long as
-// it has fewer than `count`. Rows must come in ascending order.
-void TakeIntoColumns(const float* w, int64_t index, int64_t n, int64_t count, int32_t* bounds, Entry* best);
+// The same for columns [first, first + n) of a matrix: best[n][count], 1 <= count <= rows. Reads them twice: the strip
+// should fit into L2.
+void TopOfColumns(const float* w, int64_t rows, int64_t cols, int64_t first, int64_t n, int64_t count, Entry* best);
 
 void ApplyWords(const uint64_t* kept, int64_t numel, float factor, WordRange words, float* w);
 

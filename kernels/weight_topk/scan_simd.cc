@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <bit>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "kernels/base/simd_targets.h"
 #include "kernels/weight_topk/scan.h"
@@ -70,17 +73,28 @@ HWY_INLINE void CountBits(uint64_t word, uint8_t* counts) {
   }
 }
 
-HWY_INLINE void AddCandidates(const float* w, int64_t index, uint64_t word, std::vector<Entry>& candidates) {
+// Room for the candidates of a word; returns where they begin.
+HWY_INLINE Entry* RoomForWord(WindowFindings& found) {
+  if (found.candidate_count + 64 > found.candidates.size()) [[unlikely]] {
+    found.candidates.resize(found.candidates.size() * 2 + 4096);
+  }
+  return found.candidates.data() + found.candidate_count;
+}
+
+HWY_INLINE void AddCandidates(const float* w, int64_t index, uint64_t word, WindowFindings& found) {
+  if (word == 0) return;
+  Entry* out = RoomForWord(found);
+  found.candidate_count += std::popcount(word);
   for (; word != 0; word &= word - 1) {
     const int64_t i = index + std::countr_zero(word);
-    candidates.push_back(MakeEntry(MagnitudeBits(w[i]), i));
+    *out++ = MakeEntry(MagnitudeBits(w[i]), i);
   }
 }
 
 // One entry after the other, for words that cross the end of a row or of the matrix. Returns the entries above.
 uint64_t ScanMixedWord(const float* w, const WeightSelection& s, const Window& window, int64_t index,
                        WindowFindings& found) {
-  uint64_t above = 0;
+  uint64_t above = 0, within = 0;
   const int64_t n = std::min<int64_t>(64, s.rows * s.cols - index);
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = index + i;
@@ -90,47 +104,68 @@ uint64_t ScanMixedWord(const float* w, const WeightSelection& s, const Window& w
       above |= uint64_t{1} << i;
       found.unit_above[unit] += found.unit_above[unit] < 255;
     } else if (bits > window.below[unit]) {
-      found.candidates.push_back(MakeEntry(bits, at));
+      within |= uint64_t{1} << i;
     }
   }
+  AddCandidates(w, index, within, found);
   return above;
+}
+
+// Words [first, last), which lie one behind the other; the first begins at (row, col).
+template <Unit kUnit>
+HWY_INLINE void ScanRun(const float* w, const WeightSelection& s, const Window& window, WordRange words, int64_t row,
+                        int64_t col, uint64_t* kept, WindowFindings& found) {
+  // Without units the matrix is one long row.
+  const int64_t cols = kUnit == Unit::kNone ? s.rows * s.cols : s.cols;
+  // Bytes may alias anything: without copies in registers these would be read again after every store.
+  const int32_t above_window = window.above;
+  const int32_t* below = window.below;
+  uint8_t* unit_above = found.unit_above.data();
+  int64_t total = 0;
+  for (int64_t word = words.first; word < words.last; ++word) {
+    const int64_t index = word * 64;
+    uint64_t above;
+    if (col + 64 <= cols) {
+      above = GreaterThan(w + index, above_window);
+      uint64_t within;
+      if constexpr (kUnit == Unit::kColumn) {
+        const int32_t* bounds = below + col;
+        within = Greater(w + index, [&](int i) HWY_ATTR { return hn::LoadU(DI(), bounds + i * kLanes); });
+        CountBits(above, unit_above + col);
+      } else {
+        within = GreaterThan(w + index, below[kUnit == Unit::kRow ? row : 0]);
+      }
+      if constexpr (kUnit == Unit::kRow) {
+        unit_above[row] = static_cast<uint8_t>(std::min(255, unit_above[row] + std::popcount(above)));
+      }
+      AddCandidates(w, index, within & ~above, found);
+    } else {
+      above = ScanMixedWord(w, s, window, index, found);
+    }
+    kept[word] = above;
+    total += std::popcount(above);
+    for (col += 64; col >= cols; col -= cols) ++row;
+  }
+  found.above += total;
 }
 
 template <Unit kUnit>
 void ScanWindowOf(const float* w, const WeightSelection& s, const Window& window, WordRange words, uint64_t* kept,
                   WindowFindings& found) {
-  const int64_t numel = s.rows * s.cols;
-  // Without units the matrix is one long row.
-  const int64_t cols = kUnit == Unit::kNone ? numel : s.cols;
-  int64_t row = words.first * 64 / cols, col = words.first * 64 % cols;
-  for (int64_t word = words.first; word < words.last; ++word) {
-    const int64_t index = word * 64;
-    uint64_t above;
-    if (col + 64 <= cols) {
-      above = GreaterThan(w + index, window.above);
-      uint64_t within;
-      if constexpr (kUnit == Unit::kColumn) {
-        const int32_t* below = window.below + col;
-        within = Greater(w + index, [&](int i) HWY_ATTR { return hn::LoadU(DI(), below + i * kLanes); });
-        CountBits(above, found.unit_above.data() + col);
-      } else {
-        within = GreaterThan(w + index, window.below[kUnit == Unit::kRow ? row : 0]);
+  constexpr int64_t kStripWords = 32;  // whose bounds stay in L1 from row to row
+  const int64_t row_words = s.cols / 64;
+  const bool whole_rows = s.cols % 64 == 0 && words.first % row_words == 0 && words.last % row_words == 0;
+  if (kUnit == Unit::kColumn && whole_rows && row_words > kStripWords) {
+    for (int64_t first = 0; first < row_words; first += kStripWords) {
+      const int64_t n = std::min(kStripWords, row_words - first);
+      for (int64_t word = words.first + first; word < words.last; word += row_words) {
+        ScanRun<kUnit>(w, s, window, {word, word + n}, word / row_words, first * 64, kept, found);
       }
-      if constexpr (kUnit == Unit::kRow) {
-        found.unit_above[row] = static_cast<uint8_t>(std::min(255, found.unit_above[row] + std::popcount(above)));
-      }
-      AddCandidates(w, index, within & ~above, found.candidates);
-    } else {
-      above = ScanMixedWord(w, s, window, index, found);
     }
-    kept[word] = above;
-    found.above += std::popcount(above);
-    col += 64;
-    while (col >= cols) {
-      col -= cols;
-      ++row;
-    }
+    return;
   }
+  const int64_t cols = kUnit == Unit::kNone ? s.rows * s.cols : s.cols;
+  ScanRun<kUnit>(w, s, window, words, words.first * 64 / cols, words.first * 64 % cols, kept, found);
 }
 
 void Scan(const float* w, const WeightSelection& selection, const Window& window, WordRange words, uint64_t* kept,
@@ -157,27 +192,61 @@ void TakeTies(const float* w, int64_t numel, int32_t threshold, WordRange words,
   }
 }
 
-void CountLowerBins(const float* w, int64_t n, int32_t upper, uint32_t* histogram) {
-  const int32_t first = upper << kLowerBits, last = first | (kLowerBins - 1);
+// Calls count(bits) for all entries with first <= bits <= last.
+template <class Count>
+HWY_INLINE void ForEachBetween(const float* w, int64_t n, int32_t first, int32_t last, Count count) {
   int64_t i = 0;
   for (; i + 64 <= n; i += 64) {
     uint64_t word = GreaterThan(w + i, first - 1) & ~GreaterThan(w + i, last);
-    for (; word != 0; word &= word - 1) ++histogram[MagnitudeBits(w[i + std::countr_zero(word)]) - first];
+    for (; word != 0; word &= word - 1) count(MagnitudeBits(w[i + std::countr_zero(word)]));
   }
   for (; i < n; ++i) {
     const int32_t bits = MagnitudeBits(w[i]);
-    if (first <= bits && bits <= last) ++histogram[bits - first];
+    if (first <= bits && bits <= last) count(bits);
   }
+}
+
+void CountUpperBins(const float* w, int64_t n, int32_t floor, uint32_t* histogram) {
+  if (floor < 0) {
+    for (int64_t i = 0; i < n; ++i) ++histogram[MagnitudeBits(w[i]) >> kLowerBits];
+    return;
+  }
+  if (floor == 0x7fffffff) return;
+  ForEachBetween(w, n, floor + 1, 0x7fffffff, [&](int32_t bits) { ++histogram[bits >> kLowerBits]; });
+}
+
+void CountLowerBins(const float* w, int64_t n, int32_t upper, uint32_t* histogram) {
+  const int32_t first = upper << kLowerBits;
+  ForEachBetween(w, n, first, first | (kLowerBins - 1), [&](int32_t bits) { ++histogram[bits - first]; });
+}
+
+// Bits that at least `count` entries of a row reach, from the largest of every 16th or 64th entry: few others reach
+// them, so that few have to be sorted. 0 where that is not worth while.
+HWY_INLINE int32_t ReachedBy(const float* w, int64_t n, int64_t count) {
+  if (count > 32 || n < 128) return 0;
+  VI largest[kWordVectors];
+  for (int v = 0; v < kWordVectors; ++v) largest[v] = LoadBits(w + v * kLanes);
+  for (int64_t i = 64; i + 64 <= n; i += 64) {
+    for (int v = 0; v < kWordVectors; ++v) largest[v] = hn::Max(largest[v], LoadBits(w + i + v * kLanes));
+  }
+  alignas(64) int32_t each[64];
+  for (int v = 0; v < kWordVectors; ++v) hn::Store(largest[v], DI(), each + v * kLanes);
+  int size = 64;
+  for (; size > 16 && count <= size / 8; size /= 2) {
+    for (int i = 0; i < size / 2; ++i) each[i] = std::max(each[i], each[i + size / 2]);
+  }
+  std::nth_element(each, each + count - 1, each + size, std::greater<>());
+  return each[count - 1];
 }
 
 void TopOf(const float* w, int64_t index, int64_t n, int64_t count, Entry* best) {
   std::fill_n(best, count, 0);
-  int32_t bound = -1;
+  int32_t bound = ReachedBy(w, n, count) - 1;
   const auto take = [&](int64_t i) {
     const int32_t bits = MagnitudeBits(w[i]);
     if (bits <= bound) return;  // equal ones have a higher index than those there
     InsertEntry(MakeEntry(bits, index + i), best, count);
-    bound = best[count - 1] == 0 ? -1 : BitsOf(best[count - 1]);
+    if (best[count - 1] != 0) bound = BitsOf(best[count - 1]);
   };
   int64_t i = 0;
   for (; i + 64 <= n; i += 64) {
@@ -186,20 +255,58 @@ void TopOf(const float* w, int64_t index, int64_t n, int64_t count, Entry* best)
   for (; i < n; ++i) take(i);
 }
 
-void TakeRowIntoColumns(const float* w, int64_t index, int64_t n, int64_t count, int32_t* bounds, Entry* best) {
+// largest[i][c]: the bits of column c's i-th largest entry, by a network of minima and maxima: no branches.
+void LargestOfColumns(const float* w, int64_t rows, int64_t cols, int64_t n, int64_t count, int32_t* largest) {
   const DI d;
-  const auto take = [&](int64_t c) {
-    Entry* column = best + c * count;
-    InsertEntry(MakeEntry(MagnitudeBits(w[c]), index + c), column, count);
-    bounds[c] = column[count - 1] == 0 ? -1 : BitsOf(column[count - 1]);
-  };
-  int64_t c = 0;
-  for (; c + 64 <= n; c += 64) {
-    uint64_t word = Greater(w + c, [&](int i) HWY_ATTR { return hn::LoadU(d, bounds + c + i * kLanes); });
-    for (; word != 0; word &= word - 1) take(c + std::countr_zero(word));
+  std::fill_n(largest, n * count, -1);
+  for (int64_t r = 0; r < rows; ++r, w += cols) {
+    int64_t c = 0;
+    for (; c + kLanes <= n; c += kLanes) {
+      VI bits = LoadBits(w + c);
+      for (int64_t i = 0; i < count; ++i) {
+        int32_t* at = largest + i * n + c;
+        const VI here = hn::LoadU(d, at);
+        hn::StoreU(hn::Max(here, bits), d, at);
+        bits = hn::Min(here, bits);
+      }
+    }
+    for (; c < n; ++c) {
+      int32_t bits = MagnitudeBits(w[c]);
+      for (int64_t i = 0; i < count; ++i) {
+        int32_t& here = largest[i * n + c];
+        if (here < bits) std::swap(here, bits);
+      }
+    }
   }
-  for (; c < n; ++c) {
-    if (MagnitudeBits(w[c]) > bounds[c]) take(c);
+}
+
+void TopOfStrip(const float* w, int64_t rows, int64_t cols, int64_t first, int64_t n, int64_t count, Entry* best) {
+  const DI d;
+  std::vector<int32_t> largest(n * count);
+  LargestOfColumns(w + first, rows, cols, n, count, largest.data());
+  // bits > bounds[c] enter: those that reach the last of the largest, then, once all are there, none that only equal
+  // it.
+  int32_t* bounds = largest.data() + n * (count - 1);
+  for (int64_t c = 0; c < n; ++c) --bounds[c];
+  std::fill_n(best, n * count, 0);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t index = r * cols + first;
+    const float* row = w + index;
+    const auto take = [&](int64_t c) {
+      Entry* column = best + c * count;
+      InsertEntry(MakeEntry(MagnitudeBits(row[c]), index + c), column, count);
+      if (column[count - 1] != 0) bounds[c] = BitsOf(column[count - 1]);
+    };
+    int64_t c = 0;
+    for (; c + kLanes <= n; c += kLanes) {
+      uint64_t word = 0;
+      const auto greater = hn::Gt(LoadBits(row + c), hn::LoadU(d, bounds + c));
+      hn::StoreMaskBits(d, greater, reinterpret_cast<uint8_t*>(&word));
+      for (; word != 0; word &= word - 1) take(c + std::countr_zero(word));
+    }
+    for (; c < n; ++c) {
+      if (MagnitudeBits(row[c]) > bounds[c]) take(c);
+    }
   }
 }
 
@@ -240,9 +347,10 @@ namespace filigree::kernels {
 HWY_EXPORT(Scan);
 HWY_EXPORT(Mark);
 HWY_EXPORT(TakeTies);
+HWY_EXPORT(CountUpperBins);
 HWY_EXPORT(CountLowerBins);
 HWY_EXPORT(TopOf);
-HWY_EXPORT(TakeRowIntoColumns);
+HWY_EXPORT(TopOfStrip);
 HWY_EXPORT(Apply);
 
 void ScanWindow(const float* w, const WeightSelection& selection, const Window& window, WordRange words, uint64_t* kept,
@@ -258,8 +366,8 @@ void KeepTies(const float* w, int64_t numel, int32_t threshold, WordRange words,
   HWY_DYNAMIC_DISPATCH(TakeTies)(w, numel, threshold, words, count, kept);
 }
 
-void CountUpper(const float* w, int64_t n, uint32_t* histogram) {
-  for (int64_t i = 0; i < n; ++i) ++histogram[MagnitudeBits(w[i]) >> kLowerBits];
+void CountUpper(const float* w, int64_t n, int32_t floor, uint32_t* histogram) {
+  HWY_DYNAMIC_DISPATCH(CountUpperBins)(w, n, floor, histogram);
 }
 
 void CountLower(const float* w, int64_t n, int32_t upper, uint32_t* histogram) {
@@ -270,8 +378,8 @@ void TopOfRow(const float* w, int64_t index, int64_t n, int64_t count, Entry* be
   HWY_DYNAMIC_DISPATCH(TopOf)(w, index, n, count, best);
 }
 
-void TakeIntoColumns(const float* w, int64_t index, int64_t n, int64_t count, int32_t* bounds, Entry* best) {
-  HWY_DYNAMIC_DISPATCH(TakeRowIntoColumns)(w, index, n, count, bounds, best);
+void TopOfColumns(const float* w, int64_t rows, int64_t cols, int64_t first, int64_t n, int64_t count, Entry* best) {
+  HWY_DYNAMIC_DISPATCH(TopOfStrip)(w, rows, cols, first, n, count, best);
 }
 
 void ApplyWords(const uint64_t* kept, int64_t numel, float factor, WordRange words, float* w) {

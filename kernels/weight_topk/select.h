@@ -31,32 +31,40 @@ struct Task : WeightSelection {
   int64_t alive;    // entries a unit keeps in step 1
   int64_t by_rank;  // entries that step 2 keeps
 
-  int64_t UnitOf(int64_t index) const { return unit == Unit::kRow ? index / cols : index % cols; }
+  int64_t UnitOf(int64_t index) const {
+    const auto i = static_cast<uint32_t>(index), c = static_cast<uint32_t>(cols);
+    return unit == Unit::kRow ? i / c : i % c;
+  }
 };
 
 // What a selection leaves for the next one.
 struct Selected {
   float value = 0;
   std::vector<int32_t> unit_bounds;
+  int64_t lost_units = 0;  // whose bounds were too high
 };
 
 // In three reads, whatever the weights are.
-Selected SelectFromScratch(const float* w, const Task& task, ThreadPool& pool, uint64_t* kept);
+Selected SelectFromScratch(const float* w, const Task& task, int32_t unit_margin, ThreadPool& pool, uint64_t* kept);
 
-// In one read, by looking only at entries within `spread` of `expected` and at those above the units' bounds. Returns
-// false where these do not decide the selection; kept is then undefined. `unit_bounds` has a bound a unit.
-bool SelectNear(const float* w, const Task& task, float expected, float spread, ThreadPool& pool, uint64_t* kept,
-                const std::vector<int32_t>& unit_bounds, Selected& selected);
+// In one read, by looking only at entries in the guess's window and at those above the units' bounds, of which there
+// must be one a unit. Returns false where these do not decide the selection; kept is then undefined.
+bool SelectNear(const float* w, const Task& task, const WeightThreshold& guess, ThreadPool& pool, uint64_t* kept,
+                Selected& selected);
 
 // The bound for a unit whose `alive`-th largest magnitude has these bits: a little below, and above zero, as zeros may
 // be many.
-int32_t UnitBound(int32_t bits);
+inline int32_t UnitBound(int32_t bits, int32_t margin) { return bits > margin ? bits - margin : 1; }
 
 // For units that need none because the threshold is low enough for them.
 inline constexpr int32_t kNoUnitBound = 0x7fffffff;
 
-// Words a task of a pass.
+// What a task of a pass takes: words, or columns of a strip that fits into L2.
 inline constexpr int64_t kWordsPerTask = 1024;
+inline int64_t ColumnsPerTask(int64_t rows) {
+  constexpr int64_t kStripEntries = int64_t{1} << 17;
+  return std::clamp<int64_t>(kStripEntries / rows / 64 * 64, 64, 256);
+}
 
 }  // namespace filigree::kernels
 

@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <bit>
-#include <numeric>
+#include <functional>
 
 #include "kernels/weight_topk/scan.h"
 #include "kernels/weight_topk/select.h"
@@ -12,7 +12,6 @@ namespace filigree::kernels {
 namespace {
 
 constexpr int64_t kEntriesPerTask = kWordsPerTask * 64;
-constexpr int64_t kColumnsPerTask = 256;
 
 int64_t TasksOf(int64_t n, int64_t per_task) { return (n + per_task - 1) / per_task; }
 
@@ -22,6 +21,7 @@ class Histograms {
   Histograms(int workers, int bins) : bins_(bins), counts_(static_cast<size_t>(workers) * bins) {}
 
   uint32_t* of(int worker) { return counts_.data() + static_cast<size_t>(worker) * bins_; }
+  void Clear() { std::fill(counts_.begin(), counts_.end(), 0); }
   // All of them into the first.
   const uint32_t* Sum() {
     for (size_t i = bins_; i < counts_.size(); ++i) counts_[i % bins_] += counts_[i];
@@ -33,32 +33,48 @@ class Histograms {
   std::vector<uint32_t> counts_;
 };
 
-// The first read: every unit's largest into best[units][alive], and the upper histogram of everything.
-void ReadUnits(const float* w, const Task& task, ThreadPool& pool, std::vector<Entry>& best, Histograms& upper) {
+// Bits that surely more than k entries exceed, as far as a sample can tell, so that not all need counting; -1 if k is
+// not small.
+int32_t CountingFloor(const float* w, const Task& task) {
+  constexpr int64_t kSample = 4096;
+  if (task.numel < 16 * kSample) return -1;
+  const int64_t rank = task.k * 3 / 2 / (task.numel / kSample) + 32;
+  if (rank >= kSample / 2) return -1;
+  std::vector<int32_t> sample(kSample);
+  for (int64_t i = 0; i < kSample; ++i) sample[i] = MagnitudeBits(w[i * (task.numel / kSample) + i % 61]);
+  std::nth_element(sample.begin(), sample.begin() + rank, sample.end(), std::greater<>());
+  return sample[rank] - 1;
+}
+
+void CountAll(const float* w, const Task& task, ThreadPool& pool, int32_t floor, Histograms& upper) {
+  pool.Run(TasksOf(task.numel, kEntriesPerTask), [&](int64_t i, int worker) {
+    const int64_t first = i * kEntriesPerTask;
+    CountUpper(w + first, std::min(kEntriesPerTask, task.numel - first), floor, upper.of(worker));
+  });
+}
+
+// The first read: every unit's largest into best[units][alive], and the upper histogram of what exceeds the floor.
+void ReadUnits(const float* w, const Task& task, ThreadPool& pool, int32_t floor, std::vector<Entry>& best,
+               Histograms& upper) {
   const bool count = task.by_rank > 0;
   if (task.alive == 0) {
-    pool.Run(TasksOf(task.numel, kEntriesPerTask), [&](int64_t i, int worker) {
-      const int64_t first = i * kEntriesPerTask;
-      CountUpper(w + first, std::min(kEntriesPerTask, task.numel - first), upper.of(worker));
-    });
+    CountAll(w, task, pool, floor, upper);
   } else if (task.unit == Unit::kRow) {
     const int64_t rows_per_task = std::max<int64_t>(1, kEntriesPerTask / task.cols);
     pool.Run(TasksOf(task.rows, rows_per_task), [&](int64_t i, int worker) {
       for (int64_t r = i * rows_per_task; r < std::min(task.rows, (i + 1) * rows_per_task); ++r) {
         const float* row = w + r * task.cols;
         TopOfRow(row, r * task.cols, task.cols, task.alive, best.data() + r * task.alive);
-        if (count) CountUpper(row, task.cols, upper.of(worker));
+        if (count) CountUpper(row, task.cols, floor, upper.of(worker));
       }
     });
   } else {
-    pool.Run(TasksOf(task.cols, kColumnsPerTask), [&](int64_t i, int worker) {
-      const int64_t first = i * kColumnsPerTask, n = std::min(kColumnsPerTask, task.cols - first);
-      std::vector<int32_t> bounds(n, -1);
-      for (int64_t r = 0; r < task.rows; ++r) {
-        const int64_t index = r * task.cols + first;
-        TakeIntoColumns(w + index, index, n, task.alive, bounds.data(), best.data() + first * task.alive);
-        if (count) CountUpper(w + index, n, upper.of(worker));
-      }
+    const int64_t columns_per_task = ColumnsPerTask(task.rows);
+    pool.Run(TasksOf(task.cols, columns_per_task), [&](int64_t i, int worker) {
+      const int64_t first = i * columns_per_task, n = std::min(columns_per_task, task.cols - first);
+      TopOfColumns(w, task.rows, task.cols, first, n, task.alive, best.data() + first * task.alive);
+      for (int64_t r = 0; count && r < task.rows; ++r)
+        CountUpper(w + r * task.cols + first, n, floor, upper.of(worker));
     });
   }
 }
@@ -80,19 +96,29 @@ Place Find(const uint32_t* counts, const std::vector<uint32_t>& taken_out, int64
   return {bin, wanted};
 }
 
-// The threshold of step 2, and how many entries equal to it step 2 keeps.
-Place FindThreshold(const float* w, const Task& task, ThreadPool& pool, const std::vector<Entry>& best,
-                    Histograms& upper_counts) {
+// The upper bin of the threshold.
+Place FindUpper(const float* w, const Task& task, ThreadPool& pool, int32_t floor, const std::vector<Entry>& best,
+                Histograms& upper) {
   std::vector<uint32_t> taken_out(kUpperBins);
-  for (const Entry e : best) ++taken_out[BitsOf(e) >> kLowerBits];
-  const Place upper = Find(upper_counts.Sum(), taken_out, task.by_rank);
+  for (const Entry e : best) taken_out[BitsOf(e) >> kLowerBits] += BitsOf(e) > floor;
+  const uint32_t* counts = upper.Sum();
+  int64_t counted = 0;
+  for (int bin = 0; bin < kUpperBins; ++bin) counted += static_cast<int64_t>(counts[bin]) - taken_out[bin];
+  if (counted >= task.by_rank) return Find(counts, taken_out, task.by_rank);
+  // The sample was too optimistic: count everything.
+  upper.Clear();
+  CountAll(w, task, pool, -1, upper);
+  return FindUpper(w, task, pool, -1, best, upper);
+}
 
+// The threshold of step 2, and how many entries equal to it step 2 keeps.
+Place FindThreshold(const float* w, const Task& task, ThreadPool& pool, Place upper, const std::vector<Entry>& best) {
   Histograms lower_counts(pool.threads(), kLowerBins);
   pool.Run(TasksOf(task.numel, kEntriesPerTask), [&](int64_t i, int worker) {
     const int64_t first = i * kEntriesPerTask;
     CountLower(w + first, std::min(kEntriesPerTask, task.numel - first), upper.bin, lower_counts.of(worker));
   });
-  taken_out.assign(kLowerBins, 0);
+  std::vector<uint32_t> taken_out(kLowerBins);
   for (const Entry e : best) {
     if (BitsOf(e) >> kLowerBits == upper.bin) ++taken_out[BitsOf(e) & (kLowerBins - 1)];
   }
@@ -125,20 +151,16 @@ void Mark(const float* w, const Task& task, ThreadPool& pool, const std::vector<
 
 }  // namespace
 
-int32_t UnitBound(int32_t bits) {
-  constexpr int32_t kMargin = 1 << 20;  // an eighth of an octave
-  return std::max(bits - kMargin, 1);
-}
-
-Selected SelectFromScratch(const float* w, const Task& task, ThreadPool& pool, uint64_t* kept) {
+Selected SelectFromScratch(const float* w, const Task& task, int32_t unit_margin, ThreadPool& pool, uint64_t* kept) {
   std::vector<Entry> best(task.units * task.alive);
   Histograms upper(pool.threads(), kUpperBins);
-  ReadUnits(w, task, pool, best, upper);
+  const int32_t floor = task.by_rank > 0 ? CountingFloor(w, task) : -1;
+  ReadUnits(w, task, pool, floor, best, upper);
 
   Selected selected;
   Place threshold = {0x7fffffff, 0};
   if (task.by_rank > 0) {
-    threshold = FindThreshold(w, task, pool, best, upper);
+    threshold = FindThreshold(w, task, pool, FindUpper(w, task, pool, floor, best, upper), best);
     selected.value = std::bit_cast<float>(threshold.bin);
     Mark(w, task, pool, best, threshold, kept);
   } else {
@@ -148,7 +170,7 @@ Selected SelectFromScratch(const float* w, const Task& task, ThreadPool& pool, u
   selected.unit_bounds.resize(task.units, kNoUnitBound);
   for (int64_t u = 0; u < task.units && task.alive > 0; ++u) {
     const int32_t last = BitsOf(best[(u + 1) * task.alive - 1]);
-    if (last <= threshold.bin) selected.unit_bounds[u] = UnitBound(last);
+    if (last <= threshold.bin) selected.unit_bounds[u] = UnitBound(last, unit_margin);
   }
   return selected;
 }

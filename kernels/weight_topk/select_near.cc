@@ -2,6 +2,7 @@
 #include <atomic>
 #include <bit>
 #include <functional>
+#include <utility>
 
 #include "kernels/weight_topk/scan.h"
 #include "kernels/weight_topk/select.h"
@@ -13,7 +14,6 @@ namespace filigree::kernels {
 namespace {
 
 constexpr int kMostCounted = 255;  // of a byte in WindowFindings::unit_above
-constexpr int64_t kMostLost = 16;  // units whose bound was too high: looked at again one by one, if they are few
 
 // Reads w. False if the candidates are too many.
 bool Scan(const float* w, const Task& task, const Window& window, ThreadPool& pool, uint64_t* kept,
@@ -24,7 +24,7 @@ bool Scan(const float* w, const Task& task, const Window& window, ThreadPool& po
     if (too_many.load(std::memory_order_relaxed)) return;
     const WordRange words = {i * kWordsPerTask, std::min(task.words, (i + 1) * kWordsPerTask)};
     ScanWindow(w, task, window, words, kept, found[worker]);
-    if (static_cast<int64_t>(found[worker].candidates.size()) > most_candidates) too_many = true;
+    if (static_cast<int64_t>(found[worker].candidate_count) > most_candidates) too_many = true;
   });
   return !too_many;
 }
@@ -44,50 +44,72 @@ class PoorUnits {
 
   void Take(Entry e) {
     if (!any_) return;
-    const int64_t u = task_.UnitOf(IndexOf(e));
-    Entry* best = best_.data() + u * task_.alive;
-    if (missing_[u] > 0 && best[missing_[u] - 1] < e) InsertEntry(e, best, missing_[u]);
+    Entry* best = Best(task_.UnitOf(IndexOf(e)));
+    for (int64_t i = 0; i < task_.alive; ++i) {  // without branches, as which way they go is chance
+      const Entry here = best[i];
+      best[i] = std::max(here, e);
+      e = std::min(here, e);
+    }
   }
 
-  // Keeps what is missing, sets the bounds of all units; returns how many entries were kept, -1 to give up.
-  int64_t Finish(const float* w, uint64_t* kept, std::vector<int32_t>& bounds) {
+  // Keeps what is missing, sets the bounds of all units; returns how many entries were kept.
+  int64_t Finish(const float* w, ThreadPool& pool, int32_t margin, uint64_t* kept, Selected& selected) {
+    std::vector<int32_t>& bounds = selected.unit_bounds;
     bounds.assign(task_.units, kNoUnitBound);
-    int64_t total = 0, lost = 0;
+    if (!any_) return 0;
+    std::vector<uint8_t> lost(task_.units);
+    for (int64_t u = 0; u < task_.units; ++u) lost[u] = missing_[u] > 0 && Best(u)[missing_[u] - 1] == 0;
+    selected.lost_units = std::count(lost.begin(), lost.end(), 1);
+    LookAgain(w, pool, lost);
+
+    int64_t total = 0;
     for (int64_t u = 0; u < task_.units; ++u) {
       if (missing_[u] == 0) continue;
-      Entry* best = best_.data() + u * task_.alive;
-      int64_t first = 0, last = missing_[u];
-      if (best[last - 1] == 0) {
-        if (++lost > kMostLost) return -1;
-        LookAgain(w, u, best);
-        first = task_.alive - missing_[u];  // those before are above the window
-        last = task_.alive;
-      }
-      for (int64_t i = first; i < last; ++i) Keep(IndexOf(best[i]), kept);
+      // Of a unit looked at again all largest are there, those above the window first.
+      const Entry* best = Best(u) + (lost[u] ? task_.alive - missing_[u] : 0);
+      for (int64_t i = 0; i < missing_[u]; ++i) Keep(IndexOf(best[i]), kept);
       total += missing_[u];
-      bounds[u] = UnitBound(BitsOf(best[last - 1]));
+      bounds[u] = UnitBound(BitsOf(best[missing_[u] - 1]), margin);
     }
     return total;
   }
 
  private:
-  void LookAgain(const float* w, int64_t u, Entry* best) const {
-    if (task_.unit == Unit::kRow) {
-      TopOfRow(w + u * task_.cols, u * task_.cols, task_.cols, task_.alive, best);
-      return;
+  Entry* Best(int64_t u) { return best_.data() + u * task_.alive; }
+
+  // Reads the units whose bounds were too high, in full.
+  void LookAgain(const float* w, ThreadPool& pool, const std::vector<uint8_t>& lost) {
+    constexpr int64_t kLine = 16;  // columns of a cache line
+    const bool rows = task_.unit == Unit::kRow;
+    const int64_t step = rows ? 1 : kLine, longest = rows ? 1 : ColumnsPerTask(task_.rows);
+    std::vector<std::pair<int64_t, int64_t>> strips;  // [first, last)
+    for (int64_t u = 0; u < task_.units; ++u) {
+      if (!lost[u] || (!strips.empty() && u < strips.back().second)) continue;
+      const int64_t first = u / step * step, last = std::min(first + step, task_.units);
+      if (!strips.empty() && strips.back().second == first && last - strips.back().first <= longest) {
+        strips.back().second = last;
+      } else {
+        strips.emplace_back(first, last);
+      }
     }
-    std::fill_n(best, task_.alive, 0);
-    for (int64_t r = 0; r < task_.rows; ++r) {
-      const int64_t index = r * task_.cols + u;
-      const Entry e = MakeEntry(MagnitudeBits(w[index]), index);
-      if (best[task_.alive - 1] < e) InsertEntry(e, best, task_.alive);
-    }
+    pool.Run(static_cast<int64_t>(strips.size()), [&](int64_t i, int) {
+      const auto [first, last] = strips[i];
+      if (rows) {
+        TopOfRow(w + first * task_.cols, first * task_.cols, task_.cols, task_.alive, Best(first));
+        return;
+      }
+      std::vector<Entry> best((last - first) * task_.alive);
+      TopOfColumns(w, task_.rows, task_.cols, first, last - first, task_.alive, best.data());
+      for (int64_t u = first; u < last; ++u) {
+        if (lost[u]) std::copy_n(best.data() + (u - first) * task_.alive, task_.alive, Best(u));
+      }
+    });
   }
 
   const Task& task_;
   std::vector<uint8_t> missing_;
   bool any_ = false;
-  std::vector<Entry> best_;  // [units][alive], the first missing_[u] of which are used
+  std::vector<Entry> best_;  // [units][alive] of the candidates, the first missing_[u] of which are used
 };
 
 // Step 2 inside the window: keeps the `wanted` largest of `rest`. The magnitude of the last is returned.
@@ -99,35 +121,39 @@ float KeepLargest(std::vector<Entry>& rest, int64_t wanted, uint64_t* kept) {
 
 }  // namespace
 
-bool SelectNear(const float* w, const Task& task, float expected, float spread, ThreadPool& pool, uint64_t* kept,
-                const std::vector<int32_t>& unit_bounds, Selected& selected) {
+bool SelectNear(const float* w, const Task& task, const WeightThreshold& guess, ThreadPool& pool, uint64_t* kept,
+                Selected& selected) {
   if (task.alive > kMostCounted) return false;
   int32_t above = kNoUnitBound, lowest = kNoUnitBound;  // without step 2 there is no window
   if (task.by_rank > 0) {
-    above = MagnitudeBits(expected * (1 + spread));
-    lowest = std::max(MagnitudeBits(expected * (1 - spread)), 1);
+    above = MagnitudeBits(guess.expected * (1 + guess.spread));
+    lowest = std::max(MagnitudeBits(guess.expected * (1 - guess.spread)), 1);
   }
   std::vector<int32_t> below(std::max<int64_t>(task.units, 1), lowest - 1);
-  for (int64_t u = 0; u < task.units; ++u) below[u] = std::min(unit_bounds[u], lowest) - 1;
-  std::vector<WindowFindings> found(pool.threads());
-  for (WindowFindings& f : found) f.unit_above.resize(below.size());
+  for (int64_t u = 0; u < task.units; ++u) below[u] = std::min(guess.unit_bounds[u], lowest) - 1;
+  // Kept from call to call: fresh memory would cost a page fault every 500 candidates.
+  thread_local std::vector<WindowFindings> found;
+  found.resize(pool.threads());
+  for (WindowFindings& f : found) {
+    f.unit_above.assign(below.size(), 0);
+    f.candidate_count = f.above = 0;
+  }
   if (!Scan(w, task, {above, below.data()}, pool, kept, found)) return false;
 
   PoorUnits poor(task, found);
   int64_t total = 0;
   for (const WindowFindings& f : found) {
     total += f.above;
-    for (const Entry e : f.candidates) poor.Take(e);
+    for (size_t i = 0; i < f.candidate_count; ++i) poor.Take(f.candidates[i]);
   }
-  const int64_t alive_below = poor.Finish(w, kept, selected.unit_bounds);
-  if (alive_below < 0) return false;
-  total += alive_below;
+  total += poor.Finish(w, pool, guess.unit_margin, kept, selected);
 
   const int64_t wanted = task.k - total;
   if (task.by_rank == 0) return wanted == 0;
   std::vector<Entry> rest;
   for (const WindowFindings& f : found) {
-    for (const Entry e : f.candidates) {
+    for (size_t i = 0; i < f.candidate_count; ++i) {
+      const Entry e = f.candidates[i];
       if (BitsOf(e) >= lowest && !IsKept(kept, IndexOf(e))) rest.push_back(e);
     }
   }

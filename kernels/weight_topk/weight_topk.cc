@@ -12,6 +12,7 @@ namespace filigree::kernels {
 namespace {
 
 constexpr float kFirstSpread = 1.0f / 64, kLeastSpread = 1.0f / 1024, kMostSpread = 0.25f;
+constexpr int32_t kLeastMargin = 1 << 17, kMostMargin = 1 << 23;
 
 bool IsUsable(const WeightThreshold& t, const Task& task) {
   if (static_cast<int64_t>(t.unit_bounds.size()) != task.units) return false;
@@ -29,6 +30,9 @@ void Update(Selected selected, WeightThreshold& t) {
   t.expected = last > 0 ? value * std::clamp(value / last, 0.8f, 1.25f) : value;
   t.value = value;
   t.unit_bounds = std::move(selected.unit_bounds);
+  // A wide margin costs candidates, a narrow one units that are read again.
+  const bool many_lost = selected.lost_units > static_cast<int64_t>(t.unit_bounds.size()) / 64;
+  t.unit_margin = std::clamp(many_lost ? t.unit_margin * 2 : t.unit_margin / 4 * 3, kLeastMargin, kMostMargin);
 }
 
 // k = 0 and k = numel.
@@ -49,12 +53,14 @@ void SelectWeights(const float* w, const WeightSelection& selection, WeightThres
         task.k);
   if (task.k == 0 || task.k == task.numel) return KeepNothingOrAll(task, threshold, kept);
 
+  WeightThreshold none;
+  WeightThreshold& guess = threshold != nullptr ? *threshold : none;
+  guess.unit_margin = std::clamp(guess.unit_margin, kLeastMargin, kMostMargin);
   Selected selected;
-  const bool warm =
-      threshold != nullptr && IsUsable(*threshold, task) &&
-      SelectNear(w, task, threshold->expected, threshold->spread, pool, kept, threshold->unit_bounds, selected);
-  if (!warm) selected = SelectFromScratch(w, task, pool, kept);
-  if (threshold != nullptr) Update(std::move(selected), *threshold);
+  if (!IsUsable(guess, task) || !SelectNear(w, task, guess, pool, kept, selected)) {
+    selected = SelectFromScratch(w, task, guess.unit_margin, pool, kept);
+  }
+  Update(std::move(selected), guess);
 }
 
 void ApplySelection(const uint64_t* kept, int64_t numel, float factor, ThreadPool& pool, float* w) {

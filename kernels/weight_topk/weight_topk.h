@@ -35,6 +35,7 @@ struct WeightThreshold {
   float expected = 0;                // where the next threshold is looked for; 0: unknown
   float spread = 0;                  // half the width of that window, relative
   std::vector<int32_t> unit_bounds;  // per unit: bits of a magnitude that its min_alive largest exceed by a margin
+  int32_t unit_margin = 1 << 20;     // that margin, in bits of a float: 1 << 23 is an octave
 };
 
 // kept: bitmap (kernels/csr/csr.h), ceil(rows * cols / 64) words, all written, padding bits 0.
