@@ -11,7 +11,7 @@
 namespace filigree::report {
 namespace {
 
-constexpr size_t kDrawnBuckets = 240, kShownPoints = 240;
+constexpr size_t kDrawnBuckets = 240, kShownPoints = 240, kMostDots = 60;
 
 // Where things are, in units of the view box.
 struct Frame {
@@ -32,10 +32,12 @@ struct Range {
   bool empty() const { return low > high; }
 };
 
-// On a logarithmic axis only what is above 0 counts.
+// On a logarithmic axis only what is above 0 counts. Differences of what is drawn must not overflow.
 bool Drawable(double y, Scale scale) {
-  return std::isfinite(y) && (y > 0 || (scale != Scale::kLog && scale != Scale::kDensity));
+  return std::abs(y) < 1e300 && (y > 0 || (scale != Scale::kLog && scale != Scale::kDensity));
 }
+
+int XTicks(double width) { return width > 800 ? 10 : 5; }
 
 Frame MakeFrame(const Chart& chart, const Range& x, const Range& y) {
   Frame frame{};
@@ -43,9 +45,14 @@ Frame MakeFrame(const Chart& chart, const Range& x, const Range& y) {
   frame.height = chart.wide ? 380 : 270;
   frame.left = 56;
   frame.right = frame.width - (chart.levels.empty() ? 14 : 120);
-  frame.top = 12;
+  frame.top = 24;  // the unit stands above the plot
   frame.bottom = frame.height - 34;
   frame.x = {Scale::kLinear, x.low, x.high > x.low ? x.high : x.low + 1};
+  // A curve that ends at step 599 gets its 600.
+  const double room = 0.01 * (frame.x.high - frame.x.low);
+  const Axis longer = {Scale::kLinear, frame.x.low, frame.x.high + room};
+  if (const std::vector<Tick> ticks = Ticks(longer, XTicks(frame.width)); !ticks.empty())
+    frame.x.high = std::max(frame.x.high, ticks.back().value);
   frame.y = FitAxis(chart.scale, y.low, y.high, chart.zero);
   return frame;
 }
@@ -57,7 +64,7 @@ std::string Grid(const Frame& f, const std::string& unit) {
         "<line class=\"grid\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text class=\"tick\" "
         "text-anchor=\"end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
         f.left, f.right, f.Y(tick.value), f.Y(tick.value), f.left - 7, f.Y(tick.value) + 4, Escape(tick.label));
-  for (const Tick& tick : Ticks(f.x, f.width > 800 ? 10 : 5))
+  for (const Tick& tick : Ticks(f.x, XTicks(f.width)))
     out += fmt::format(
         "<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/><text class=\"tick\" "
         "text-anchor=\"middle\" x=\"{0:.1f}\" y=\"{3:.1f}\">{4}</text>",
@@ -66,8 +73,7 @@ std::string Grid(const Frame& f, const std::string& unit) {
                      f.bottom, f.bottom);
   out += fmt::format("<text class=\"unit\" text-anchor=\"end\" x=\"{:.1f}\" y=\"{:.1f}\">step</text>", f.right,
                      f.bottom + 30);
-  return out +
-         fmt::format("<text class=\"unit\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", f.left + 5, f.top + 9, Escape(unit));
+  return out + fmt::format("<text class=\"unit\" x=\"{}\" y=\"{}\">{}</text>", 4, 12, Escape(unit));
 }
 
 std::string Path(const Frame& f, const std::vector<Point>& points) {
@@ -86,11 +92,11 @@ std::string Curve(const Frame& f, const Series& series) {
   const char* look = series.look == Look::kFaint ? " faint" : series.look == Look::kStep ? " dashed" : "";
   std::string out = fmt::format("<path class=\"line c{}{}\" d=\"{}\"/>", series.colour, look, Path(f, points));
   // A lone point has no line.
-  const bool dots = series.look == Look::kDots ? points.size() <= kDrawnBuckets : points.size() == 1;
+  const bool dots = series.look == Look::kDots ? points.size() <= kMostDots : points.size() == 1;
   for (const Point& p : points)
     if (dots && Drawable(p.y, f.y.scale))
-      out += fmt::format("<circle class=\"dot c{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>", series.colour, f.X(p.x),
-                         f.Y(p.y), points.size() > 60 ? 2 : 3.2);
+      out += fmt::format("<circle class=\"dot c{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\"/>", series.colour, f.X(p.x),
+                         f.Y(p.y));
   return out;
 }
 
@@ -115,21 +121,22 @@ std::string Levels(const Frame& f, std::vector<Level> levels) {
   return out;
 }
 
-std::string Marks(const Frame& f, const std::vector<Mark>& marks) {
+std::string Marks(const Frame& f, std::vector<Mark> marks) {
   constexpr size_t kMost = 40;
   std::string out;
+  std::sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) { return a.x < b.x; });
   double labelled = -1e9;
   for (size_t i = 0; i < std::min(marks.size(), kMost); ++i) {
     const Mark& mark = marks[i];
     if (mark.x < f.x.low || mark.x > f.x.high) continue;
-    const double x = f.X(mark.x);
-    const bool left_of = x > f.right - 80;
+    const double x = f.X(mark.x), width = 8 + 6.5 * static_cast<double>(mark.name.size());
     out += fmt::format("<line class=\"mark\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", x, f.top,
                        f.bottom);
-    if (x - labelled < 80) continue;
-    labelled = x;
+    const bool left_of = x + width > f.right;
+    if ((left_of ? x - width : x) < labelled) continue;
+    labelled = left_of ? x : x + width;
     out += fmt::format("<text class=\"marklabel\" text-anchor=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
-                       left_of ? "end" : "start", x + (left_of ? -4 : 4), f.bottom - 6, Escape(mark.name));
+                       left_of ? "end" : "start", x + (left_of ? -4 : 4), f.top + 9, Escape(mark.name));
   }
   return out;
 }
@@ -211,8 +218,9 @@ std::string Render(const Chart& chart) {
       "<svg class=\"plot\" role=\"img\" tabindex=\"0\" viewBox=\"0 0 {} {}\" aria-labelledby=\"{}-title\"><title "
       "id=\"{}-title\">{}: {}</title>",
       f.width, f.height, chart.id, chart.id, Escape(chart.title), Escape(chart.about));
-  svg += Grid(f, chart.y_unit) + Marks(f, chart.marks) + Levels(f, chart.levels);
+  svg += Grid(f, chart.y_unit) + Levels(f, chart.levels);
   for (const Series& s : chart.series) svg += Curve(f, s);
+  svg += Marks(f, chart.marks);
   svg += "<line class=\"cursor\" hidden=\"\"/></svg>";
   return open + Legend(chart) + "<div class=\"scroll\">" + svg + "</div>" + Table(chart) + Data(chart, f) + "</figure>";
 }

@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "worker/report/html.h"
 #include "worker/report/sections.h"
 
@@ -16,8 +14,7 @@ std::string LossSection(const RunView& run) {
     validation.push_back({static_cast<double>(eval.step), eval.loss});
     bits.push_back({static_cast<double>(eval.step), eval.bits_per_byte});
   }
-  // A fiftieth of what was trained, so that the mean follows a short run too.
-  const size_t window = std::clamp<size_t>(loss.size() / 50, 5, 500);
+  const size_t window = MeanWindow(run);
 
   Chart chart;
   chart.id = "loss";

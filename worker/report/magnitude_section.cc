@@ -60,7 +60,7 @@ std::string BinLabel(int bin) {
 }
 
 std::string Figure(const Histogram& now, const Histogram* then, int colour, std::pair<int, int> used) {
-  constexpr double kWidth = 340, kBottom = 128, kTop = 8, kLeft = 8;
+  constexpr double kWidth = 340, kBottom = 128, kTop = 8, kLeft = 16;
   const auto [first, last] = used;
   const double bar = (kWidth - 2 * kLeft) / (last - first + 1);
   double highest = 1e-9;

@@ -162,11 +162,11 @@ std::string MatricesSection(const RunView& run) {
   const telemetry::SnapshotRecord& last = run.log.snapshots.back();
   const std::string density = Grid(
       last, "densitygrid", "Density by layer",
-      fmt::format("Share of weights that are not zero after {} steps; darker is denser.", last.step),
+      fmt::format("Share of weights that are not zero after {} steps; the stronger the colour, the denser.", last.step),
       [](const MatrixSnapshot& m) { return Density(Ratio(m.nnz, m.numel)); }, DensityShade);
   const std::string alive = Grid(
       last, "alivegrid", "Alive units by layer",
-      fmt::format("Share of units with a nonzero after {} steps; darker is more.", last.step),
+      fmt::format("Share of units with a nonzero after {} steps; the stronger the colour, the more.", last.step),
       [](const MatrixSnapshot& m) { return Percent(Ratio(m.alive_units, m.units)); },
       [](const MatrixSnapshot& m) { return Ratio(m.alive_units, m.units); });
   return Section("matrices", "Matrices",

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <map>
 
 #include "worker/report/html.h"
@@ -59,11 +61,12 @@ std::string ScheduleSection(const RunView& run) {
   gradient.title = "Gradient norm";
   gradient.about = "L2 norm of the whole gradient before it is divided, and its root mean square.";
   gradient.scale = Scale::kLog;
+  const size_t window = MeanWindow(run);
   const std::vector<Point> norm = Curve(run, [](const auto& s) { return s.gradient_norm; });
-  gradient.series = {
-      {"norm", Look::kFaint, 3, norm},
-      {"mean of 25 steps", Look::kLine, 3, RunningMean(norm, 25)},
-      {"root mean square", Look::kLine, 2, RunningMean(Curve(run, [](const auto& s) { return s.gradient_rms; }), 25)}};
+  gradient.series = {{"norm", Look::kFaint, 3, norm},
+                     {fmt::format("mean of {} steps", window), Look::kLine, 3, RunningMean(norm, window)},
+                     {"root mean square", Look::kLine, 2,
+                      RunningMean(Curve(run, [](const auto& s) { return s.gradient_rms; }), window)}};
 
   Chart epochs;
   epochs.id = "epochs";

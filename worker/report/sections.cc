@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "worker/report/html.h"
@@ -23,6 +24,8 @@ std::vector<Point> Curve(const RunView& run, const std::function<double(const te
     points.push_back({static_cast<double>(step.step), value(step)});
   return points;
 }
+
+size_t MeanWindow(const RunView& run) { return std::clamp<size_t>(run.log.steps.size() / 50, 5, 500); }
 
 std::vector<Mark> Events(const RunView& run) {
   std::vector<Mark> marks;

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_REPORT_SECTIONS_H_
 #define FILIGREE_WORKER_REPORT_SECTIONS_H_
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <vector>
@@ -27,6 +28,9 @@ std::string Section(const std::string& id, const std::string& heading, const std
 
 // A value of every step as a curve.
 std::vector<Point> Curve(const RunView& run, const std::function<double(const telemetry::StepRecord&)>& value);
+
+// How many steps a mean runs over: a fiftieth of what was trained, so that it follows a short run too.
+size_t MeanWindow(const RunView& run);
 
 // Where the run was resumed and where the anneal ends.
 std::vector<Mark> Events(const RunView& run);

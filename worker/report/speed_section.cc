@@ -73,11 +73,13 @@ std::string PhaseFigure(const RunView& run) {
 }  // namespace
 
 std::string SpeedSection(const RunView& run) {
-  const auto smooth = [&](const auto& value) { return RunningMean(Curve(run, value), 15); };
+  const size_t window = MeanWindow(run);
+  const std::string mean = fmt::format("mean of {} steps", window);
+  const auto smooth = [&](const auto& value) { return RunningMean(Curve(run, value), window); };
   Chart throughput;
   throughput.id = "throughput";
   throughput.title = "Throughput";
-  throughput.about = "Tokens a second, mean of 15 steps.";
+  throughput.about = "Tokens a second, " + mean + ".";
   throughput.y_unit = "tokens/s";
   throughput.scale = Scale::kLinear;
   throughput.zero = true;
@@ -90,7 +92,7 @@ std::string SpeedSection(const RunView& run) {
   time.about = "Milliseconds; the thin line is every step.";
   time.y_unit = "ms";
   const std::vector<Point> ms = Curve(run, [](const auto& s) { return s.ms; });
-  time.series = {{"each step", Look::kFaint, 1, ms}, {"mean of 15 steps", Look::kLine, 1, RunningMean(ms, 15)}};
+  time.series = {{"each step", Look::kFaint, 1, ms}, {mean, Look::kLine, 1, RunningMean(ms, window)}};
   time.zero = true;
 
   Chart peak;
@@ -105,7 +107,7 @@ std::string SpeedSection(const RunView& run) {
   Chart phases;
   phases.id = "phasetimes";
   phases.title = "Phases of a step";
-  phases.about = "Milliseconds of each phase, mean of 15 steps.";
+  phases.about = "Milliseconds of each phase, " + mean + ".";
   phases.y_unit = "ms";
   phases.zero = true;
   for (const Share& share : Shares(run)) {

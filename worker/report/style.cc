@@ -41,9 +41,11 @@ figcaption p{color:var(--soft);font-size:13px;margin:2px 0 8px}
 .legend li{display:flex;align-items:center;gap:6px}
 .scroll{overflow-x:auto}
 svg.plot,svg.stack{display:block;width:100%;height:auto;min-width:460px}
+.wide svg.plot{min-width:760px}
 svg.plot:focus-visible{outline:2px solid var(--c0);outline-offset:2px}
 text{fill:var(--ink);font-size:12px;font-variant-numeric:tabular-nums}
 .tick,.unit,.marklabel{fill:var(--soft);font-size:11.5px}
+.marklabel,.label,.unit{paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
 .grid{stroke:var(--line);stroke-width:1}.axis{stroke:var(--soft);stroke-width:1}
 .level{stroke:var(--soft);stroke-width:1.2;stroke-dasharray:5 4}.label{font-size:11.5px}
 .mark{stroke:var(--soft);stroke-width:1;stroke-dasharray:2 3}
