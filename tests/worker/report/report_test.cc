@@ -298,35 +298,33 @@ TEST_F(ReportTest, LongRunGivesASmallPage) {
 TEST_F(ReportTest, HugeTextsAreCut) {
   std::string log;
   for (int i = 0; i < 300; ++i) {
-    log += telemetry::FormatRecord(telemetry::SampleRecord{
-      i, "p",
-          std::string(20'000, '100' 000, '&')')}); log +=
-          telemetry::FormatRecord(telemetry::NoteRecord{i, std::string(20'000, '<')});
+    log += telemetry::FormatRecord(telemetry::SampleRecord{i, "p", std::string(20'000, '&')});
+    log += telemetry::FormatRecord(telemetry::NoteRecord{i, std::string(20'000, '<')});
   }
   Put("steps.jsonl", log);
   const std::string page = Page();
   EXPECT_LT(page.size(), 3'000'000U);
   EXPECT_TRUE(Has(page, "14000 bytes more"));
   EXPECT_TRUE(Has(Section(page, "events"), "100 more"));
-  }
+}
 
-  TEST_F(ReportTest, WritesWhereAskedAndSaysWhyNot) {
-    Put("steps.jsonl", SyntheticLog({60, 60, 1, 20}));
-    const std::string out = dir_ / "page.html";
-    EXPECT_EQ(*WriteReport(dir_, out), out);
-    EXPECT_EQ(*WriteReport(dir_), (dir_ / "report.html").string());
-    EXPECT_EQ(RenderPage(*ReadRun(dir_)), RenderPage(*ReadRun(dir_)));
-    const auto missing = WriteReport(dir_ / "nowhere");
-    EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
-    EXPECT_TRUE(Has(std::string(missing.status().message()), "nowhere"));
-    EXPECT_EQ(WriteReport(dir_, dir_ / "no" / "page.html").status().code(), absl::StatusCode::kNotFound);
-    EXPECT_EQ(WriteReport(dir_, "/dev/full/x").status().code(), absl::StatusCode::kNotFound);
-    // Nothing but what was asked for is left behind.
-    int files = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(dir_))
-      files += entry.path().extension() == ".new" ? 100 : 1;
-    EXPECT_EQ(files, 3);
-  }
+TEST_F(ReportTest, WritesWhereAskedAndSaysWhyNot) {
+  Put("steps.jsonl", SyntheticLog({60, 60, 1, 20}));
+  const std::string out = dir_ / "page.html";
+  EXPECT_EQ(*WriteReport(dir_, out), out);
+  EXPECT_EQ(*WriteReport(dir_), (dir_ / "report.html").string());
+  EXPECT_EQ(RenderPage(*ReadRun(dir_)), RenderPage(*ReadRun(dir_)));
+  const auto missing = WriteReport(dir_ / "nowhere");
+  EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(Has(std::string(missing.status().message()), "nowhere"));
+  EXPECT_EQ(WriteReport(dir_, dir_ / "no" / "page.html").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(WriteReport(dir_, "/dev/full/x").status().code(), absl::StatusCode::kNotFound);
+  // Nothing but what was asked for is left behind.
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(dir_))
+    files += entry.path().extension() == ".new" ? 100 : 1;
+  EXPECT_EQ(files, 3);
+}
 
 }  // namespace
 }  // namespace filigree::report
