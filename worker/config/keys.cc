@@ -59,7 +59,7 @@ void AddRunKeys(std::vector<Key>& keys) {
         Int<S, &R::threads>(0, 1024)},
        {"run.seed", OnResume::kFixed, "of the initial weights, the order of the data, the samples",
         Int<S, &R::seed>(0, INT64_MAX)},
-       {"data.dir", OnResume::kFixed, "the folder `filigree prepare` wrote",
+       {"data.dir", OnResume::kFree, "the folder `filigree prepare` wrote; a resumed run checks its digest",
         Line<&Settings::data, &DataSettings::dir>()},
        {"init.from", OnResume::kFixed, "a folder of an import or a checkpoint to start from; empty: random weights",
         Line<&Settings::init, &InitSettings::from>()}});

@@ -11,10 +11,11 @@
 namespace filigree::config {
 namespace {
 
-// Paths are equal where they name the same folder in different words.
+// Paths are equal where they name the same folder in different words. (data.dir is free: the corpus may have moved, and
+// the trainer compares its digest with that of the checkpoint.)
 bool Same(const Key& key, const Settings& a, const Settings& b) {
   const std::string x = FormatValue(key, a), y = FormatValue(key, b);
-  if (x == y || (key.name != "data.dir" && key.name != "init.from")) return x == y;
+  if (x == y || key.name != "init.from") return x == y;
   const auto& field = std::get<TextField>(key.field);
   const auto whole = [&](const Settings& settings) {
     const std::string& path = field.at.read(settings);

@@ -87,16 +87,25 @@ std::string Path(const Frame& f, const std::vector<Point>& points) {
   return out;
 }
 
+std::string Dot(int colour, double x, double y) {
+  return fmt::format("<circle class=\"dot c{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\"/>", colour, x, y);
+}
+
+// A path in the look of the series; none where it has dots alone.
+std::string Stroke(const Series& series, const std::string& path) {
+  if (series.look == Look::kPoints) return {};
+  const char* look = series.look == Look::kFaint ? " faint" : series.look == Look::kDashed ? " dashed" : "";
+  return fmt::format("<path class=\"line c{}{}\" d=\"{}\"/>", series.colour, look, path);
+}
+
 std::string Curve(const Frame& f, const Series& series) {
   const std::vector<Point> points = Thin(series.points, kDrawnBuckets);
-  const char* look = series.look == Look::kFaint ? " faint" : series.look == Look::kStep ? " dashed" : "";
-  std::string out = fmt::format("<path class=\"line c{}{}\" d=\"{}\"/>", series.colour, look, Path(f, points));
-  // A lone point has no line.
-  const bool dots = series.look == Look::kDots ? points.size() <= kMostDots : points.size() == 1;
+  std::string out = Stroke(series, Path(f, points));
+  // Many dots hide their line, and a lone point has none.
+  const bool dots =
+      series.look == Look::kPoints || points.size() == 1 || (series.look == Look::kDots && points.size() <= kMostDots);
   for (const Point& p : points)
-    if (dots && Drawable(p.y, f.y.scale))
-      out += fmt::format("<circle class=\"dot c{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\"/>", series.colour, f.X(p.x),
-                         f.Y(p.y));
+    if (dots && Drawable(p.y, f.y.scale)) out += Dot(series.colour, f.X(p.x), f.Y(p.y));
   return out;
 }
 
@@ -145,13 +154,9 @@ std::string Legend(const Chart& chart) {
   std::string out = "<ul class=\"legend\">";
   for (const Series& s : chart.series) {
     if (s.points.empty()) continue;
-    const char* look = s.look == Look::kFaint ? " faint" : s.look == Look::kStep ? " dashed" : "";
-    const std::string dot =
-        s.look == Look::kDots ? fmt::format("<circle class=\"dot c{}\" cx=\"13\" cy=\"6\" r=\"3.2\"/>", s.colour) : "";
-    out += fmt::format(
-        "<li><svg width=\"26\" height=\"12\" aria-hidden=\"true\"><path class=\"line c{}{}\" d=\"M1 6L25 "
-        "6\"/>{}</svg>{}</li>",
-        s.colour, look, dot, Escape(s.name));
+    const bool dots = s.look == Look::kDots || s.look == Look::kPoints;
+    out += fmt::format("<li><svg width=\"26\" height=\"12\" aria-hidden=\"true\">{}{}</svg>{}</li>",
+                       Stroke(s, "M1 6L25 6"), dots ? Dot(s.colour, 13, 6) : "", Escape(s.name));
   }
   return out + "</ul>";
 }

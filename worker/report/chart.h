@@ -15,9 +15,10 @@ namespace filigree::report {
 
 enum class Look {
   kLine,
-  kFaint,  // a thin, pale line: noise behind a mean
-  kDots,   // a line with a dot at each point
-  kStep    // dashed
+  kFaint,   // a thin, pale line: noise behind a mean
+  kDots,    // a line with a dot at each point
+  kPoints,  // dots alone, for few values of a curve whose course between them is another's
+  kDashed
 };
 
 struct Series {

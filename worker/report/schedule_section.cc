@@ -40,11 +40,13 @@ std::string ScheduleSection(const RunView& run) {
   density.title = "Density";
   density.about = "Share of weights that are not zero: what each step asked for, and what was counted.";
   density.scale = Scale::kDensity;
+  const std::vector<Point> matrices = CountedDensity(run, false), embeddings = CountedDensity(run, true);
+  const auto look = [](const std::vector<Point>& points) { return points.size() < 60 ? Look::kPoints : Look::kDashed; };
   density.series = {
       {"matrices, target", Look::kLine, 0, Curve(run, [](const auto& s) { return s.density; })},
-      {"matrices, actual", Look::kStep, 3, CountedDensity(run, false)},
+      {"matrices, actual", look(matrices), 3, matrices},
       {"embeddings, target", Look::kLine, 1, Curve(run, [](const auto& s) { return s.embedding_density; })},
-      {"embeddings, actual", Look::kStep, 4, CountedDensity(run, true)}};
+      {"embeddings, actual", look(embeddings), 4, embeddings}};
   density.marks = Events(run);
 
   Chart lr;

@@ -84,7 +84,7 @@ inline telemetry::StepRecord SyntheticStep(const SyntheticOptions& o, int64_t s,
   const double seconds = r.ms / 1000;
   r.phase_seconds = {0.001, 0.36 * seconds, 0.47 * seconds, 0,
                      0,     0.06 * seconds, 0.05 * seconds, s % 200 == 199 ? 0.1 : 0};
-  if (o.count_nonzeros)
+  if (o.count_nonzeros && (s + 1) % o.eval_every == 0)
     for (int64_t l = 0; l < o.layers; ++l)
       r.nnz.push_back(
           {fmt::format("transformer.h.{}.mlp.c_fc.weight", l), static_cast<int64_t>(r.density * 1024 * 256)});
