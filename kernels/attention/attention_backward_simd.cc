@@ -6,48 +6,14 @@
 #include "kernels/attention/ahead.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/attention_check.h"
-#include "kernels/attention/kept_lists.h"
-#include "kernels/attention/square.h"
+#include "kernels/attention/backward_workspace.h"
 #include "kernels/base/simd_targets.h"
-
-#ifndef FILIGREE_KERNELS_ATTENTION_BACKWARD_WORKSPACE_
-#define FILIGREE_KERNELS_ATTENTION_BACKWARD_WORKSPACE_
-namespace filigree::kernels {
-
-// Sums by key in the order of the key's list, four slots at a time; they go to their channels at the end.
-struct KeySums {
-  Buffer<float> sum;
-  size_t stride = 0;
-
-  void Reserve(int channels) {
-    stride = (static_cast<size_t>(channels) + 3) / 4 * 4;
-    if (sum.size() < stride * kTileTokens) sum = Buffer<float>(stride * kTileTokens);
-  }
-  float* of(int key) { return sum.data() + key * stride; }
-};
-
-// The keys of one tile and their running gradients.
-struct Keys {
-  uint64_t k_bits[kMaxHeadChannels], v_bits[kMaxHeadChannels];
-  KeyLists k_lists, v_lists;
-  KeySums dk, dv;
-  ConstTile k, v;
-};
-
-// What a thread keeps from call to call.
-struct BackwardWorkspace {
-  Keys keys;
-  Buffer<float> delta;  // of all tokens
-  Square square;
-};
-
-}  // namespace filigree::kernels
-#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_backward_simd.cc"
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
+#include "kernels/attention/backward_rows-inl.h"
 #include "kernels/attention/kept_lists-inl.h"
 #include "kernels/attention/lane_sums-inl.h"
 #include "kernels/attention/tile_pair-inl.h"
@@ -64,135 +30,7 @@ namespace filigree::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// One tile of queries; max, inverse and delta have an entry for each.
-struct Queries {
-  ConstTile q, dy;
-  const float *max, *inverse, *delta;
-  Tile dq;
-};
-
-// Calls body(offsets, group size as a constant, first slot) for a list cut into groups of four and a rest.
-template <class Body>
-HWY_INLINE void ForGroups(const int32_t* offsets, int count, Body&& body) {
-  int i = 0;
-  for (; i + 4 <= count; i += 4) body(offsets + i, std::integral_constant<int, 4>(), i);
-  switch (count - i) {
-    case 1:
-      body(offsets + i, std::integral_constant<int, 1>(), i);
-      break;
-    case 2:
-      body(offsets + i, std::integral_constant<int, 2>(), i);
-      break;
-    case 3:
-      body(offsets + i, std::integral_constant<int, 3>(), i);
-      break;
-    default:
-      break;
-  }
-}
-
-// The diagonal comes first for every key: it overwrites.
-template <bool kOverwrite>
-HWY_INLINE void AddToSlots(const LaneSum (&sum)[4], float* slots) {
-  const D4 d;
-  const auto added = AddLanes(sum);
-  hn::StoreU(kOverwrite ? added : hn::Add(hn::LoadU(d, slots), added), d, slots);
-}
-
-// square = p.
-template <class Range>
-HWY_INLINE void ProbabilityRows(Range, const KeyLists& lists, const float* k, float scale, const Queries& queries,
-                                const Ahead& ahead, Square& square) {
-  const D d;
-  const uint8_t* order = Range::kDiagonal ? lists.block_order : lists.order;
-  const V factor = hn::Set(d, scale);
-  V max[kRowVectors], inverse[kRowVectors];
-  FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-    max[j] = hn::LoadU(d, queries.max + j * kLanes);
-    inverse[j] = hn::LoadU(d, queries.inverse + j * kLanes);
-  }
-  for (int i = Range::kBegin; i < Range::kEnd; ++i) {
-    const int key = order[i];
-    ahead.Step(i);
-    V score[kRowVectors];
-    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) score[j] = hn::Zero(d);
-    AddListed<Range::kFirst>(lists.offsets(key), lists.count[key], k + key, queries.q.data, score);
-    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-      const V e = Exp2(d, hn::Mul(hn::Sub(score[j], max[j]), factor));
-      // Padding has the inverse 0, and whatever e.
-      V p = hn::IfThenElseZero(hn::Ne(inverse[j], hn::Zero(d)), hn::Mul(e, inverse[j]));
-      if (j < Range::kMaskEnd) p = hn::IfThenElseZero(Visible(key, j), p);
-      hn::Store(p, d, square.row(key) + j * kLanes);
-    }
-  }
-}
-
-// square = ds; dv's sums += p dy.
-template <class Range>
-HWY_INLINE void ValueRows(Range, const KeyLists& lists, const float* v, const Queries& queries, Square& square,
-                          KeySums& dv) {
-  const D d;
-  const uint8_t* order = Range::kDiagonal ? lists.block_order : lists.order;
-  for (int i = Range::kBegin; i < Range::kEnd; ++i) {
-    const int key = order[i];
-    float* row = square.row(key);
-    V p[kRowVectors], dp[kRowVectors];
-    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-      p[j] = hn::Load(d, row + j * kLanes);
-      dp[j] = hn::Zero(d);
-    }
-    float* slots = dv.of(key);
-    ForGroups(lists.offsets(key), lists.count[key], [&](const int32_t* offsets, auto size, int slot) HWY_ATTR {
-      LaneSum sum[4];
-      for (LaneSum& s : sum) s.Clear();
-      FILIGREE_UNROLL for (int m = 0; m < size.value; ++m) {
-        const V value = hn::Set(d, v[key + offsets[m]]);
-        const float* dy = queries.dy.data + offsets[m];
-        FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-          const V g = hn::Load(d, dy + j * kLanes);
-          dp[j] = hn::MulAdd(value, g, dp[j]);
-          sum[m].Add(j, p[j], g);
-        }
-      }
-      AddToSlots<Range::kDiagonal>(sum, slots + slot);
-    });
-    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-      // dp and delta are the same sum, term by term, where one value is all of y: then ds is exactly 0. Nothing comes
-      // from where p is 0: hidden keys and padding, whose dp may overflow.
-      const V through = hn::Mul(p[j], hn::Sub(dp[j], hn::LoadU(d, queries.delta + j * kLanes)));
-      const V ds = hn::IfThenElseZero(hn::Ne(p[j], hn::Zero(d)), through);
-      hn::Store(ds, d, row + j * kLanes);
-    }
-  }
-}
-
-// dk's sums += ds q.
-template <class Range>
-HWY_INLINE void KeyRows(Range, const KeyLists& lists, const Queries& queries, const Square& square, KeySums& dk) {
-  const D d;
-  const uint8_t* order = Range::kDiagonal ? lists.block_order : lists.order;
-  for (int i = Range::kBegin; i < Range::kEnd; ++i) {
-    const int key = order[i];
-    V ds[kRowVectors];
-    FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-      ds[j] = hn::Load(d, square.row(key) + j * kLanes);
-    }
-    float* slots = dk.of(key);
-    ForGroups(lists.offsets(key), lists.count[key], [&](const int32_t* offsets, auto size, int slot) HWY_ATTR {
-      LaneSum sum[4];
-      for (LaneSum& s : sum) s.Clear();
-      FILIGREE_UNROLL for (int m = 0; m < size.value; ++m) {
-        const float* q = queries.q.data + offsets[m];
-        FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-          sum[m].Add(j, ds[j], hn::Load(d, q + j * kLanes));
-        }
-      }
-      AddToSlots<Range::kDiagonal>(sum, slots + slot);
-    });
-  }
-}
-
-void AddPair(Keys& keys, bool first, bool diagonal, int channels, const Queries& queries, const Ahead& ahead,
+void AddPair(Keys& keys, bool first, bool diagonal, int channels, const BackwardQueries& queries, const Ahead& ahead,
              Square& square) {
   const D d;
   const float root = 1.0f / std::sqrt(static_cast<float>(channels));
@@ -269,21 +107,42 @@ void FormDeltas(const AttentionBackwardArgs& a, float* delta) {
   if (a.sink != nullptr) *a.dsink -= hn::GetLane(AddLanes(sink_sum));
 }
 
+// What the next square needs, or the next head; and where this one's results go.
+Ahead FetchAhead(const AttentionBackwardArgs& a, int key_tile, int query_tile) {
+  Ahead ahead(a.q.channels);
+  const int tiles = TilesOf(a.tokens);
+  if (query_tile + 1 < tiles) {
+    if (key_tile > 0) return ahead;
+    ahead.Add(a.q.tile(query_tile + 1));
+    ahead.Add(a.dq.tile(query_tile + 1));
+    return ahead;
+  }
+  ahead.Add(a.dk.tile(key_tile));
+  ahead.Add(a.dv.tile(key_tile));
+  ahead.AddNextHead(a.y.tile(key_tile));
+  ahead.AddNextHead(a.dy.tile(key_tile));
+  if (key_tile + 1 < tiles) {
+    ahead.Add(a.k.tile(key_tile + 1));
+    ahead.Add(a.v.tile(key_tile + 1));
+  } else {
+    for (const ConstTileSeries& x : {a.q, a.k, a.v, ConstTileSeries(a.dq)}) ahead.AddNextHead(x.tile(0));
+  }
+  return ahead;
+}
+
 void Backward(const AttentionBackwardArgs& a, BackwardWorkspace& work) {
   Keys& keys = work.keys;
-  Buffer<float>& delta = work.delta;
   const int K = a.q.channels, tiles = TilesOf(a.tokens);
-  if (delta.size() < static_cast<size_t>(tiles) * kTileTokens)
-    delta = Buffer<float>(static_cast<size_t>(tiles) * kTileTokens);
+  float* delta = work.ReserveDelta(tiles);
   keys.dk.Reserve(K);
   keys.dv.Reserve(K);
-  FormDeltas(a, delta.data());
+  FormDeltas(a, delta);
   const auto kept = [&](const uint64_t* all, int tile) {
     return all == nullptr ? nullptr : all + tile * a.kept_stride;
   };
-  const auto queries = [&](int i) -> Queries {
+  const auto queries = [&](int i) -> BackwardQueries {
     const float* stats = a.stats + size_t{2} * kTileTokens * i;
-    return {a.q.tile(i), a.dy.tile(i), stats, stats + kTileTokens, delta.data() + static_cast<size_t>(i) * kTileTokens,
+    return {a.q.tile(i), a.dy.tile(i), stats, stats + kTileTokens, delta + static_cast<size_t>(i) * kTileTokens,
             a.dq.tile(i)};
   };
   for (int key_tile = 0; key_tile < tiles; ++key_tile) {
@@ -295,25 +154,7 @@ void Backward(const AttentionBackwardArgs& a, BackwardWorkspace& work) {
     ListByKey(keys.k_bits, K, keys.k_lists);
     ListByKey(keys.v_bits, K, keys.v_lists);
     for (int i = key_tile; i < tiles; ++i) {
-      Ahead ahead(K);
-      if (i + 1 < tiles) {
-        if (key_tile == 0) {
-          ahead.Add(a.q.tile(i + 1));
-          ahead.Add(a.dq.tile(i + 1));
-        }
-      } else {
-        ahead.Add(a.dk.tile(key_tile));
-        ahead.Add(a.dv.tile(key_tile));
-        ahead.AddNextHead(a.y.tile(key_tile));
-        ahead.AddNextHead(a.dy.tile(key_tile));
-        if (key_tile + 1 < tiles) {
-          ahead.Add(a.k.tile(key_tile + 1));
-          ahead.Add(a.v.tile(key_tile + 1));
-        } else {
-          for (const ConstTileSeries& x : {a.q, a.k, a.v, ConstTileSeries(a.dq)}) ahead.AddNextHead(x.tile(0));
-        }
-      }
-      AddPair(keys, key_tile == 0, i == key_tile, K, queries(i), ahead, work.square);
+      AddPair(keys, key_tile == 0, i == key_tile, K, queries(i), FetchAhead(a, key_tile, i), work.square);
     }
     WriteKeys(keys.k_lists, keys.dk, 1.0f / std::sqrt(static_cast<float>(K)), a.dk.tile(key_tile));
     WriteKeys(keys.v_lists, keys.dv, 1.0f, a.dv.tile(key_tile));

@@ -6,23 +6,8 @@
 #include "kernels/attention/ahead.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/attention_check.h"
-#include "kernels/attention/kept_lists.h"
-#include "kernels/attention/square.h"
+#include "kernels/attention/forward_workspace.h"
 #include "kernels/base/simd_targets.h"
-
-#ifndef FILIGREE_KERNELS_ATTENTION_FORWARD_WORKSPACE_
-#define FILIGREE_KERNELS_ATTENTION_FORWARD_WORKSPACE_
-namespace filigree::kernels {
-
-// What a thread keeps from call to call.
-struct ForwardWorkspace {
-  KeyLists k_lists;
-  uint64_t k_bits[kMaxHeadChannels], v_bits[kMaxHeadChannels];
-  Square square;
-};
-
-}  // namespace filigree::kernels
-#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_forward_simd.cc"
@@ -147,6 +132,23 @@ void FinishQueries(int real, const Queries& queries) {
   }
 }
 
+// What the next square needs, or the next head.
+Ahead FetchAhead(const AttentionForwardArgs& a, int key_tile, int query_tile) {
+  Ahead ahead(a.q.channels);
+  const int tiles = TilesOf(a.tokens);
+  if (query_tile + 1 < tiles) {
+    if (key_tile > 0) return ahead;
+    ahead.Add(a.q.tile(query_tile + 1));
+    ahead.Add(a.y.tile(query_tile + 1));
+  } else if (key_tile + 1 < tiles) {
+    ahead.Add(a.k.tile(key_tile + 1));
+    ahead.Add(a.v.tile(key_tile + 1));
+  } else {
+    for (const ConstTileSeries& x : {a.q, a.k, a.v, ConstTileSeries(a.y)}) ahead.AddNextHead(x.tile(0));
+  }
+  return ahead;
+}
+
 void Forward(const AttentionForwardArgs& a, ForwardWorkspace& work) {
   const int K = a.q.channels, tiles = TilesOf(a.tokens);
   const float root = std::sqrt(static_cast<float>(K));
@@ -165,19 +167,7 @@ void Forward(const AttentionForwardArgs& a, ForwardWorkspace& work) {
     ReadKeptBits(v, kept(a.kept_v), WithoutBits::kNonzero, real, work.v_bits);
     ListByKey(work.k_bits, K, work.k_lists);
     for (int i = key_tile; i < tiles; ++i) {
-      Ahead ahead(K);
-      if (i + 1 < tiles) {
-        if (key_tile == 0) {
-          ahead.Add(a.q.tile(i + 1));
-          ahead.Add(a.y.tile(i + 1));
-        }
-      } else if (key_tile + 1 < tiles) {
-        ahead.Add(a.k.tile(key_tile + 1));
-        ahead.Add(a.v.tile(key_tile + 1));
-      } else {
-        for (const ConstTileSeries& x : {a.q, a.k, a.v, ConstTileSeries(a.y)}) ahead.AddNextHead(x.tile(0));
-      }
-      AddKeys(work, k, v, key_tile == 0, i == key_tile, scale, queries(i), ahead);
+      AddKeys(work, k, v, key_tile == 0, i == key_tile, scale, queries(i), FetchAhead(a, key_tile, i));
     }
     FinishQueries(real, queries(key_tile));
   }

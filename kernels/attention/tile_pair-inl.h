@@ -20,7 +20,12 @@
 // vectors run over queries, so that a nonzero of k or v is one broadcast and one row of q, dy or p. On the diagonal,
 // the row of key s begins with the block of 16 queries that holds query s; what lies before is never written, or zero.
 
+// Vectors of a row live in registers once loops over them are unrolled. With a sanitizer that only costs minutes.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FILIGREE_UNROLL
+#else
 #define FILIGREE_UNROLL HWY_PRAGMA(GCC unroll 16)
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace filigree::kernels {
