@@ -16,6 +16,7 @@ namespace filigree::data {
 
 inline constexpr char kManifestFile[] = "manifest.json";
 inline constexpr char kCorpusFormat[] = "filigree-corpus";  // its key "format"
+inline constexpr int kCorpusVersion = 1;                    // and "version"
 
 struct FileEntry {
   std::string name;  // inside the folder

@@ -4,9 +4,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <span>
-#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -15,13 +12,12 @@
 #include "worker/data/baselines.h"
 #include "worker/data/bpe_trainer.h"
 #include "worker/data/documents.h"
-#include "worker/data/encoder.h"
+#include "worker/data/encode_documents.h"
 #include "worker/data/files.h"
 #include "worker/data/find_files.h"
 #include "worker/data/output_folder.h"
 #include "worker/data/pre_tokenizer.h"
 #include "worker/data/sha256.h"
-#include "worker/data/shard_writer.h"
 #include "worker/data/token_stream.h"
 #include "worker/data/tokenizer.h"
 #include "worker/data/tokenizer_files.h"
@@ -30,7 +26,6 @@
 namespace filigree::data {
 namespace {
 
-constexpr int64_t kBatchBytesAThread = int64_t{16} << 20;
 constexpr char kDocumentsFile[] = "documents.jsonl";
 constexpr char kDroppedFile[] = "dropped.txt";
 
@@ -64,22 +59,6 @@ std::string NamedDrops(const Dropped& dropped) {
   return text;
 }
 
-// One line of documents.jsonl.
-std::string DocumentLine(const Document& document, int64_t begin, int64_t tokens) {
-  const nlohmann::ordered_json line = {
-      {"path", document.path},   {"split", document.validation ? "validation" : "train"},
-      {"bytes", document.bytes}, {"begin", begin},
-      {"tokens", tokens},        {"sha256", document.sha256}};
-  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
-
-absl::Status FirstError(std::span<const absl::Status> statuses) {
-  for (const absl::Status& status : statuses) {
-    if (!status.ok()) return status;
-  }
-  return absl::OkStatus();
-}
-
 class Preparation {
  public:
   Preparation(const PrepareOptions& options, const ProgressSink& sink, int threads)
@@ -92,8 +71,8 @@ class Preparation {
     if (absl::Status status = FindDocuments(); !status.ok()) return status;
     if (absl::Status status = TrainTokenizer(); !status.ok()) return status;
     if (absl::Status status = WriteTokenizer(); !status.ok()) return status;
-    if (absl::Status status = WriteSplit(false, "train", manifest_.train); !status.ok()) return status;
-    if (absl::Status status = WriteSplit(true, "val", manifest_.validation); !status.ok()) return status;
+    if (absl::Status status = WriteSplit("train", "train", manifest_.train); !status.ok()) return status;
+    if (absl::Status status = WriteSplit("validation", "val", manifest_.validation); !status.ok()) return status;
     if (absl::Status status = WriteFile(kDocumentsFile, document_lines_); !status.ok()) return status;
     if (absl::Status status = WriteFile(kDroppedFile, dropped_lines_); !status.ok()) return status;
     if (absl::Status status = Measure(); !status.ok()) return status;
@@ -141,7 +120,9 @@ class Preparation {
       if (text.ok()) pre_tokenizer.ForEach(*text, [&](std::string_view word) { counts[worker].Add(word); });
       progress.Add(train[i]->bytes);
     });
-    if (absl::Status status = FirstError(statuses); !status.ok()) return status;
+    for (const absl::Status& status : statuses) {
+      if (!status.ok()) return status;
+    }
     for (size_t i = 1; i < counts.size(); ++i) counts[0].Add(std::exchange(counts[i], {}));
 
     const int wanted = options_.vocab - kMinVocab;
@@ -173,44 +154,11 @@ class Preparation {
     return WriteFile(kVocabBpeFile, FormatVocabBpe(*tokenizer_));
   }
 
-  absl::Status WriteSplit(bool validation, const std::string& name, Split& split) {
-    const std::vector<const Document*> documents = DocumentsOf(validation);
-    for (const Document* document : documents) split.bytes += document->bytes;
-    PhaseProgress progress(sink_, validation ? "encoding validation" : "encoding train", split.bytes, "bytes");
-    ShardWriter writer(staging_, name, options_.shard_tokens);
-    std::vector<Encoder> encoders(pool_.threads(), Encoder(*tokenizer_));
-    for (size_t begin = 0; begin < documents.size();) {
-      const size_t end = EndOfBatch(documents, begin);
-      const auto batch = std::span(documents).subspan(begin, end - begin);
-      if (absl::Status status = WriteBatch(batch, encoders, writer, progress); !status.ok()) return status;
-      begin = end;
-    }
-    absl::StatusOr<std::vector<FileEntry>> shards = writer.Finish();
-    if (!shards.ok()) return shards.status();
-    split.documents = static_cast<int64_t>(documents.size());
-    split.tokens = writer.tokens();
-    split.shards = *std::move(shards);
-    return absl::OkStatus();
-  }
-
-  // Encodes in parallel, writes in order.
-  absl::Status WriteBatch(std::span<const Document* const> batch, std::vector<Encoder>& encoders, ShardWriter& writer,
-                          PhaseProgress& progress) {
-    std::vector<absl::Status> statuses(batch.size());
-    std::vector<std::vector<uint16_t>> tokens(batch.size());
-    pool_.Run(static_cast<int64_t>(batch.size()), [&](int64_t i, int worker) {
-      const absl::StatusOr<std::string> text = ReadDocument(*batch[i]);
-      statuses[i] = text.status();
-      if (text.ok()) encoders[worker].Encode(*text, tokens[i]);
-      tokens[i].push_back(static_cast<uint16_t>(tokenizer_->end_of_text()));
-      progress.Add(batch[i]->bytes);
-    });
-    if (absl::Status status = FirstError(statuses); !status.ok()) return status;
-    for (size_t i = 0; i < batch.size(); ++i) {
-      document_lines_ += DocumentLine(*batch[i], writer.tokens(), static_cast<int64_t>(tokens[i].size()));
-      if (absl::Status status = writer.Append(tokens[i]); !status.ok()) return status;
-    }
-    return absl::OkStatus();
+  absl::Status WriteSplit(const std::string& split, const std::string& shard_name, Split& written) {
+    const EncodeJob job{split, DocumentsOf(split == "validation"), staging_, shard_name, options_.shard_tokens};
+    absl::StatusOr<Split> encoded = EncodeDocuments(job, *tokenizer_, pool_, sink_, document_lines_);
+    if (encoded.ok()) written = *std::move(encoded);
+    return encoded.status();
   }
 
   absl::Status Measure() {
@@ -252,13 +200,6 @@ class Preparation {
       if (document.validation == validation) some.push_back(&document);
     }
     return some;
-  }
-
-  size_t EndOfBatch(const std::vector<const Document*>& documents, size_t begin) const {
-    int64_t bytes = 0;
-    size_t end = begin;
-    while (end < documents.size() && bytes < kBatchBytesAThread * pool_.threads()) bytes += documents[end++]->bytes;
-    return end;
   }
 
   const PrepareOptions& options_;
