@@ -11,15 +11,20 @@
 
 namespace filigree::kernels {
 
+// Magnitudes as two digits.
+inline constexpr int kLowerBits = 15;
+inline constexpr int kUpperBins = 1 << 16, kLowerBins = 1 << kLowerBits;
+
 // Words [first, last) of a matrix.
 struct WordRange {
   int64_t first = 0, last = 0;
 };
 
-// What the warm pass looks for.
+// What the warm pass looks for. Bounds are upper digits only: in wide matrices those of all columns, the counts and a
+// row of weights have to fit into L1 together.
 struct Window {
-  int32_t above = 0;               // bits > above: kept
-  const int32_t* below = nullptr;  // per unit (one for Unit::kNone): others with bits > below are candidates
+  int32_t above = 0;                // bits > above: kept
+  const uint16_t* below = nullptr;  // per unit (one for Unit::kNone): others with bits > below << 15 are candidates
 };
 
 // What one worker has found.
@@ -42,8 +47,6 @@ void KeepTies(const float* w, int64_t numel, int32_t threshold, WordRange words,
 
 // histogram[bits >> 15]++ for bits > floor (65536 bins).
 // histogram[bits & 0x7fff]++ for bits >> 15 == upper (32768 bins).
-inline constexpr int kLowerBits = 15;
-inline constexpr int kUpperBins = 1 << 16, kLowerBins = 1 << kLowerBits;
 void CountUpper(const float* w, int64_t n, int32_t floor, uint32_t* histogram);
 void CountLower(const float* w, int64_t n, int32_t upper, uint32_t* histogram);
 

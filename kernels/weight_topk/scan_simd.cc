@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "kernels/weight_topk/scan_simd.cc"
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
+
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -103,7 +104,7 @@ uint64_t ScanMixedWord(const float* w, const WeightSelection& s, const Window& w
     if (bits > window.above) {
       above |= uint64_t{1} << i;
       found.unit_above[unit] += found.unit_above[unit] < 255;
-    } else if (bits > window.below[unit]) {
+    } else if (bits > window.below[unit] << kLowerBits) {
       within |= uint64_t{1} << i;
     }
   }
@@ -111,61 +112,52 @@ uint64_t ScanMixedWord(const float* w, const WeightSelection& s, const Window& w
   return above;
 }
 
-// Words [first, last), which lie one behind the other; the first begins at (row, col).
+// One word that lies inside a row, its first entry in (row, col). Returns the entries above.
 template <Unit kUnit>
-HWY_INLINE void ScanRun(const float* w, const WeightSelection& s, const Window& window, WordRange words, int64_t row,
-                        int64_t col, uint64_t* kept, WindowFindings& found) {
+HWY_INLINE uint64_t ScanWord(const float* w, int64_t index, int64_t row, int64_t col, Window window,
+                             uint8_t* unit_above, WindowFindings& found) {
+  const uint64_t above = GreaterThan(w + index, window.above);
+  uint64_t within;
+  if constexpr (kUnit == Unit::kColumn) {
+    const uint16_t* below = window.below + col;
+    const hn::Rebind<uint16_t, DI> narrow;
+    within = Greater(w + index, [&](int i) HWY_ATTR {
+      return hn::ShiftLeft<kLowerBits>(hn::PromoteTo(DI(), hn::LoadU(narrow, below + i * kLanes)));
+    });
+    CountBits(above, unit_above + col);
+  } else {
+    within = GreaterThan(w + index, window.below[kUnit == Unit::kRow ? row : 0] << kLowerBits);
+  }
+  if constexpr (kUnit == Unit::kRow) {
+    unit_above[row] = static_cast<uint8_t>(std::min(255, unit_above[row] + std::popcount(above)));
+  }
+  AddCandidates(w, index, within & ~above, found);
+  return above;
+}
+
+// `window` and `unit_above` are copies: bytes may alias anything, and what `found` points to would be read again after
+// every store.
+template <Unit kUnit>
+int64_t ScanInOrder(const float* w, const WeightSelection& s, Window window, WordRange words, uint64_t* kept,
+                    uint8_t* unit_above, WindowFindings& found) {
   // Without units the matrix is one long row.
   const int64_t cols = kUnit == Unit::kNone ? s.rows * s.cols : s.cols;
-  // Bytes may alias anything: without copies in registers these would be read again after every store.
-  const int32_t above_window = window.above;
-  const int32_t* below = window.below;
-  uint8_t* unit_above = found.unit_above.data();
-  int64_t total = 0;
+  int64_t row = words.first * 64 / cols, col = words.first * 64 % cols, total = 0;
   for (int64_t word = words.first; word < words.last; ++word) {
-    const int64_t index = word * 64;
-    uint64_t above;
-    if (col + 64 <= cols) {
-      above = GreaterThan(w + index, above_window);
-      uint64_t within;
-      if constexpr (kUnit == Unit::kColumn) {
-        const int32_t* bounds = below + col;
-        within = Greater(w + index, [&](int i) HWY_ATTR { return hn::LoadU(DI(), bounds + i * kLanes); });
-        CountBits(above, unit_above + col);
-      } else {
-        within = GreaterThan(w + index, below[kUnit == Unit::kRow ? row : 0]);
-      }
-      if constexpr (kUnit == Unit::kRow) {
-        unit_above[row] = static_cast<uint8_t>(std::min(255, unit_above[row] + std::popcount(above)));
-      }
-      AddCandidates(w, index, within & ~above, found);
-    } else {
-      above = ScanMixedWord(w, s, window, index, found);
-    }
-    kept[word] = above;
-    total += std::popcount(above);
+    const bool whole = col + 64 <= cols;
+    kept[word] = whole ? ScanWord<kUnit>(w, word * 64, row, col, window, unit_above, found)
+                       : ScanMixedWord(w, s, window, word * 64, found);
+    total += std::popcount(kept[word]);
     for (col += 64; col >= cols; col -= cols) ++row;
   }
-  found.above += total;
+  return total;
 }
 
 template <Unit kUnit>
 void ScanWindowOf(const float* w, const WeightSelection& s, const Window& window, WordRange words, uint64_t* kept,
                   WindowFindings& found) {
-  constexpr int64_t kStripWords = 32;  // whose bounds stay in L1 from row to row
-  const int64_t row_words = s.cols / 64;
-  const bool whole_rows = s.cols % 64 == 0 && words.first % row_words == 0 && words.last % row_words == 0;
-  if (kUnit == Unit::kColumn && whole_rows && row_words > kStripWords) {
-    for (int64_t first = 0; first < row_words; first += kStripWords) {
-      const int64_t n = std::min(kStripWords, row_words - first);
-      for (int64_t word = words.first + first; word < words.last; word += row_words) {
-        ScanRun<kUnit>(w, s, window, {word, word + n}, word / row_words, first * 64, kept, found);
-      }
-    }
-    return;
-  }
-  const int64_t cols = kUnit == Unit::kNone ? s.rows * s.cols : s.cols;
-  ScanRun<kUnit>(w, s, window, words, words.first * 64 / cols, words.first * 64 % cols, kept, found);
+  uint8_t* unit_above = found.unit_above.data();
+  found.above += ScanInOrder<kUnit>(w, s, window, words, kept, unit_above, found);
 }
 
 void Scan(const float* w, const WeightSelection& selection, const Window& window, WordRange words, uint64_t* kept,

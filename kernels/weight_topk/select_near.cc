@@ -129,8 +129,9 @@ bool SelectNear(const float* w, const Task& task, const WeightThreshold& guess, 
     above = MagnitudeBits(guess.expected * (1 + guess.spread));
     lowest = std::max(MagnitudeBits(guess.expected * (1 - guess.spread)), 1);
   }
-  std::vector<int32_t> below(std::max<int64_t>(task.units, 1), lowest - 1);
-  for (int64_t u = 0; u < task.units; ++u) below[u] = std::min(guess.unit_bounds[u], lowest) - 1;
+  const auto upper_below = [](int32_t bits) { return static_cast<uint16_t>((bits - 1) >> kLowerBits); };
+  std::vector<uint16_t> below(std::max<int64_t>(task.units, 1), upper_below(lowest));
+  for (int64_t u = 0; u < task.units; ++u) below[u] = upper_below(std::clamp(guess.unit_bounds[u], 1, lowest));
   // Kept from call to call: fresh memory would cost a page fault every 500 candidates.
   thread_local std::vector<WindowFindings> found;
   found.resize(pool.threads());

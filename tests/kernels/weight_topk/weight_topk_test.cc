@@ -110,7 +110,7 @@ void ExpectSelects(const std::vector<float>& w, const WeightSelection& s, const 
       SelectWeights(w.data(), s, nullptr, PoolOf(n), got.data());
       EXPECT_EQ(got, expected.kept) << "no guess";
       WeightThreshold threshold = guess;
-      for (const char* call : {"given", "own", "own, second"}) {
+      for (const char* call : {"given", "own"}) {
         got = Filled(s);
         SelectWeights(w.data(), s, &threshold, PoolOf(n), got.data());
         ASSERT_EQ(got, expected.kept) << call << " guess";
@@ -126,16 +126,16 @@ class WeightTopKDraws : public testing::TestWithParam<Draw> {};
 
 TEST_P(WeightTopKDraws, KeepsExactlyTheEntriesOfTheDefinition) {
   Rng rng(/*seed=*/11);
-  const int64_t shapes[][2] = {{1, 1}, {1, 70}, {70, 1}, {3, 5}, {16, 64}, {17, 65}, {64, 130}, {70, 63}, {24, 256}};
+  const int64_t shapes[][2] = {{1, 1}, {1, 70}, {70, 1}, {3, 5}, {17, 65}, {64, 130}, {70, 63}, {24, 256}};
   for (const auto& [rows, cols] : shapes) {
     const std::vector<float> w = Fill(GetParam(), rng, rows, cols);
     for (const Unit unit : {Unit::kNone, Unit::kRow, Unit::kColumn}) {
       for (const int min_alive : {0, 1, 4, 100}) {
+        if (unit == Unit::kNone && min_alive > 0) continue;  // means nothing
         const int64_t units = unit == Unit::kRow ? rows : unit == Unit::kColumn ? cols : 0;
         const int64_t least = units * std::min<int64_t>(min_alive, unit == Unit::kRow ? cols : rows);
         const int64_t numel = rows * cols;
-        for (const int64_t k :
-             {int64_t{0}, least, least + 1, least + (numel - least) / 50, numel / 3, numel - 1, numel}) {
+        for (const int64_t k : {int64_t{0}, least, least + 1, least + (numel - least) / 20, numel - 1, numel}) {
           if (k < least || k > numel) continue;
           const WeightSelection s = {rows, cols, k, min_alive, unit};
           ExpectSelects(w, s, Expected(w, s), WeightThreshold(), {rows == 64 ? 4 : 1});
@@ -159,15 +159,18 @@ TEST_P(WeightTopKDraws, AnyGuessGivesTheSame) {
     const Expected want(w, s);
     for (const float expected :
          {0.0f, found.value, 1.001f * found.value, 0.5f, 1e-45f, 1e-30f, 1e38f, kInfinity, kNan}) {
-      for (const float spread : {0.0f, 0.002f, 0.5f, kNan}) {
-        // Bounds: those found, none at all, all much too high, all zero, and of another matrix.
-        for (const std::vector<int32_t>& bounds :
-             {found.unit_bounds, std::vector<int32_t>(units, 0x7fffffff), std::vector<int32_t>(units, 0x7f000000),
-              std::vector<int32_t>(units, 0), std::vector<int32_t>(3, 1)}) {
-          ExpectSelects(w, s, want, {found.value, expected, spread, bounds}, {2});
-          if (HasFatalFailure()) return;
-        }
+      for (const float spread : {0.002f, 0.5f}) {
+        ExpectSelects(w, s, want, {found.value, expected, spread, found.unit_bounds}, {2});
+        if (HasFatalFailure()) return;
       }
+    }
+    // Bounds: none at all, all much too high, all zero, nonsense, and of another matrix.
+    for (const std::vector<int32_t>& bounds :
+         {std::vector<int32_t>(units, 0x7fffffff), std::vector<int32_t>(units, 0x7f000000),
+          std::vector<int32_t>(units, 0), std::vector<int32_t>(units, -0x7fffffff - 1), std::vector<int32_t>(3, 1)}) {
+      ExpectSelects(w, s, want, {found.value, found.value, kNan, bounds}, {1});
+      ExpectSelects(w, s, want, {found.value, found.value, 0.01f, bounds}, {4});
+      if (HasFatalFailure()) return;
     }
   }
 }
