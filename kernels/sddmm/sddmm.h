@@ -14,12 +14,13 @@
 //   dw[o, i]  =  or +=   sum over tiles n, tokens t of dy[n][o, t] * x[n][i, t]
 //   db[o]     =  or +=   sum over tiles n, tokens t of dy[n][o, t]
 //
-// dY is zero where AbsTopK kept nothing: one entry in four is left. Where dY's kept bits are given the kernel visits
-// those alone: a quarter of the dense arithmetic.
+// dY, and often X, are zero where AbsTopK kept nothing: one entry in four is left. Where kept bits are given the kernel
+// visits the kept entries of dY, or of X if those are fewer: a quarter of the dense arithmetic.
 //
 // Shapes         dy: `tiles` tiles of [out][64]; x: as many of [in][64]; kept: per tile `out` words or null for "all";
-//                dw: [out][in] row-major, any alignment; db: out.
-// Preconditions  dy is 0 where its kept bit is 0.
+// x_kept:
+//                per tile `in` words or null; dw: [out][in] row-major, any alignment; db: out.
+// Preconditions  dy and x are finite, and 0 where their kept bit is 0.
 // Writes         the part of dw asked for, all of db: overwrites, or adds where mode is kAdd. The whole sum over tokens
 //                is formed first and added last, once: so that dw = tree sum of shards.
 // Determinism    bitwise, the same bits in ref, AVX2 and AVX-512 and however dw is cut into parts. dw: fused
@@ -43,6 +44,8 @@ struct SddmmInput {
   const float* x = nullptr;        // tile n at x + n * x_stride
   size_t x_stride = 0;
   int tiles = 0, out = 0, in = 0;
+  const uint64_t* x_kept = nullptr;  // of x, as `kept`: useful where dy keeps more than x, or is dense
+  size_t x_kept_stride = 0;
 };
 
 // Rows [row_begin, row_end) of dw and of these the columns [column_begin, column_end): one call's share of the work.

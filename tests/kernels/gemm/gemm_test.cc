@@ -137,6 +137,7 @@ TEST(GemmThreadsTest, CallsFromSeveralThreadsDoNotDisturbEachOther) {
   GemmForward(p.w.data(), 100, 120, p.x, p.bias.data(), y);
   ThreadPool pool(4);
   std::vector<OwnedTile> results;
+  results.reserve(kCalls);
   for (int i = 0; i < kCalls; ++i) results.emplace_back(100);
   pool.Run(kCalls, [&](int64_t i, int) { GemmForward(p.w.data(), 100, 120, p.x, p.bias.data(), results[i]); });
   for (const OwnedTile& result : results) EXPECT_TRUE(BitwiseEqual(result, y));

@@ -16,7 +16,15 @@ namespace {
 using testing_support::RelativeDistance;
 using testing_support::Rng;
 
-enum class Kept { kQuarter, kAll, kNone, kDense };  // dense: all, but no kept bits are given
+// Of dy and of x, one entry in so many is kept; 0: none, kDense: all, and no kept bits are given.
+constexpr int kDense = -1;
+struct Kept {
+  int dy, x;
+};
+
+void PrintTo(const Kept& k, std::ostream* os) { *os << "kept 1 in " << k.dy << " of dy, 1 in " << k.x << " of x"; }
+
+const Kept kKept[] = {{4, kDense}, {1, kDense}, {0, kDense}, {kDense, kDense}, {kDense, 4}, {4, 8}, {4, 2}, {1, 0}};
 
 struct Shape {
   int out, in, tiles;
@@ -27,28 +35,38 @@ void PrintTo(const Shape& s, std::ostream* os) { *os << s.out << " x " << s.in <
 const Shape kShapes[] = {{1, 1, 1},    {67, 33, 2},  {3, 129, 1},   {5, 16, 3}, {64, 64, 2},
                          {6, 128, 16}, {513, 65, 1}, {130, 257, 3}, {2, 15, 0}};
 
+// A random entry for every kept one, 0 elsewhere.
+void Fill(Buffer<float>& values, Buffer<uint64_t>& kept, int one_in, Rng& rng) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (one_in == 0 || (one_in != kDense && rng.Below(one_in) != 0)) continue;
+    values[i] = rng.Normal();
+    kept[i / 64] |= uint64_t{1} << i % 64;
+  }
+}
+
 // Tiles of dY and X of random numbers in buffers of exactly their size, so that a read past them is seen.
 class Problem {
  public:
   Problem(Shape s, Kept kept, uint64_t seed)
-      : shape_(s), dy_(s.tiles * s.out * kTileTokens), x_(s.tiles * s.in * kTileTokens), kept_(s.tiles * s.out) {
+      : shape_(s),
+        dy_(s.tiles * s.out * kTileTokens),
+        x_(s.tiles * s.in * kTileTokens),
+        dy_kept_(s.tiles * s.out),
+        x_kept_(s.tiles * s.in) {
     Rng rng(seed);
-    for (float& x : x_) x = rng.Normal();
-    for (size_t i = 0; i < dy_.size(); ++i) {
-      const bool is_kept = kept == Kept::kQuarter ? rng.Below(4) == 0 : kept != Kept::kNone;
-      if (!is_kept) continue;
-      dy_[i] = rng.Normal();
-      kept_[i / 64] |= uint64_t{1} << i % 64;
-    }
+    Fill(x_, x_kept_, kept.x, rng);
+    Fill(dy_, dy_kept_, kept.dy, rng);
     input_ = {.dy = dy_.data(),
               .dy_stride = static_cast<size_t>(s.out) * kTileTokens,
-              .kept = kept == Kept::kDense ? nullptr : kept_.data(),
+              .kept = kept.dy == kDense ? nullptr : dy_kept_.data(),
               .kept_stride = static_cast<size_t>(s.out),
               .x = x_.data(),
               .x_stride = static_cast<size_t>(s.in) * kTileTokens,
               .tiles = s.tiles,
               .out = s.out,
-              .in = s.in};
+              .in = s.in,
+              .x_kept = kept.x == kDense ? nullptr : x_kept_.data(),
+              .x_kept_stride = static_cast<size_t>(s.in)};
   }
 
   const SddmmInput& input() const { return input_; }
@@ -76,7 +94,7 @@ class Problem {
  private:
   Shape shape_;
   Buffer<float> dy_, x_;
-  Buffer<uint64_t> kept_;
+  Buffer<uint64_t> dy_kept_, x_kept_;
   SddmmInput input_;
 };
 
@@ -185,20 +203,19 @@ TEST_P(SddmmTest, BiasHasTheBitsOfTheReferenceAndIsWithinRoundingOfDouble) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, SddmmTest,
-                         testing::Combine(testing::ValuesIn(kShapes),
-                                          testing::Values(Kept::kQuarter, Kept::kAll, Kept::kNone, Kept::kDense),
+                         testing::Combine(testing::ValuesIn(kShapes), testing::ValuesIn(kKept),
                                           testing::Values(SddmmWrite::kOverwrite, SddmmWrite::kAdd)));
 
 // A logical shard of 1024 tokens.
 TEST(SddmmAccuracyTest, RelativeErrorOfAShardIsBelowOneInAMillion) {
-  for (const Kept kept : {Kept::kQuarter, Kept::kDense}) {
+  for (const Kept kept : {Kept{4, kDense}, Kept{kDense, kDense}, Kept{kDense, 4}}) {
     const Problem problem({40, 50, 16}, kept, 21);
     SddmmScratch scratch;
     std::vector<float> dw(problem.size());
     DenseWeightGradient(problem.input(), 0, 40, SddmmWrite::kOverwrite, dw.data(), scratch);
     std::vector<double> magnitude;
     const double error = RelativeDistance(dw, problem.Exact(&magnitude), dw.size());
-    std::printf("seed 21, %s: relative error %.2g\n", kept == Kept::kDense ? "dense" : "kept one in four", error);
+    std::printf("seed 21, dy kept 1 in %d, x 1 in %d: relative error %.2g\n", kept.dy, kept.x, error);
     EXPECT_LE(error, 1e-6);
   }
 }
@@ -207,7 +224,7 @@ TEST(SddmmAccuracyTest, RelativeErrorOfAShardIsBelowOneInAMillion) {
 // width is exact up to rounding, here of double.
 TEST(SddmmGradientTest, AgreesWithFiniteDifferences) {
   constexpr int kOut = 7, kIn = 9, kTiles = 2;
-  const Problem problem({kOut, kIn, kTiles}, Kept::kQuarter, 31);
+  const Problem problem({kOut, kIn, kTiles}, {4, kDense}, 31);
   const SddmmInput& input = problem.input();
   SddmmScratch scratch;
   std::vector<float> dw(problem.size());
