@@ -3,14 +3,13 @@
 #include "kernels/base/simd.h"
 
 #include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "kernels/base/simd_targets.h"
 #include "tests/support/avx2_only.h"
+#include "tests/support/ulps.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/kernels/base/simd_test.cc"
@@ -45,6 +44,8 @@ namespace {
 HWY_EXPORT(ExpOf);
 
 using testing_support::Avx2Only;
+using testing_support::FloatsUpTo;
+using testing_support::UlpsOff;
 
 std::vector<float> ExpAll(std::vector<float> x, std::vector<float> extra = {}) {
   const size_t n = x.size();
@@ -56,22 +57,11 @@ std::vector<float> ExpAll(std::vector<float> x, std::vector<float> extra = {}) {
   return y;
 }
 
-// Every 1021st float of [-87.3, 88] by its bits, so that all sizes occur.
+// Floats of [-87.3, 88].
 std::vector<float> Arguments() {
-  std::vector<float> x;
-  for (uint32_t bits = 0; bits < 0x7f800000u; bits += 1021) {
-    float value;
-    std::memcpy(&value, &bits, sizeof(value));
-    if (value <= 88.0f) x.push_back(value);
-    if (value <= 87.3f) x.push_back(-value);
-  }
+  std::vector<float> x = FloatsUpTo(88.0f, /*step=*/1021);
+  for (const float value : FloatsUpTo(87.3f, /*step=*/1021)) x.push_back(-value);
   return x;
-}
-
-double UlpsOff(float value, double truth) {
-  int exponent;
-  std::frexp(truth, &exponent);
-  return std::abs(value - truth) / std::ldexp(1.0, exponent - 24);
 }
 
 TEST(Exp, IsWithinOneUlp) {
