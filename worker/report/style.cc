@@ -54,7 +54,7 @@ text{fill:var(--ink);font-size:12px;font-variant-numeric:tabular-nums}
 .outline{stroke:var(--ink);stroke-width:1.2;opacity:.75}
 .dot{fill:var(--c);stroke:var(--card);stroke-width:1}.fill{fill:var(--c);opacity:.85}.onfill{fill:#fff;font-weight:600}
 @media (prefers-color-scheme:dark){.onfill{fill:#10141a}}
-.cursor{stroke:var(--ink);stroke-width:1;opacity:.5}
+.cursor[hidden]{display:none}.cursor{stroke:var(--ink);stroke-width:1;opacity:.5}
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}.c5{--c:var(--c5)}.c6{--c:var(--c6)}.c7{--c:var(--c7)}.c8{--c:var(--c8)}
 .swatch{display:inline-block;width:11px;height:11px;border-radius:2px;background:var(--c);margin-right:8px}
 table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums}
