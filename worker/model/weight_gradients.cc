@@ -8,7 +8,6 @@
 namespace filigree::model {
 namespace {
 
-constexpr int kRowsPerTask = 4 * kernels::kSddmmRowBlock;
 constexpr int kChannelsPerTask = 64;
 constexpr int64_t kAddBlock = 1 << 16;
 
@@ -90,22 +89,22 @@ void WeightGradients::Small(const Target& target, SmallGradients& small) {
 void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& matrices) {
   struct Task {
     const Matrix* matrix;
-    int begin, end;  // rows; none: the bias
+    kernels::SddmmPart part;  // no rows: the bias
   };
   std::vector<Task> tasks;
   for (const Matrix& matrix : matrices) {
-    for (int row = 0; row < matrix.input.out; row += kRowsPerTask) {
-      tasks.push_back({&matrix, row, std::min(row + kRowsPerTask, matrix.input.out)});
+    for (const kernels::SddmmPart& part : kernels::SddmmParts(matrix.input.out, matrix.input.in, pool_.threads())) {
+      tasks.push_back({&matrix, part});
     }
-    if (matrix.bias >= 0) tasks.push_back({&matrix, 0, 0});
+    if (matrix.bias >= 0) tasks.push_back({&matrix, {}});
   }
   pool_.Run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int worker) {
     const Task& task = tasks[i];
-    if (task.end == 0) {
+    if (task.part.row_end == 0) {
       kernels::BiasGradient(task.matrix->input, Mode(target.write),
                             target.gradient->tensor(registry_[task.matrix->bias]));
     } else {
-      kernels::DenseWeightGradient(task.matrix->input, task.begin, task.end, Mode(target.write),
+      kernels::DenseWeightGradient(task.matrix->input, task.part, Mode(target.write),
                                    target.gradient->tensor(registry_[task.matrix->weight]), scratch_[worker]);
     }
   });

@@ -6,6 +6,7 @@
 
 #include "worker/mask/density.h"
 #include "worker/optim/learning_rate.h"
+#include "worker/train/fault.h"
 
 namespace filigree::train {
 namespace {
@@ -44,6 +45,7 @@ StepResult Stepper::Step(const int32_t* tokens, int sequences, int positions) {
   result.embedding_density = f.embedding;
   result.lr = optim::LearningRate(settings_.optim, S, s, f.weight, settings_.sparsity.density);
 
+  FaultPoint("forward", s);
   result.loss = MeanLossAndGradient(tokens, sequences, positions, result);
   Stopwatch watch;
   const model::Arena& gradient = gradients_.Finish();
@@ -52,12 +54,14 @@ StepResult Stepper::Step(const int32_t* tokens, int sequences, int positions) {
   result.gradient_rms = size.rms;
   if (!std::isfinite(result.loss) || !std::isfinite(size.norm)) return result;
 
+  FaultPoint("optimizer", s);
   const double scale = optim::GradientScale(settings_.optim.gradient, size.rms);
   const auto masked = std::make_unique<bool[]>(state_.registry.size());
   for (int i = 0; i < state_.registry.size(); ++i) masked[i] = state_.masks.WillMask(i, f);
   state_.optimizer.Step(s, result.lr, scale, masked.get(), gradient, pool_, state_.weights);
   result.optimizer_seconds = watch.Lap();
 
+  FaultPoint("topk", s);
   state_.masks.Update(f, state_.optimizer.DecayFactor(result.lr), pool_, state_.weights);
   TakeWeights();
   result.topk_seconds = watch.Lap();
@@ -76,6 +80,7 @@ double Stepper::MeanLossAndGradient(const int32_t* tokens, int sequences, int po
     const int begin = static_cast<int>(sequences * shard / shards);
     const int end = static_cast<int>(sequences * (shard + 1) / shards);
     const model::Network::Batch batch{tokens + static_cast<size_t>(begin) * positions, end - begin, positions};
+    if (shard == 1) FaultPoint("backward", state_.step);  // the first shard has run backward
     const GradientTree::Leaf leaf = gradients_.NextLeaf();
     gradients_.Merge(
         network_.LossAndGradient(batch, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times));

@@ -1,0 +1,21 @@
+#include "fmt/format.h"
+#include "worker/cli/command.h"
+
+namespace filigree::cli {
+
+int Finish(const absl::Status& status) {
+  if (status.ok()) return kExitDone;
+  fmt::print(stderr, "filigree: {}\n", std::string(status.message()));
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return kExitUsage;
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kFailedPrecondition:
+      return kExitUnusable;
+    default:
+      return kExitFailed;
+  }
+}
+
+}  // namespace filigree::cli

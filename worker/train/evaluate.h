@@ -1,0 +1,25 @@
+#ifndef FILIGREE_WORKER_TRAIN_EVALUATE_H_
+#define FILIGREE_WORKER_TRAIN_EVALUATE_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "worker/data/token_stream.h"
+#include "worker/model/network.h"
+
+namespace filigree::train {
+
+struct Evaluation {
+  double loss = 0;     // mean cross-entropy in nats a predicted token
+  int64_t tokens = 0;  // predicted
+};
+
+// Loss over `sequences` windows of n_ctx tokens spread evenly over the stream (0: every window), n_ctx - 1 predictions
+// each. The stream holds at least one window. Deterministic for any number of threads. `go_on` (may be empty) is asked
+// between chunks; where it says no, the mean is over what was done so far.
+Evaluation Evaluate(model::Network& network, const data::TokenStream& stream, int n_ctx, int64_t sequences,
+                    const std::function<bool()>& go_on = {});
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_EVALUATE_H_

@@ -1,0 +1,113 @@
+#include "worker/train/fault.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace filigree::train {
+namespace {
+
+// FILIGREE_FAULT cut at its colons; empty where it is not set.
+const std::vector<std::string>& Request() {
+  static const std::vector<std::string> parts = [] {
+    std::vector<std::string> out;
+    const char* text = std::getenv("FILIGREE_FAULT");
+    while (text != nullptr) {
+      const char* end = std::strchr(text, ':');
+      out.push_back(end == nullptr ? std::string(text) : std::string(text, end));
+      text = end == nullptr ? nullptr : end + 1;
+    }
+    return out;
+  }();
+  return parts;
+}
+
+int64_t Number(size_t part) { return std::strtoll(Request()[part].c_str(), nullptr, 10); }
+
+// Counts the operations of saves; what comes of the next one.
+absl::Status NextOperation(bool writes) {
+  static int64_t operation = 0;
+  const int64_t now = operation++;
+  const std::vector<std::string>& request = Request();
+  if (request.size() < 3 || request[1] != "save") return absl::OkStatus();
+  if (request[0] == "kill" && now == Number(2)) std::raise(SIGKILL);
+  const bool full = request[0] == "full" && request.size() == 4 && now >= Number(2) && now < Number(2) + Number(3);
+  return full && writes ? absl::ErrnoToStatus(ENOSPC, "writing") : absl::OkStatus();
+}
+
+class FaultyFile : public checkpoint::WritableFile {
+ public:
+  explicit FaultyFile(std::unique_ptr<checkpoint::WritableFile> file) : file_(std::move(file)) {}
+  absl::Status Append(const void* data, size_t n) override {
+    const absl::Status status = NextOperation(true);
+    return status.ok() ? file_->Append(data, n) : status;
+  }
+  absl::Status Sync() override {
+    const absl::Status status = NextOperation(true);
+    return status.ok() ? file_->Sync() : status;
+  }
+  absl::Status Close() override {
+    const absl::Status status = NextOperation(false);
+    return status.ok() ? file_->Close() : status;
+  }
+
+ private:
+  std::unique_ptr<checkpoint::WritableFile> file_;
+};
+
+class FaultyFiles : public checkpoint::FileSystem {
+ public:
+  absl::StatusOr<std::unique_ptr<checkpoint::ReadableFile>> OpenForRead(const std::string& path) override {
+    return real_.OpenForRead(path);
+  }
+  absl::StatusOr<std::unique_ptr<checkpoint::WritableFile>> Create(const std::string& path) override {
+    if (absl::Status status = NextOperation(true); !status.ok()) return status;
+    absl::StatusOr<std::unique_ptr<checkpoint::WritableFile>> file = real_.Create(path);
+    if (!file.ok()) return file.status();
+    return std::make_unique<FaultyFile>(*std::move(file));
+  }
+  absl::Status CreateFolder(const std::string& path) override {
+    return After(true, [&] { return real_.CreateFolder(path); });
+  }
+  absl::Status SyncFolder(const std::string& path) override {
+    return After(true, [&] { return real_.SyncFolder(path); });
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    return After(false, [&] { return real_.Rename(from, to); });
+  }
+  absl::Status RemoveFile(const std::string& path) override {
+    return After(false, [&] { return real_.RemoveFile(path); });
+  }
+  absl::Status RemoveFolder(const std::string& path) override {
+    return After(false, [&] { return real_.RemoveFolder(path); });
+  }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override { return real_.List(path); }
+  bool Exists(const std::string& path) override { return real_.Exists(path); }
+
+ private:
+  template <typename Work>
+  absl::Status After(bool writes, Work work) {
+    const absl::Status status = NextOperation(writes);
+    return status.ok() ? work() : status;
+  }
+
+  checkpoint::FileSystem& real_ = checkpoint::RealFileSystem();
+};
+
+}  // namespace
+
+void FaultPoint(const char* phase, int64_t step) {
+  const std::vector<std::string>& request = Request();
+  if (request.size() == 3 && request[0] == "kill" && request[1] == phase && Number(2) == step) std::raise(SIGKILL);
+}
+
+checkpoint::FileSystem& FaultyFileSystem() {
+  static FaultyFiles files;
+  return Request().empty() ? checkpoint::RealFileSystem() : files;
+}
+
+}  // namespace filigree::train

@@ -1,0 +1,25 @@
+#ifndef FILIGREE_WORKER_TRAIN_FAULT_H_
+#define FILIGREE_WORKER_TRAIN_FAULT_H_
+
+#include <cstdint>
+
+#include "worker/checkpoint/file_system.h"
+
+// Faults on request, for tests of what survives them. The environment variable FILIGREE_FAULT holds one of
+//
+//   kill:PHASE:STEP    SIGKILL at the beginning of a phase (data, forward, backward, optimizer, topk, log, checkpoint)
+//   of a step kill:save:N        SIGKILL before the N-th file-system operation of saves, counted from 0
+//   full:save:N:COUNT  operations N to N + COUNT - 1 of saves that write fail with "no space left on device"
+//
+// Without the variable nothing happens and nothing is slower.
+
+namespace filigree::train {
+
+void FaultPoint(const char* phase, int64_t step);
+
+// The real file system, with the faults of the variable.
+checkpoint::FileSystem& FaultyFileSystem();
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_FAULT_H_

@@ -1,0 +1,143 @@
+#include "worker/train/open_run.h"
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "fmt/format.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/texts.h"
+#include "worker/config/load.h"
+#include "worker/data/loader.h"
+#include "worker/machine/processor.h"
+#include "worker/mask/min_alive.h"
+#include "worker/model/spec.h"
+#include "worker/train/stored_state.h"
+
+namespace filigree::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsFolder(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
+bool IsFile(const std::string& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+// The settings wanted now; where the folder holds a run, they must agree with what it was started with.
+absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const std::vector<std::string>& overrides) {
+  const bool is_run = IsFolder(config);
+  if (is_run && !IsFile(StoredSettingsPath(config))) {
+    return absl::NotFoundError(
+        fmt::format("{} is a folder without config.toml, so it holds no run; give the TOML file of a new run", config));
+  }
+  absl::StatusOr<config::Settings> wanted = config::Load(is_run ? StoredSettingsPath(config) : config, overrides);
+  if (!wanted.ok()) return wanted;
+  if (is_run) wanted->run.dir = config;  // it may have moved since
+  if (absl::Status status = config::RequirePaths(*wanted); !status.ok()) return status;
+  if (IsFile(StoredSettingsPath(wanted->run.dir))) {
+    const absl::StatusOr<config::Settings> stored = config::Load(StoredSettingsPath(wanted->run.dir));
+    if (!stored.ok()) return stored.status();
+    if (absl::Status status = config::CheckResume(*stored, *wanted); !status.ok()) return status;
+  }
+  return wanted;
+}
+
+absl::Status CreateRunFolder(const std::string& dir) {
+  std::error_code error;
+  fs::create_directories(dir, error);
+  if (!error) return absl::OkStatus();
+  const std::string message =
+      fmt::format("cannot create the run folder {}: {}; choose another with --run.dir=...", dir, error.message());
+  return error == std::errc::permission_denied ? absl::PermissionDeniedError(message) : absl::UnavailableError(message);
+}
+
+// A checkpoint must be of this corpus: its position means nothing in another.
+absl::Status CheckCorpus(const checkpoint::Checkpoint& from, const data::Corpus& corpus) {
+  const absl::StatusOr<std::string> digest = from.Text(checkpoint::texts::kCorpusDigest);
+  if (!digest.ok()) return digest.status();
+  if (*digest == corpus.digest()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("{} was trained on a corpus with digest {:.12}, but {} has {:.12}; prepare the same input again, or "
+                  "start a new run in another folder",
+                  from.path(), *digest, corpus.dir(), corpus.digest()));
+}
+
+absl::Status StartFrom(const std::string& source, OpenedRun& run) {
+  const absl::StatusOr<checkpoint::Checkpoint> from =
+      checkpoint::LoadAny(checkpoint::RealFileSystem(), source, &run.notes);
+  if (!from.ok()) return from.status();
+  const absl::Status status = RestoreWeights(*from, run.state->registry, run.state->weights, nullptr);
+  if (!status.ok()) {
+    return absl::Status(status.code(), fmt::format("init.from = {}: {}", source, std::string(status.message())));
+  }
+  run.notes.push_back(fmt::format("starts from the weights of {}", from->path()));
+  return absl::OkStatus();
+}
+
+// The newest good checkpoint, or the beginning.
+absl::Status LoadOrInitialise(OpenedRun& run) {
+  const absl::StatusOr<checkpoint::Checkpoint> newest =
+      checkpoint::LoadNewest(checkpoint::RealFileSystem(), run.settings.run.dir, &run.notes);
+  if (newest.ok()) {
+    if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
+    if (absl::Status status = Restore(*newest, *run.state); !status.ok()) return status;
+    run.resumed = true;
+    run.notes.push_back(fmt::format("resumed from {} at step {}", newest->path(), newest->step()));
+    return absl::OkStatus();
+  }
+  if (!absl::IsNotFound(newest.status())) return newest.status();
+  if (!run.settings.init.from.empty()) return StartFrom(run.settings.init.from, run);
+  model::InitialiseWeights(run.state->registry, static_cast<uint64_t>(run.settings.run.seed), *run.pool,
+                           run.state->weights);
+  return absl::OkStatus();
+}
+
+int Threads(const config::RunSettings& settings) {
+  const int64_t all = machine::DescribeProcessor().cores;
+  return static_cast<int>(settings.threads > 0 ? settings.threads : all);
+}
+
+absl::Status OpenCorpus(OpenedRun& run) {
+  absl::StatusOr<std::unique_ptr<data::Corpus>> corpus = data::Corpus::Open(run.settings.data.dir);
+  if (!corpus.ok()) return corpus.status();
+  run.corpus = *std::move(corpus);
+  const int n_ctx = static_cast<int>(run.settings.model.n_ctx);
+  if (absl::Status status = data::Loader::Check(run.corpus->train(), n_ctx); !status.ok()) return status;
+  return run.settings.eval.every > 0 ? data::Loader::Check(run.corpus->validation(), n_ctx) : absl::OkStatus();
+}
+
+}  // namespace
+
+std::string StoredSettingsPath(const std::string& run_dir) { return run_dir + "/config.toml"; }
+
+absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides) {
+  absl::StatusOr<config::Settings> settings = WantedSettings(config, overrides);
+  if (!settings.ok()) return settings.status();
+  OpenedRun run;
+  run.settings = *std::move(settings);
+  if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
+  if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
+  absl::StatusOr<checkpoint::RunLock> lock = checkpoint::RunLock::Acquire(run.settings.run.dir);
+  if (!lock.ok()) return lock.status();
+  run.lock.emplace(*std::move(lock));
+
+  const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
+  if (!spec.ok()) return spec.status();
+  run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run));
+  run.state = std::make_unique<TrainState>(*spec, run.settings);
+  if (absl::Status status = LoadOrInitialise(run); !status.ok()) return status;
+  const config::SparsitySettings& sparsity = run.settings.sparsity;
+  for (std::string& note :
+       mask::MinAliveNotes(run.state->registry, {sparsity.density, sparsity.embedding_density}, sparsity.min_alive)) {
+    run.notes.push_back(std::move(note));
+  }
+  return run;
+}
+
+}  // namespace filigree::train

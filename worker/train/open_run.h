@@ -1,0 +1,43 @@
+#ifndef FILIGREE_WORKER_TRAIN_OPEN_RUN_H_
+#define FILIGREE_WORKER_TRAIN_OPEN_RUN_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/base/thread_pool.h"
+#include "worker/checkpoint/run_lock.h"
+#include "worker/config/settings.h"
+#include "worker/data/corpus.h"
+#include "worker/train/state.h"
+
+// From a configuration or a run folder to a state that can be trained: settings, lock, corpus, weights or checkpoint.
+
+namespace filigree::train {
+
+struct OpenedRun {
+  config::Settings settings;  // resolved
+  std::optional<checkpoint::RunLock> lock;
+  std::unique_ptr<data::Corpus> corpus;
+  std::unique_ptr<kernels::ThreadPool> pool;
+  std::unique_ptr<TrainState> state;
+  bool resumed = false;
+  std::vector<std::string> notes;  // what the user should know before the first step
+};
+
+// `config` is a TOML file or the folder of a run, which goes on with its own settings. `overrides` as config::Load.
+//
+// A new run begins in settings.run.dir, which is created; where it holds a run already, that run goes on if the
+// settings allow it (config::CheckResume). InvalidArgument: settings; NotFound, DataLoss: corpus or checkpoints;
+// FailedPrecondition: another live process has the folder, the checkpoint is of another model or the corpus another
+// one; PermissionDenied: the folder cannot be written.
+absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides);
+
+// The settings file inside a run folder.
+std::string StoredSettingsPath(const std::string& run_dir);
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_OPEN_RUN_H_

@@ -1,0 +1,76 @@
+#include "worker/train/run_facts.h"
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
+#include "worker/config/load.h"
+#include "worker/mask/density.h"
+#include "worker/mask/mask_set.h"
+
+namespace filigree::train {
+namespace {
+
+std::string Count(double n) {
+  if (n >= 1e9) return fmt::format("{:.2f} G", n / 1e9);
+  if (n >= 1e6) return fmt::format("{:.2f} M", n / 1e6);
+  return fmt::format("{:.0f}", n);
+}
+
+// Nonzero weights of the sparsified matrices at the end of the run.
+int64_t FinalNonzeros(const TrainState& state, const config::SparsitySettings& sparsity) {
+  int64_t sum = 0;
+  for (int i = 0; i < state.registry.size(); ++i) {
+    const model::TensorInfo& info = state.registry[i];
+    if (!state.masks.sparsified(i)) continue;
+    const bool embedding = info.density == model::Density::kEmbedding;
+    sum += mask::KeptEntries(embedding ? sparsity.embedding_density : sparsity.density, info.numel());
+  }
+  return sum;
+}
+
+}  // namespace
+
+telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& machine, const std::string& revision) {
+  const config::Settings& settings = run.settings;
+  const TrainState& state = *run.state;
+  const data::Manifest& corpus = run.corpus->manifest();
+  telemetry::RunRecord record;
+  record.step = state.step;
+  record.steps = settings.run.steps;
+  record.tokens_per_step = settings.train.batch * settings.model.n_ctx;
+  record.name = settings.run.name;
+  record.baselines = BaselinesOf(corpus);
+  const auto fact = [&record](const char* name, std::string text) { record.facts.push_back({name, std::move(text)}); };
+  fact("parameters", Count(static_cast<double>(state.registry.trained_elements())));
+  fact("nonzeros at the end",
+       fmt::format("{} in sparsified matrices", Count(static_cast<double>(FinalNonzeros(state, settings.sparsity)))));
+  fact("regime", "exact: gradients and moments dense");
+  fact("tokens in all", Count(static_cast<double>(record.tokens_per_step) * static_cast<double>(record.steps)));
+  fact("corpus", fmt::format("{}, {} training tokens, vocabulary {}", run.corpus->dir(),
+                             Count(static_cast<double>(corpus.train.tokens)), corpus.vocab));
+  fact("machine", machine.Describe());
+  fact("seed", std::to_string(settings.run.seed));
+  fact("program", revision);
+  return record;
+}
+
+std::vector<telemetry::NamedValue> BaselinesOf(const data::Manifest& manifest) {
+  return {{"uniform", manifest.baselines.uniform_nats},
+          {"unigram", manifest.baselines.unigram_nats},
+          {"bigram", manifest.baselines.bigram_nats}};
+}
+
+absl::Status StoreSettings(checkpoint::FileSystem& files, const config::Settings& settings) {
+  const std::string path = StoredSettingsPath(settings.run.dir), temporary = path + ".tmp";
+  const std::string text = config::ToToml(settings);
+  absl::StatusOr<std::unique_ptr<checkpoint::WritableFile>> file = files.Create(temporary);
+  if (!file.ok()) return file.status();
+  absl::Status status = (*file)->Append(text.data(), text.size());
+  if (status.ok()) status = (*file)->Sync();
+  if (status.ok()) status = (*file)->Close();
+  if (status.ok()) status = files.Rename(temporary, path);
+  return status;
+}
+
+}  // namespace filigree::train

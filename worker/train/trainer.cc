@@ -1,0 +1,246 @@
+#include "worker/train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "fmt/format.h"
+#include "worker/checkpoint/texts.h"
+#include "worker/config/load.h"
+#include "worker/data/tokenizer_files.h"
+#include "worker/train/cost.h"
+#include "worker/train/evaluate.h"
+#include "worker/train/fault.h"
+#include "worker/train/generate.h"
+#include "worker/train/run_facts.h"
+#include "worker/train/snapshot.h"
+#include "worker/train/stored_state.h"
+
+namespace filigree::train {
+namespace {
+
+constexpr int64_t kMostSkippedInARow = 5;
+constexpr int64_t kStepsBeforeSaveRetry = 10;
+
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+bool IsFinite(const StepResult& result) { return std::isfinite(result.loss) && std::isfinite(result.gradient_norm); }
+
+}  // namespace
+
+Trainer::Trainer(OpenedRun& run, const TrainerOptions& options)
+    : run_(run),
+      options_(options),
+      state_(*run.state),
+      loader_(run.corpus->train(), run.state->spec.n_ctx, static_cast<uint64_t>(run.settings.run.seed)),
+      machine_(machine::MeasureMachine(*run.pool)),
+      stepper_(run.settings, *run.state, *run.pool),
+      tokens_(static_cast<size_t>(run.settings.train.batch) * run.state->spec.n_ctx) {
+  if (options_.file_system == nullptr) options_.file_system = &checkpoint::RealFileSystem();
+}
+
+absl::StatusOr<RunEnd> Trainer::Run() {
+  if (absl::Status status = Open(); !status.ok()) return status;
+  const int64_t S = run_.settings.run.steps;
+  bool stopped = false;
+  while (state_.step < S && !stopped) {
+    if (absl::Status status = TrainOneStep(); !status.ok()) {
+      Warn(log_->End({state_.step, 0, std::string(status.message())}));
+      return status;
+    }
+    AfterStep();
+    stopped = state_.step < S && options_.stop_requested && options_.stop_requested();
+  }
+  const absl::Status saved = saved_step_ == state_.step ? absl::OkStatus() : SaveNow();
+  const std::string reason = !saved.ok() ? std::string(saved.message()) : stopped ? "stopped" : "done";
+  Warn(log_->End({state_.step, 0, reason}));
+  if (!saved.ok()) return saved;
+  return stopped ? RunEnd::kStopped : RunEnd::kDone;
+}
+
+absl::Status Trainer::Open() {
+  if (absl::Status status = StoreSettings(*options_.file_system, run_.settings); !status.ok()) return status;
+  telemetry::LogOptions log;
+  log.dir = run_.settings.run.dir;
+  log.steps = run_.settings.run.steps;
+  log.completed = state_.step;
+  log.output = options_.output;
+  absl::StatusOr<std::unique_ptr<telemetry::StepLog>> opened = telemetry::StepLog::Open(log);
+  if (!opened.ok()) return opened.status();
+  log_ = *std::move(opened);
+  if (run_.resumed) saved_step_ = state_.step;
+  Warn(log_->Run(DescribeRun(run_, machine_, options_.revision)));
+  for (const std::string& note : run_.notes) Note(note);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::TrainOneStep() {
+  const double start = Now();
+  FaultPoint("data", state_.step);
+  const int n_ctx = state_.spec.n_ctx;
+  for (int64_t i = 0; i < run_.settings.train.batch; ++i) {
+    loader_.Sequence(state_.position + i, tokens_.data() + i * n_ctx);
+  }
+  const double data_seconds = Now() - start;
+  const StepResult result = StepOrSkip();
+  if (skipped_in_a_row_ > kMostSkippedInARow) {
+    return absl::InternalError(
+        fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; lower optim.lr "
+                    "(it is {}) and "
+                    "go on from the newest checkpoint",
+                    skipped_in_a_row_, state_.step - 1, run_.settings.optim.lr));
+  }
+  FaultPoint("log", state_.step - 1);
+  LogStep(result, data_seconds, Now() - start);
+  return absl::OkStatus();
+}
+
+// A step that is not finite is computed again: a fault of the machine goes away. What stays is left out, as every rank
+// would.
+StepResult Trainer::StepOrSkip() {
+  const auto batch = static_cast<int>(run_.settings.train.batch);
+  StepResult result;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    result = stepper_.Step(tokens_.data(), batch, state_.spec.n_ctx);
+    if (!IsFinite(result)) continue;
+    if (attempt > 0) Note(fmt::format("step {} was not finite and is now: computed again", state_.step - 1));
+    skipped_in_a_row_ = 0;
+    return result;
+  }
+  Note(fmt::format("step {}: loss {} and gradient norm {} are not finite; the step changes nothing", state_.step,
+                   result.loss, result.gradient_norm));
+  ++skipped_in_a_row_;
+  state_.step += 1;
+  state_.position += batch;
+  return result;
+}
+
+void Trainer::LogStep(const StepResult& result, double data_seconds, double seconds) {
+  telemetry::StepRecord record;
+  record.step = state_.step - 1;
+  record.loss = result.loss;
+  record.lr = result.lr;
+  record.density = result.density;
+  record.embedding_density = result.embedding_density;
+  record.gradient_norm = result.gradient_norm;
+  record.gradient_rms = result.gradient_rms;
+  seconds += pending_checkpoint_seconds_;
+  record.ms = seconds * 1e3;
+  record.tokens_per_second = static_cast<double>(tokens_.size()) / seconds;
+  const StepCost cost = ExactStepCost(
+      state_.spec, state_.registry, [this](int tensor) { return state_.masks.nonzeros(tensor); },
+      run_.settings.train.batch, state_.spec.n_ctx);
+  record.percent_of_peak = 100 * machine_.SecondsAtBest(cost.flops, cost.bytes) / seconds;
+  record.bits_per_byte = data::BitsPerByte(result.loss, run_.corpus->train_bytes_per_token());
+  record.epochs = loader_.Epochs(state_.position);
+  const auto phase = [&record](telemetry::Phase p) -> double& { return record.phase_seconds[static_cast<int>(p)]; };
+  phase(telemetry::Phase::kData) = data_seconds;
+  phase(telemetry::Phase::kForward) = result.forward_seconds;
+  phase(telemetry::Phase::kBackward) = result.backward_seconds;
+  phase(telemetry::Phase::kOptimizer) = result.optimizer_seconds;
+  phase(telemetry::Phase::kTopk) = result.topk_seconds;
+  phase(telemetry::Phase::kCheckpoint) = std::exchange(pending_checkpoint_seconds_, 0);
+  const int64_t every = run_.settings.eval.every;
+  if (every > 0 && (state_.step % every == 0 || state_.step == run_.settings.run.steps)) {
+    for (int i = 0; i < state_.registry.size(); ++i) {
+      if (state_.masks.sparsified(i)) record.nnz.push_back({state_.registry[i].name, state_.masks.nonzeros(i)});
+    }
+  }
+  Warn(log_->Step(std::move(record)));
+}
+
+// What comes at intervals: evaluation and snapshot, a sample, a checkpoint; all of them after the last step.
+void Trainer::AfterStep() {
+  const config::Settings& settings = run_.settings;
+  const bool last = state_.step == settings.run.steps;
+  const auto due = [&](int64_t every) { return every > 0 && (state_.step % every == 0 || last); };
+  if (due(settings.eval.every)) EvaluateNow(last ? 0 : settings.eval.sequences);
+  if (due(settings.sample.every)) SampleNow();
+  const bool retry = retry_save_at_ >= 0 && state_.step >= retry_save_at_;
+  if (!last && (due(settings.checkpoint.every) || retry)) {
+    const absl::Status saved = SaveNow();
+    if (!saved.ok()) {
+      Note(fmt::format("no checkpoint: {}; training goes on and tries again in {} steps", std::string(saved.message()),
+                       kStepsBeforeSaveRetry));
+    }
+  }
+}
+
+// `sequences` windows of the validation split, 0: all of it, then beside the baselines of the same tokens.
+void Trainer::EvaluateNow(int64_t sequences) {
+  const double start = Now();
+  const Evaluation evaluation = Evaluate(stepper_.network(), run_.corpus->validation(), state_.spec.n_ctx, sequences,
+                                         [this] { return !(options_.stop_requested && options_.stop_requested()); });
+  telemetry::EvalRecord record;
+  record.step = state_.step;
+  record.loss = evaluation.loss;
+  record.bits_per_byte = data::BitsPerByte(evaluation.loss, run_.corpus->validation_bytes_per_token());
+  record.tokens = evaluation.tokens;
+  record.seconds = Now() - start;
+  record.baselines = BaselinesOf(run_.corpus->manifest());
+  Warn(log_->Eval(record));
+  Warn(log_->Snapshot(TakeSnapshot(state_, *run_.pool)));
+}
+
+void Trainer::SampleNow() {
+  const config::SampleSettings& settings = run_.settings.sample;
+  const data::Tokenizer& tokenizer = run_.corpus->tokenizer();
+  const std::vector<uint16_t> ids = tokenizer.Encode(settings.prompt);
+  SampleOptions options;
+  options.tokens = settings.tokens;
+  options.temperature = settings.temperature;
+  options.top_p = settings.top_p;
+  options.seed = static_cast<uint64_t>(run_.settings.run.seed);
+  telemetry::SampleRecord record;
+  record.step = state_.step;
+  record.prompt = settings.prompt;
+  Generate(stepper_.network(), state_.spec, {ids.begin(), ids.end()}, options, [&](int token) {
+    record.text += tokenizer.TokenBytes(token);
+    return !(options_.stop_requested && options_.stop_requested());
+  });
+  Warn(log_->Sample(record));
+}
+
+absl::Status Trainer::SaveNow() {
+  FaultPoint("checkpoint", state_.step - 1);
+  const double start = Now();
+  const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
+      *options_.file_system, run_.settings.run.dir, StateToSave(), static_cast<int>(run_.settings.checkpoint.keep));
+  const double seconds = Now() - start;
+  pending_checkpoint_seconds_ += seconds;
+  if (!saved.ok()) {
+    retry_save_at_ = state_.step + kStepsBeforeSaveRetry;
+    return saved.status();
+  }
+  retry_save_at_ = -1;
+  saved_step_ = state_.step;
+  for (const std::string& warning : saved->warnings) Note(warning);
+  Warn(log_->Checkpoint({state_.step, seconds, static_cast<int64_t>(saved->bytes), saved->path}));
+  return absl::OkStatus();
+}
+
+checkpoint::State Trainer::StateToSave() const {
+  checkpoint::State view = StoredView(state_, static_cast<uint64_t>(run_.settings.run.seed));
+  const data::Tokenizer& tokenizer = run_.corpus->tokenizer();
+  view.texts[checkpoint::texts::kConfig] = config::ToToml(run_.settings);
+  view.texts[checkpoint::texts::kVocab] = std::to_string(state_.spec.vocab);
+  view.texts[checkpoint::texts::kRunName] = run_.settings.run.name;
+  view.texts[checkpoint::texts::kCorpusDigest] = run_.corpus->digest();
+  view.texts[checkpoint::texts::kTokenizerSha256] = tokenizer.digest();
+  std::vector<std::string> bytes;
+  for (int id = 0; id < tokenizer.end_of_text(); ++id) bytes.push_back(tokenizer.TokenBytes(id));
+  view.texts[checkpoint::texts::kTokenizerJson] = data::FormatTokenizerJson(tokenizer.merges(), bytes);
+  return view;
+}
+
+void Trainer::Note(const std::string& text) { Warn(log_->Note({state_.step, text})); }
+
+// The log is not worth ending a run for, but its reader should know; once is enough.
+void Trainer::Warn(const absl::Status& status) {
+  if (status.ok() || log_failures_++ > 0) return;
+  fmt::print(stderr, "filigree: the log {}/steps.jsonl cannot be written: {}; training goes on\n",
+             run_.settings.run.dir, std::string(status.message()));
+}
+
+}  // namespace filigree::train

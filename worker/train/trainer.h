@@ -1,0 +1,75 @@
+#ifndef FILIGREE_WORKER_TRAIN_TRAINER_H_
+#define FILIGREE_WORKER_TRAIN_TRAINER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/file_system.h"
+#include "worker/data/loader.h"
+#include "worker/machine/machine.h"
+#include "worker/telemetry/step_log.h"
+#include "worker/train/open_run.h"
+#include "worker/train/step.h"
+
+// The loop around the step: data in, steps, evaluations, samples, checkpoints, telemetry out.
+
+namespace filigree::train {
+
+enum class RunEnd {
+  kDone,    // all steps
+  kStopped  // asked to stop; a checkpoint was written, the same command goes on
+};
+
+struct TrainerOptions {
+  telemetry::Output output = telemetry::Output::kAuto;
+  std::string revision;                           // of the program, for the log
+  std::function<bool()> stop_requested;           // asked after every step
+  checkpoint::FileSystem* file_system = nullptr;  // for checkpoints; null: the real one
+};
+
+class Trainer {
+ public:
+  // Borrows `run`, which outlives the trainer.
+  Trainer(OpenedRun& run, const TrainerOptions& options);
+
+  // Trains to the end or until a stop is asked for. Errors: the log cannot be opened; the last checkpoint could not be
+  // written (a save that fails earlier is a warning and is tried again); loss or gradient stayed not finite.
+  absl::StatusOr<RunEnd> Run();
+
+ private:
+  absl::Status Open();
+  absl::Status TrainOneStep();
+  StepResult StepOrSkip();
+  void LogStep(const StepResult& result, double data_seconds, double seconds);
+  void AfterStep();
+  void EvaluateNow(int64_t sequences);
+  void SampleNow();
+  absl::Status SaveNow();
+  checkpoint::State StateToSave() const;
+  void Note(const std::string& text);
+  void Warn(const absl::Status& status);  // a record that did not reach the log
+
+  OpenedRun& run_;
+  TrainerOptions options_;
+  TrainState& state_;
+  data::Loader loader_;
+  machine::Machine machine_;
+  Stepper stepper_;
+  std::unique_ptr<telemetry::StepLog> log_;
+  std::vector<int32_t> tokens_;
+  double pending_checkpoint_seconds_ = 0;  // counted with the next step
+  int64_t skipped_in_a_row_ = 0;
+  int64_t saved_step_ = -1;     // of the newest checkpoint of this process
+  int64_t retry_save_at_ = -1;  // step; -1: no save is owed
+  int64_t log_failures_ = 0;
+};
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_TRAINER_H_
