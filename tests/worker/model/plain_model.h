@@ -34,8 +34,12 @@ class PlainModel {
   std::vector<double>& tensor(int i) { return tensors_[i]; }
   void SetHook(Hook hook) { hook_ = std::move(hook); }
 
-  // From the next call on AbsTopK keeps what it kept then: differences of the loss see no selection flip.
-  void FreezeSelections() { mode_ = Mode::kRecord; }
+  // After the next call of Loss, AbsTopK keeps what it kept then, and ReLU passes what it passed: differences of the
+  // loss see no selection flip.
+  void FreezeSelections() {
+    mode_ = Mode::kRecord;
+    selections_.clear();
+  }
 
   // Sum over sequences and predicted positions.
   double Loss(std::span<const int32_t> tokens, int sequences, int positions) {
@@ -90,19 +94,36 @@ class PlainModel {
   }
 
   void KeepLargest(int k, std::vector<double>& row) {
-    std::vector<bool> kept(row.size(), false);
-    if (mode_ == Mode::kReplay) {
-      kept = selections_[next_++];
-    } else {
-      std::vector<int> order(row.size());
+    Keep(row, [k](const std::vector<double>& x) {
+      std::vector<bool> kept(x.size(), false);
+      std::vector<int> order(x.size());
       std::iota(order.begin(), order.end(), 0);
-      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return std::fabs(row[a]) > std::fabs(row[b]); });
+      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return std::fabs(x[a]) > std::fabs(x[b]); });
       for (int i = 0; i < k; ++i) kept[order[i]] = true;
-      if (mode_ == Mode::kRecord) selections_.push_back(kept);
-    }
+      return kept;
+    });
+  }
+
+  // Zeroes what `choose` leaves out, or what was left out in the frozen call.
+  template <typename Choose>
+  void Keep(std::vector<double>& row, Choose choose) {
+    const std::vector<bool> kept = mode_ == Mode::kReplay ? selections_[next_++] : choose(row);
+    if (mode_ == Mode::kRecord) selections_.push_back(kept);
     for (size_t c = 0; c < row.size(); ++c) {
       if (!kept[c]) row[c] = 0;
     }
+  }
+
+  void Activate(std::vector<double>& row) {
+    if (spec_.activation == config::Activation::kGelu) {
+      for (double& x : row) x *= 0.5 * std::erfc(-x / std::sqrt(2.0));
+      return;
+    }
+    Keep(row, [](const std::vector<double>& x) {
+      std::vector<bool> positive;
+      for (const double value : x) positive.push_back(value > 0);
+      return positive;
+    });
   }
 
   // The norm of the residual with the normed positions appended.
@@ -145,11 +166,6 @@ class PlainModel {
     return y;
   }
 
-  double Activate(double x) const {
-    if (spec_.activation == config::Activation::kRelu) return std::max(x, 0.0);
-    return x * 0.5 * std::erfc(-x / std::sqrt(2.0));
-  }
-
   static void AddTo(Rows& x, const Rows& delta) {
     for (size_t t = 0; t < x.size(); ++t) {
       for (size_t c = 0; c < x[t].size(); ++c) x[t][c] += delta[t][c];
@@ -177,9 +193,7 @@ class PlainModel {
     Rows m = Input(x, w.ln_2, w.ln_p2);
     select(Place::kMlpIn, m);
     Rows n = Linear(w.c_fc, w.c_fc_bias, m);
-    for (std::vector<double>& row : n) {
-      for (double& value : row) value = Activate(value);
-    }
+    for (std::vector<double>& row : n) Activate(row);
     select(Place::kMlpNeuron, n);
     Rows mlp_out = Linear(w.mlp_c_proj, w.mlp_c_proj_bias, n);
     select(Place::kMlpOut, mlp_out);
