@@ -67,6 +67,7 @@ struct Case {
   void Save(const std::string& folder) const {
     std::ofstream(folder + "/case.json") << root;
     std::vector<checkpoint::TensorData> data;
+    data.reserve(tensors.size());
     for (const Tensor& tensor : tensors) data.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes.data()});
     const absl::Status status = checkpoint::WriteSafetensors(folder + "/case.safetensors", data);
     EXPECT_TRUE(status.ok()) << status;

@@ -135,6 +135,7 @@ TEST(MaskSet, ForetellsWhatUpdateDoes) {
     Fixture f;
     const Densities densities = {density, 1};
     std::vector<bool> told;
+    told.reserve(f.registry.size());
     for (int t = 0; t < f.registry.size(); ++t) told.push_back(f.masks.WillMask(t, densities));
     f.masks.Update(densities, 1, f.pool, f.weights);
     for (int t = 0; t < f.registry.size(); ++t) EXPECT_EQ(told[t], f.masks.kept(t) != nullptr) << f.registry[t].name;

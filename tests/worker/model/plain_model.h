@@ -121,6 +121,7 @@ class PlainModel {
     }
     Keep(row, [](const std::vector<double>& x) {
       std::vector<bool> positive;
+      positive.reserve(x.size());
       for (const double value : x) positive.push_back(value > 0);
       return positive;
     });
@@ -132,6 +133,7 @@ class PlainModel {
     if (spec_.d_pos_emb == 0) return a;
     const int P = spec_.d_pos_emb;
     Rows positions;
+    positions.reserve(x.size());
     for (size_t t = 0; t < x.size(); ++t) {
       positions.emplace_back(at(registry_.wpe()) + t * P, at(registry_.wpe()) + (t + 1) * P);
     }
@@ -142,6 +144,7 @@ class PlainModel {
 
   static Rows Columns(const Rows& x, int first, int count) {
     Rows y;
+    y.reserve(x.size());
     for (const std::vector<double>& row : x) y.emplace_back(row.begin() + first, row.begin() + first + count);
     return y;
   }
