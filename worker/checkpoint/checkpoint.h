@@ -140,6 +140,18 @@ absl::StatusOr<Checkpoint> LoadAny(FileSystem& files, const std::string& path, s
 std::string StateSha256(const State& state, int threads);
 absl::StatusOr<std::string> StateSha256(const Checkpoint& checkpoint, int threads);
 
+// The same digest with what is counted on the way.
+struct TensorSummary {
+  std::string name;
+  int64_t nonzeros = 0;  // weights that are not 0
+  std::string sha256;    // of the tensor's weights, moments and selection
+};
+struct StateSummary {
+  std::string state_sha256;
+  std::vector<TensorSummary> tensors;  // by name
+};
+absl::StatusOr<StateSummary> Summarise(const Checkpoint& checkpoint, int threads);
+
 }  // namespace filigree::checkpoint
 
 #endif  // FILIGREE_WORKER_CHECKPOINT_CHECKPOINT_H_

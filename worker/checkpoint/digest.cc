@@ -41,6 +41,7 @@ class EntryHasher {
   void AddValue(int64_t index, float value) {
     const auto bits = std::bit_cast<uint32_t>(value);
     if (bits == 0) return;
+    nonzeros_ += value != 0;
     AddIndex(index);
     std::memcpy(block_.data() + used_, &bits, sizeof(bits));
     used_ += sizeof(bits);
@@ -58,6 +59,7 @@ class EntryHasher {
     Flush();
     return sha_.Finish();
   }
+  int64_t nonzeros() const { return nonzeros_; }
 
  private:
   void Flush() {
@@ -67,7 +69,14 @@ class EntryHasher {
   Sha256 sha_;
   std::array<uint8_t, 12288> block_;
   size_t used_ = 0;
+  int64_t nonzeros_ = 0;
 };
+
+std::string Hex(const Digest& digest) {
+  std::string hex;
+  for (const uint8_t byte : digest) hex += fmt::format("{:02x}", byte);
+  return hex;
+}
 
 constexpr char kAllKept[] = "all";
 
@@ -80,15 +89,26 @@ struct Source {
   uint64_t seed;
 };
 
-absl::StatusOr<std::string> Combine(const Source& source, int threads) {
+// Name, shape and the digests of the components.
+void AddTensor(const NamedShape& tensor, const Digest* components, Sha256& all) {
+  all.AddNumber(tensor.name.size());
+  all.Add(tensor.name.data(), tensor.name.size());
+  all.AddNumber(tensor.shape.size());
+  for (const int64_t dim : tensor.shape) all.AddNumber(dim);
+  for (int c = 0; c < kComponents; ++c) all.Add(components[c].data(), sizeof(Digest));
+}
+
+absl::StatusOr<StateSummary> Combine(const Source& source, int threads) {
   const size_t count = source.tensors.size();
   std::vector<Digest> digests(count * kComponents);
+  std::vector<int64_t> nonzeros(count * kComponents);
   std::vector<absl::Status> statuses(count * kComponents);
   kernels::ThreadPool pool(threads);
   pool.Run(static_cast<int64_t>(digests.size()), [&](int64_t task, int) {
     EntryHasher hasher;
     statuses[task] = source.feed(task / kComponents, static_cast<int>(task % kComponents), hasher);
     digests[task] = hasher.Finish();
+    nonzeros[task] = hasher.nonzeros();
   });
   for (const absl::Status& status : statuses) {
     if (!status.ok()) return status;
@@ -97,23 +117,22 @@ absl::StatusOr<std::string> Combine(const Source& source, int threads) {
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(),
             [&](size_t a, size_t b) { return source.tensors[a].name < source.tensors[b].name; });
+  StateSummary summary;
   Sha256 all;
   const std::string magic = "filigree-state-1\n";
   all.Add(magic.data(), magic.size());
   for (const size_t t : order) {
-    const auto& [name, shape] = source.tensors[t];
-    all.AddNumber(name.size());
-    all.Add(name.data(), name.size());
-    all.AddNumber(shape.size());
-    for (const int64_t dim : shape) all.AddNumber(dim);
-    for (int c = 0; c < kComponents; ++c) all.Add(digests[t * kComponents + c].data(), sizeof(Digest));
+    const Digest* components = &digests[t * kComponents];
+    AddTensor(source.tensors[t], components, all);
+    Sha256 alone;
+    AddTensor(source.tensors[t], components, alone);
+    summary.tensors.push_back({source.tensors[t].name, nonzeros[t * kComponents], Hex(alone.Finish())});
   }
   all.AddNumber(source.step);
   all.AddNumber(source.position);
   all.AddNumber(source.seed);
-  std::string hex;
-  for (const uint8_t byte : all.Finish()) hex += fmt::format("{:02x}", byte);
-  return hex;
+  summary.state_sha256 = Hex(all.Finish());
+  return summary;
 }
 
 void FeedBitmap(const uint64_t* kept, int64_t elements, EntryHasher& hasher) {
@@ -167,16 +186,22 @@ std::string StateSha256(const State& state, int threads) {
     if (values != nullptr) hasher.AddValues(0, values, elements);
     return absl::OkStatus();
   };
-  return *Combine(source, threads);
+  return Combine(source, threads)->state_sha256;
 }
 
-absl::StatusOr<std::string> StateSha256(const Checkpoint& checkpoint, int threads) {
+absl::StatusOr<StateSummary> Summarise(const Checkpoint& checkpoint, int threads) {
   Source source{{}, nullptr, checkpoint.step(), checkpoint.position(), checkpoint.seed()};
   for (const StoredTensor& tensor : checkpoint.tensors()) source.tensors.push_back({tensor.name, tensor.shape});
   source.feed = [&](size_t t, int component, EntryHasher& hasher) {
     return FeedStored(checkpoint.stored(), checkpoint.stored().tensors[t], component, hasher);
   };
   return Combine(source, threads);
+}
+
+absl::StatusOr<std::string> StateSha256(const Checkpoint& checkpoint, int threads) {
+  auto summary = Summarise(checkpoint, threads);
+  if (!summary.ok()) return summary.status();
+  return summary->state_sha256;
 }
 
 }  // namespace filigree::checkpoint

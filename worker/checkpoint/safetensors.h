@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/checkpoint/file_system.h"
+#include "worker/checkpoint/mapped_file.h"
 
 // Files of named tensors (docs/formats/safetensors.md): 8 bytes little-endian header size, a JSON header, then the
 // tensors' bytes, row-major and little-endian, one after the other without gaps.
@@ -72,7 +72,7 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
-  std::shared_ptr<const void> mapping_;
+  MappedFile mapped_;
   std::vector<TensorView> tensors_;
   std::map<std::string, std::string> metadata_;
 };

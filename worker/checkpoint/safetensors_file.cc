@@ -1,11 +1,6 @@
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "worker/checkpoint/float_bits.h"
@@ -15,19 +10,18 @@ namespace filigree::checkpoint {
 namespace {
 
 // The header parser reads through this, so that file and mapping are checked by the same lines.
-class MappedFile : public ReadableFile {
+class MappedReader : public ReadableFile {
  public:
-  MappedFile(const uint8_t* data, uint64_t size) : data_(data), size_(size) {}
-  uint64_t size() const override { return size_; }
+  explicit MappedReader(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+  uint64_t size() const override { return bytes_.size(); }
   absl::Status ReadAt(uint64_t offset, void* to, size_t n) const override {
-    if (offset > size_ || n > size_ - offset) return absl::DataLossError("the file ends early");
-    std::memcpy(to, data_ + offset, n);
+    if (offset > size() || n > size() - offset) return absl::DataLossError("the file ends early");
+    std::memcpy(to, bytes_.data() + offset, n);
     return absl::OkStatus();
   }
 
  private:
-  const uint8_t* data_;
-  uint64_t size_;
+  std::span<const uint8_t> bytes_;
 };
 
 template <typename From, typename To, typename Convert>
@@ -49,28 +43,16 @@ std::vector<int64_t> Widen(std::span<const uint8_t> bytes) {
 }  // namespace
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return absl::ErrnoToStatus(errno, fmt::format("cannot open {}", path));
-  struct stat about = {};
-  void* mapped = MAP_FAILED;
-  const bool regular = ::fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
-  const auto size = static_cast<uint64_t>(about.st_size);
-  if (regular && size > 0) mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  const int error = errno;
-  ::close(fd);
-  if (!regular) return absl::FailedPreconditionError(fmt::format("{} is not a regular file", path));
-  if (size == 0) return absl::DataLossError(fmt::format("{} is empty, a safetensors file was expected", path));
-  if (mapped == MAP_FAILED) return absl::ErrnoToStatus(error, fmt::format("cannot map {}", path));
-
-  SafetensorsFile file;
-  file.mapping_ = std::shared_ptr<const void>(mapped, [mapped, size](const void*) { ::munmap(mapped, size); });
-  const auto* data = static_cast<const uint8_t*>(mapped);
-  auto header = ReadSafetensorsHeader(MappedFile(data, size), path);
+  auto mapped = MappedFile::Open(path);
+  if (!mapped.ok()) return mapped.status();
+  auto header = ReadSafetensorsHeader(MappedReader(mapped->bytes()), path);
   if (!header.ok()) return header.status();
+  SafetensorsFile file;
+  file.mapped_ = *std::move(mapped);
   file.metadata_ = std::move(header->metadata);
   for (TensorEntry& entry : header->tensors) {
-    file.tensors_.push_back(
-        {std::move(entry.name), entry.dtype, std::move(entry.shape), {data + entry.begin, entry.end - entry.begin}});
+    file.tensors_.push_back({std::move(entry.name), entry.dtype, std::move(entry.shape),
+                             file.mapped_.bytes().subspan(entry.begin, entry.end - entry.begin)});
   }
   return file;
 }

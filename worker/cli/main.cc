@@ -26,7 +26,10 @@ int main(int argc, char** argv) {
   cli::AddEvalCommand(app, exit_code);
   cli::AddGenerateCommand(app, exit_code);
   cli::AddActivationsCommand(app, exit_code);
+  cli::AddInspectCommand(app, exit_code);
   cli::AddReportCommand(app, exit_code);
+  cli::AddExportCommand(app, exit_code);
+  cli::AddImportCommand(app, exit_code);
   cli::AddEncodeCommand(app, exit_code);
   cli::AddDecodeCommand(app, exit_code);
   cli::AddBenchCommand(app, exit_code);
