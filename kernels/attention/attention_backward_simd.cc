@@ -1,6 +1,5 @@
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numbers>
 
 #include "kernels/attention/ahead.h"
