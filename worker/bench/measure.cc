@@ -52,6 +52,7 @@ std::pair<double, std::string> LeastTime(double flops, double bytes, Level level
 
 std::vector<Result> Measure(const std::vector<Case>& cases, int repeats, const machine::Machine& machine) {
   std::vector<int> calls;
+  calls.reserve(cases.size());
   for (const Case& c : cases) calls.push_back(CallsForOneSample(c, machine.threads));
   std::vector<std::vector<double>> seconds(cases.size());
   for (int r = 0; r < repeats; ++r) {
@@ -71,6 +72,7 @@ std::vector<Result> Measure(const std::vector<Case>& cases, int repeats, const m
       CHECK(baseline != cases.end(), "no case is called {}", c.baseline);
       const std::vector<double>& other = seconds[baseline - cases.begin()];
       std::vector<double> ratios;
+      ratios.reserve(repeats);
       for (int r = 0; r < repeats; ++r) ratios.push_back(other[r] / seconds[i][r]);
       result.baseline = c.baseline;
       result.baseline_time = Summarise(other);

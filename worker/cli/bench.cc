@@ -7,6 +7,7 @@
 
 #include "worker/bench/limits.h"
 #include "worker/bench/print.h"
+#include "worker/bench/step.h"
 #include "worker/cli/command.h"
 
 // filigree bench step|linear|attention|abstopk|select|adam: our code beside a baseline, measured in one run.
@@ -50,33 +51,52 @@ struct Flags {
   Numbers numbers;
 };
 
-// Declares subcommand `name` with the flags that all have in common.
-template <typename Sizes>
-CLI::App* AddBenchmark(CLI::App& bench, const std::string& name, const std::string& help,
-                       absl::StatusOr<bench::Report> (*run)(const Sizes&, const bench::Common&),
+// Declares subcommand `name` with the flags that all have in common; `repeats` is what it calls its repeats.
+template <typename Sizes, typename Report>
+CLI::App* AddBenchmark(CLI::App& bench, const std::string& name, const std::string& help, const std::string& repeats,
+                       absl::StatusOr<Report> (*run)(const Sizes&, const bench::Common&),
                        const std::shared_ptr<Flags<Sizes>>& flags, int& exit_code) {
   CLI::App* app = bench.add_subcommand(name, help);
   app->add_option("--threads", flags->common.threads, "Threads, 0 for one a core")->capture_default_str();
-  app->add_option("--repeats", flags->common.repeats, "Interleaved repeats")->capture_default_str();
+  app->add_option(repeats, flags->common.repeats, "How often to measure")->capture_default_str();
   app->add_flag("--json", flags->json, "One JSON object a result and line");
   app->callback([flags, run, &exit_code] {
     absl::Status status = flags->numbers.Read();
     if (status.ok()) {
-      const absl::StatusOr<bench::Report> report = run(flags->sizes, flags->common);
+      const absl::StatusOr<Report> report = run(flags->sizes, flags->common);
       status = report.status();
-      if (status.ok())
-        std::fputs((flags->json ? bench::FormatJson(*report) : bench::FormatTable(*report)).c_str(), stdout);
+      if (report.ok()) {
+        std::fputs((flags->json ? FormatJson(*report) : FormatTable(*report)).c_str(), stdout);
+      }
     }
     exit_code = Finish(status);
   });
   return app;
 }
 
+void AddStep(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::StepSizes>>();
+  CLI::App* app = AddBenchmark(bench, "step", "One whole training step at steady density", "--steps", bench::RunStep,
+                               flags, exit_code);
+  bench::StepSizes& sizes = flags->sizes;
+  app->add_option("--d", sizes.d_model, "Width of the model")->capture_default_str();
+  app->add_option("--layers", sizes.layers, "Layers")->capture_default_str();
+  app->add_option("--batch", sizes.batch, "Sequences")->capture_default_str();
+  app->add_option("--ctx", sizes.context, "Positions of a sequence")->capture_default_str();
+  app->add_option("--vocab", sizes.vocab, "Vocabulary")->capture_default_str();
+  app->add_option("--d-head", sizes.d_head, "Channels of a head")->capture_default_str();
+  app->add_option("--shards", sizes.shards, "Logical shards of the batch")->capture_default_str();
+  app->add_option("--min-alive", sizes.min_alive, "Entries that every unit keeps")->capture_default_str();
+  flags->numbers.Add(*app, "--density", &sizes.density, "f_w, share of block weights that are not zero");
+  flags->numbers.Add(*app, "--embedding-density", &sizes.embedding_density, "f_e, the same of wte and lm_head");
+  flags->numbers.Add(*app, "--afrac", &sizes.afrac, "Share of activations that is kept");
+}
+
 void AddLinear(CLI::App& bench, int& exit_code) {
   auto flags = std::make_shared<Flags<bench::LinearSizes>>();
   CLI::App* app =
       AddBenchmark(bench, "linear", "A sparse linear layer: forward, input and weight gradient; oneDNN beside it",
-                   bench::RunLinear, flags, exit_code);
+                   "--repeats", bench::RunLinear, flags, exit_code);
   app->add_option("--out", flags->sizes.out, "Outputs")->capture_default_str();
   app->add_option("--in", flags->sizes.in, "Inputs")->capture_default_str();
   app->add_option("--tokens", flags->sizes.tokens, "Tokens")->capture_default_str();
@@ -87,7 +107,7 @@ void AddLinear(CLI::App& bench, int& exit_code) {
 void AddAttention(CLI::App& bench, int& exit_code) {
   auto flags = std::make_shared<Flags<bench::AttentionSizes>>();
   CLI::App* app = AddBenchmark(bench, "attention", "Causal attention on sparse q, k and v, forward and backward",
-                               bench::RunAttention, flags, exit_code);
+                               "--repeats", bench::RunAttention, flags, exit_code);
   app->add_option("--heads", flags->sizes.heads, "Heads")->capture_default_str();
   app->add_option("--d-head", flags->sizes.d_head, "Channels of a head")->capture_default_str();
   app->add_option("--context", flags->sizes.context, "Positions of a sequence")->capture_default_str();
@@ -97,8 +117,8 @@ void AddAttention(CLI::App& bench, int& exit_code) {
 
 void AddAbsTopK(CLI::App& bench, int& exit_code) {
   auto flags = std::make_shared<Flags<bench::AbsTopKSizes>>();
-  CLI::App* app =
-      AddBenchmark(bench, "abstopk", "The largest channels of every token, in L2", bench::RunAbsTopK, flags, exit_code);
+  CLI::App* app = AddBenchmark(bench, "abstopk", "The largest channels of every token, in L2", "--repeats",
+                               bench::RunAbsTopK, flags, exit_code);
   app->add_option("--channels", flags->sizes.channels, "Channels")->capture_default_str();
   app->add_option("--tiles", flags->sizes.tiles, "Distinct tiles of 64 tokens a thread")->capture_default_str();
   flags->numbers.Add(*app, "--afrac", &flags->sizes.afrac, "Share of channels that is kept");
@@ -107,7 +127,8 @@ void AddAbsTopK(CLI::App& bench, int& exit_code) {
 
 void AddSelect(CLI::App& bench, int& exit_code) {
   auto flags = std::make_shared<Flags<bench::SelectSizes>>();
-  CLI::App* app = AddBenchmark(bench, "select", "The mask of a weight matrix", bench::RunSelect, flags, exit_code);
+  CLI::App* app =
+      AddBenchmark(bench, "select", "The mask of a weight matrix", "--repeats", bench::RunSelect, flags, exit_code);
   app->add_option("--rows", flags->sizes.rows, "Rows")->capture_default_str();
   app->add_option("--cols", flags->sizes.cols, "Columns")->capture_default_str();
   app->add_option("--min-alive", flags->sizes.min_alive, "Entries that every unit keeps")->capture_default_str();
@@ -117,7 +138,7 @@ void AddSelect(CLI::App& bench, int& exit_code) {
 
 void AddAdam(CLI::App& bench, int& exit_code) {
   auto flags = std::make_shared<Flags<bench::AdamSizes>>();
-  CLI::App* app = AddBenchmark(bench, "adam", "Adam on dense state", bench::RunAdam, flags, exit_code);
+  CLI::App* app = AddBenchmark(bench, "adam", "Adam on dense state", "--repeats", bench::RunAdam, flags, exit_code);
   app->add_option("--elements", flags->sizes.elements, "Parameters")->capture_default_str();
 }
 
@@ -127,6 +148,7 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
   CLI::App* bench =
       app.add_subcommand("bench", "Measure a kernel or a step beside a baseline, against what this machine can do");
   bench->require_subcommand(1);
+  AddStep(*bench, exit_code);
   AddLinear(*bench, exit_code);
   AddAttention(*bench, exit_code);
   AddAbsTopK(*bench, exit_code);

@@ -66,7 +66,7 @@ void ExpectWellFormed(const Report& report, const std::string& bench) {
                             "peak_memory_gbps"}) {
       EXPECT_TRUE(line.contains(key)) << key;
     }
-    for (const auto& [key, value] : report.sizes.items()) EXPECT_EQ(line[key], value) << key;
+    for (const auto& [key, value] : report.sizes.items()) EXPECT_EQ(line[key].dump(), value.dump()) << key;
     EXPECT_EQ(line["bench"], bench);
     EXPECT_EQ(line["threads"], 2);
     EXPECT_EQ(line["repeats"], 3);
@@ -103,7 +103,7 @@ TEST(BenchTest, Attention) {
   ASSERT_TRUE(report.ok()) << report.status();
   ExpectWellFormed(*report, "attention");
   // Two products of K multiply-adds for each of T (T + 1) / 2 pairs of a head.
-  EXPECT_EQ(LineOf(*report, "forward")["flops"], 2 * 2.0 * 8 * (65 * 66 / 2) * 3 * 2);
+  EXPECT_EQ(LineOf(*report, "forward")["flops"], 2 * 2.0 * 8 * (65 * 33) * 3 * 2);
 }
 
 TEST(BenchTest, AbsTopK) {
