@@ -18,8 +18,8 @@
 // Cost           2 * out * in * 64 FLOPs; w is read once.
 // The gradient of w is kernels/sddmm.
 //
-// Why not oneDNN 2.6, whose sgemm is as fast forward (90-105 of 115 GFLOP/s on one Zen 4 core) but not backward
-// (70-85): its bits depend on the machine, and Debian builds it on OpenMP, whose threads are not ours.
+// Why not oneDNN 2.6: its bits depend on the machine, Debian builds it on OpenMP, whose threads are not ours, and it is
+// no faster. One Zen 4 core, peak 115 GFLOP/s: forward 100-115, oneDNN 94-105; backward 85-107, oneDNN 85-105.
 
 namespace filigree::kernels {
 

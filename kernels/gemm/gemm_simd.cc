@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
 #include "hwy/cache_control.h"
+
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -100,35 +101,33 @@ void Forward(const float* w, int out, int in, ConstTile x, const float* bias, Ti
   }
 }
 
-// The weights of a block of dx lie in columns: a panel of them is copied first, so that its lines are read once and do
-// not meet in one set of the cache (their distance is a power of two).
-constexpr int kPanel = 48;
+// The weights of a block of dx lie in columns: a chunk of them is copied first, row by row, into panels of kPanel
+// columns, so that memory is read in long stretches and the lines of a column do not meet in one set of the cache.
+constexpr int kPanel = 48, kPanels = 8, kChunk = kPanel * kPanels;
 
-// panel[k][c] = w[k][c], width of kPanel columns; columns past the last are left as they are.
-HWY_INLINE void CopyPanel(const float* w, int in, int depth, int width, float* panel) {
+// panels[c / kPanel][k][c % kPanel] = w[k][c]; columns past the last are left as they are.
+HWY_INLINE void CopyChunk(const float* w, int in, int depth, int width, float* panels) {
   const D d;
-  if (width == kPanel) {
-    for (int k = 0; k < depth; ++k) {
-      const float* from = w + size_t{1} * k * in;
-      hwy::Prefetch(from + kPanel);
-      hwy::Prefetch(from + kPanel + 16);
-      hwy::Prefetch(from + kPanel + 32);
-      for (int c = 0; c < kPanel; c += kLanes) hn::Store(hn::LoadU(d, from + c), d, panel + k * kPanel + c);
+  for (int k = 0; k < depth; ++k, w += in) {
+    float* to = panels + k * kPanel;
+    int c = 0;
+    for (; c + kPanel <= width; c += kPanel, to += kGemmDepth * kPanel) {
+      for (int j = 0; j < kPanel; j += kLanes) hn::Store(hn::LoadU(d, w + c + j), d, to + j);
     }
-    return;
+    std::copy_n(w + c, width - c, to);
   }
-  for (int k = 0; k < depth; ++k) std::copy_n(w + size_t{1} * k * in, width, panel + k * kPanel);
 }
 
 void Backward(const float* w, int out, int in, ConstTile dy, Tile dx) {
-  alignas(64) float panel[kGemmDepth * kPanel];
+  alignas(64) float panels[kPanels * kGemmDepth * kPanel];
   for (int k = 0; k < out; k += kGemmDepth) {
     const int depth = std::min(kGemmDepth, out - k);
-    for (int first = 0; first < in; first += kPanel) {
-      const int width = std::min(kPanel, in - first);
-      CopyPanel(w + size_t{1} * k * in + first, in, depth, width, panel);
+    for (int first = 0; first < in; first += kChunk) {
+      const int width = std::min(kChunk, in - first);
+      CopyChunk(w + size_t{1} * k * in + first, in, depth, width, panels);
       for (int c = 0; c < width; c += kRows) {
-        BlockOf<kRows>(std::min(kRows, width - c), {panel + c, 1, kPanel}, dy.row(k), depth, {nullptr, k == 0},
+        const float* weights = panels + c / kPanel * (kGemmDepth * kPanel) + c % kPanel;
+        BlockOf<kRows>(std::min(kRows, width - c), {weights, 1, kPanel}, dy.row(k), depth, {nullptr, k == 0},
                        dx.row(first + c));
       }
     }

@@ -22,9 +22,9 @@ struct Shape {
 
 void PrintTo(const Shape& s, std::ostream* os) { *os << s.out << " x " << s.in; }
 
-// Rows and columns that leave every remainder of the blocks of 3, 6, 48 and 64.
-const Shape kShapes[] = {{1, 1},   {67, 33},   {33, 67},  {6, 64},   {64, 48},   {65, 49},
-                         {5, 129}, {128, 192}, {200, 96}, {97, 101}, {130, 260}, {2, 47}};
+// Rows and columns that leave every remainder of the blocks of 3, 6, 48, 64 and 384.
+const Shape kShapes[] = {{1, 1},     {67, 33},  {33, 67},  {6, 64},    {64, 48}, {65, 49}, {5, 129},
+                         {128, 192}, {200, 96}, {97, 101}, {130, 260}, {2, 47},  {70, 433}};
 
 struct Problem {
   Problem(Shape s, uint64_t seed) : shape(s), w(static_cast<size_t>(s.out) * s.in), bias(s.out), x(s.in), dy(s.out) {
