@@ -97,9 +97,12 @@ HWY_INLINE bool AllEqualInside(ConstTile x, int group, const int16_t* keys, cons
       smallest = hn::Min(smallest, hn::IfThenElse(inside, bits, smallest));
       largest = hn::Max(largest, hn::IfThenElseZero(inside, bits));
     }
-    uint64_t differ = 0;
-    hn::StoreMaskBits(d, hn::Lt(smallest, largest), reinterpret_cast<uint8_t*>(&differ));
-    if (differ & (lanes >> at)) return false;
+    alignas(64) int32_t least[kFloatLanes], most[kFloatLanes];
+    hn::Store(smallest, d, least);
+    hn::Store(largest, d, most);
+    for (int t = 0; t < kFloatLanes; ++t) {
+      if ((lanes >> (at + t) & 1) && least[t] < most[t]) return false;
+    }
   }
   return true;
 }

@@ -66,12 +66,22 @@ HWY_INLINE Keys PackKeys(const VI (&wide)[kFloatVectors]) {
   return keys;
 }
 
+// Bit i: lane i is set.
+HWY_INLINE uint32_t BitsOfMask(hn::Mask<DK> mask) {
+  uint32_t bits = 0;
+#if HWY_TARGET == HWY_AVX2
+  hn::StoreMaskBits(DK(), mask, reinterpret_cast<uint8_t*>(&bits));
+#else
+  // In assembly, as GCC 12 may spill the bits of a mask and load more than it stored.
+  asm("kmovd %1, %0" : "=r"(bits) : "k"(mask.raw));
+#endif
+  return bits;
+}
+
 // One bit a token.
 HWY_INLINE uint32_t BitsGreater(const Keys& a, const Keys& b) {
   uint32_t bits = 0;
-  for (int i = 0; i < kKeyVectors; ++i) {
-    hn::StoreMaskBits(DK(), hn::Gt(a.v[i], b.v[i]), reinterpret_cast<uint8_t*>(&bits) + i * kKeyLanes / 8);
-  }
+  for (int i = 0; i < kKeyVectors; ++i) bits |= BitsOfMask(hn::Gt(a.v[i], b.v[i])) << (i * kKeyLanes);
   return bits;
 }
 
@@ -82,7 +92,7 @@ HWY_INLINE uint32_t TakeTies(const Keys& key, const Keys& tie, Keys& ties) {
   for (int i = 0; i < kKeyVectors; ++i) {
     const auto take = hn::And(hn::Eq(key.v[i], tie.v[i]), hn::Gt(ties.v[i], hn::Zero(d)));
     ties.v[i] = hn::IfThenElse(take, hn::Sub(ties.v[i], hn::Set(d, 1)), ties.v[i]);
-    hn::StoreMaskBits(d, take, reinterpret_cast<uint8_t*>(&bits) + i * kKeyLanes / 8);
+    bits |= BitsOfMask(take) << (i * kKeyLanes);
   }
   return bits;
 }

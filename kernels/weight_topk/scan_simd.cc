@@ -32,22 +32,32 @@ HWY_INLINE VI LoadBits(const float* w) {
   return hn::And(hn::BitCast(DI(), hn::LoadU(DF(), w)), hn::Set(DI(), 0x7fffffff));
 }
 
+// Bit i: lane i is set.
+HWY_INLINE uint64_t BitsOfMask(hn::Mask<DI> mask) {
+#if HWY_TARGET == HWY_AVX2
+  uint64_t bits = 0;
+  hn::StoreMaskBits(DI(), mask, reinterpret_cast<uint8_t*>(&bits));
+  return bits;
+#else
+  // In assembly, as GCC 12 may spill the 16 bits of a mask and load 64.
+  uint32_t bits;
+  asm("kmovw %1, %0" : "=r"(bits) : "k"(mask.raw));
+  return bits;
+#endif
+}
+
 // Bit i: bits of w[i] > threshold(i), for the 64 entries of a word. threshold(vector) gives 16 or 8 of them.
 template <class Threshold>
 HWY_INLINE uint64_t Greater(const float* w, Threshold threshold) {
   uint64_t word = 0;
   for (int i = 0; i < kWordVectors; ++i) {
-    const auto greater = hn::Gt(LoadBits(w + i * kLanes), threshold(i));
-    uint64_t bits = 0;
-    hn::StoreMaskBits(DI(), greater, reinterpret_cast<uint8_t*>(&bits));
-    word |= bits << (i * kLanes);
+    word |= BitsOfMask(hn::Gt(LoadBits(w + i * kLanes), threshold(i))) << (i * kLanes);
   }
   return word;
 }
 
 HWY_INLINE uint64_t GreaterThan(const float* w, int32_t threshold) {
-  const VI t = hn::Set(DI(), threshold);
-  return Greater(w, [&](int) HWY_ATTR { return t; });
+  return Greater(w, [threshold](int) HWY_ATTR { return hn::Set(DI(), threshold); });
 }
 
 // Of the entries [0, n) of a word cut short by the end of the matrix.
@@ -291,9 +301,7 @@ void TopOfStrip(const float* w, int64_t rows, int64_t cols, int64_t first, int64
     };
     int64_t c = 0;
     for (; c + kLanes <= n; c += kLanes) {
-      uint64_t word = 0;
-      const auto greater = hn::Gt(LoadBits(row + c), hn::LoadU(d, bounds + c));
-      hn::StoreMaskBits(d, greater, reinterpret_cast<uint8_t*>(&word));
+      uint64_t word = BitsOfMask(hn::Gt(LoadBits(row + c), hn::LoadU(d, bounds + c)));
       for (; word != 0; word &= word - 1) take(c + std::countr_zero(word));
     }
     for (; c < n; ++c) {
