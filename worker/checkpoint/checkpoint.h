@@ -127,7 +127,8 @@ class Checkpoint {
 };
 
 // The newest good checkpoint of a run. Bad and partial ones are passed over, each with a line in `warnings` (may be
-// null). NotFound: the run has none; DataLoss: it has some, but none is good.
+// null). NotFound: the run has none, or none but what an interrupted save left; DataLoss: it has some, but none is
+// good.
 absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir,
                                       std::vector<std::string>* warnings);
 

@@ -84,8 +84,10 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
   }
   if (!steps.ok()) return steps.status();
   std::string first;
+  bool any_committed = false;
   for (const StepFolder& step : *steps) {
     absl::Status status = absl::DataLossError("it has no manifest: its save was interrupted");
+    any_committed = any_committed || step.committed;
     if (step.committed) {
       auto checkpoint = Checkpoint::Load(files, step.path);
       if (checkpoint.ok()) return checkpoint;
@@ -95,6 +97,8 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
     if (first.empty()) first = warning;
     if (warnings != nullptr) warnings->push_back(warning);
   }
+  // The very first save was interrupted: nothing was promised, so nothing is lost.
+  if (!any_committed) return absl::NotFoundError(fmt::format("{} has no whole checkpoint yet", run_dir));
   return absl::DataLossError(
       fmt::format("none of the {} checkpoints of {} can be used; {}", steps->size(), run_dir, first));
 }

@@ -11,8 +11,9 @@
 
 namespace filigree::model {
 
-// Densities at and below this are computed sparse. Part of the arithmetic: the two ways round differently.
-inline constexpr double kSparseDensity = 1.0 / 8;
+// Densities at and below this are computed sparse: there a nonzero's vectors from L2 cost less than three dense
+// multiplications. Part of the arithmetic: the two ways round differently.
+inline constexpr double kSparseDensity = 1.0 / 3;
 
 class Linear {
  public:

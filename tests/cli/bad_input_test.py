@@ -1,0 +1,159 @@
+"""Input that cannot be used: a message that names it, an exit code for scripts, and nothing lost."""
+import os
+import shutil
+import signal
+import subprocess
+
+import program
+from program import ProgramTest, run
+
+
+class BadSettings(ProgramTest):
+    def refused(self, *parts, **changes):
+        process = self.train(self.config(**changes))
+        self.assertExit(process, 2)
+        self.assertSays(process, *parts)
+        self.assertFalse(os.path.exists(self.run_dir))
+
+    def test_unknown_keys_are_refused_with_the_nearest_name(self):
+        self.refused("model.d_modle", "model.d_model", **{"model__d_modle": 64})
+
+    def test_unknown_overrides_are_refused_with_the_nearest_name(self):
+        process = self.train(self.config(), "--run.stepz=3")
+        self.assertExit(process, 2)
+        self.assertSays(process, "run.stepz", "run.steps")
+
+    def test_wrong_types_are_named(self):
+        self.refused("run.steps", run__steps="many")
+
+    def test_densities_outside_0_to_1(self):
+        for density in (0, -0.5, 1.5):
+            self.refused("sparsity.density", sparsity__density=density)
+
+    def test_a_width_that_heads_do_not_divide(self):
+        self.refused("model.d_model", "32", "48", model__d_model=40)
+
+    def test_more_shards_than_sequences(self):
+        self.refused("train.shards", train__shards=7)
+
+    def test_broken_toml(self):
+        path = os.path.join(self.folder, "broken.toml")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write("[run\nsteps = 3\n")
+        process = self.train(path)
+        self.assertExit(process, 2)
+        self.assertSays(process, "broken.toml:1")
+
+    def test_a_config_that_is_not_there(self):
+        process = self.train(os.path.join(self.folder, "none.toml"))
+        self.assertExit(process, 3)
+        self.assertSays(process, "none.toml")
+
+    def test_an_unknown_subcommand(self):
+        self.assertExit(run("trian"), 2)
+
+
+class BadFolders(ProgramTest):
+    def test_a_folder_that_is_no_run(self):
+        process = self.train(self.folder)
+        self.assertExit(process, 3)
+        self.assertSays(process, "config.toml")
+
+    def test_a_corpus_that_was_never_prepared(self):
+        process = self.train(self.config(data__dir=os.path.join(self.folder, "nowhere")))
+        self.assertExit(process, 3)
+        self.assertSays(process, "nowhere", "filigree prepare")
+
+    def test_a_cut_off_shard(self):
+        data = os.path.join(self.folder, "data")
+        shutil.copytree(self.data, data)
+        shard = next(os.path.join(data, name) for name in sorted(os.listdir(data)) if name.startswith("train"))
+        with open(shard, "r+b") as out:
+            out.truncate(os.path.getsize(shard) // 2)
+        process = self.train(self.config(data__dir=data))
+        self.assertExit(process, 3)
+        self.assertSays(process, os.path.basename(shard))
+
+    def test_a_run_folder_that_cannot_be_written(self):
+        locked = os.path.join(self.folder, "locked")
+        os.mkdir(locked, 0o555)
+        os.chmod(self.folder, 0o755)
+        os.chmod(self.shared, 0o755)
+        user = 65534 if os.geteuid() == 0 else None  # root may write anywhere
+        process = self.train(self.config(run__dir=os.path.join(locked, "run")), user=user)
+        self.assertExit(process, 1)
+        self.assertSays(process, "locked")
+
+    def test_another_corpus_than_the_checkpoints(self):
+        self.assertExit(self.train(), 0)
+        text, data = os.path.join(self.folder, "text"), os.path.join(self.folder, "data")
+        program.write_corpus_text(text, seed=program.SEED + 1)
+        self.assertExit(run("prepare", "--input", text, "--vocab", 300, "--out", data, "--val-fraction", 0.2), 0)
+        before = self.state()
+        process = self.train(self.config(data__dir=data))
+        self.assertExit(process, 3)
+        self.assertSays(process, "digest")
+        self.assertEqual(self.state(), before)
+
+    def test_a_changed_setting_that_alters_the_run(self):
+        self.assertExit(self.train(), 0)
+        before = self.state()
+        process = self.train(self.config(optim__lr=0.01))
+        self.assertExit(process, 3)
+        self.assertSays(process, "optim.lr", "0.01")
+        self.assertEqual(self.state(), before)
+
+    def test_a_run_folder_in_use_by_a_live_process(self):
+        config = self.config(run__steps=100000)
+        first = subprocess.Popen([program.PROGRAM, "train", config], stdout=subprocess.PIPE, text=True)
+        try:
+            for line in first.stdout:
+                if line.startswith("step 0 "):
+                    break
+            second = self.train(config)
+            self.assertExit(second, 3)
+            self.assertSays(second, first.pid)
+        finally:
+            first.send_signal(signal.SIGTERM)
+            first.stdout.read()
+            self.assertEqual(first.wait(timeout=120), 75)
+
+
+class BadCheckpoints(ProgramTest):
+    def newest(self):
+        folder = os.path.join(self.run_dir, "checkpoints")
+        return os.path.join(folder, sorted(os.listdir(folder))[-1])
+
+    def test_a_damaged_checkpoint_is_passed_over_for_the_older_one(self):
+        self.assertExit(self.train(), 0)
+        undisturbed = self.state()
+        path = os.path.join(self.newest(), "weights.safetensors")
+        with open(path, "r+b") as out:
+            out.seek(os.path.getsize(path) // 2)
+            byte = out.read(1)
+            out.seek(-1, os.SEEK_CUR)
+            out.write(bytes([byte[0] ^ 4]))
+        process = run("train", self.run_dir)
+        self.assertExit(process, 0)
+        self.assertSays(process, "step-0000000012", "at step 8")
+        self.assertEqual(self.state(), undisturbed)
+
+    def test_a_checkpoint_of_another_model(self):
+        self.assertExit(self.train(self.config(model__d_model=48, run__steps=4)), 0)
+        other = self.run_dir
+        self.run_dir = os.path.join(self.folder, "mine")
+        process = self.train(self.config(init__from=other))
+        self.assertExit(process, 3)
+        self.assertSays(process, "transformer.", "48", "32")
+
+    def test_no_good_checkpoint_left_is_an_error_and_not_a_new_start(self):
+        self.assertExit(self.train(), 0)
+        folder = os.path.join(self.run_dir, "checkpoints")
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name, "manifest.json"), "w", encoding="utf-8") as out:
+                out.write("{}")
+        self.assertExit(run("train", self.run_dir), 3)
+
+
+if __name__ == "__main__":
+    program.main()
