@@ -1,0 +1,135 @@
+// One step as a whole: the same bits for any number of threads, nothing changed by a step that is not finite.
+
+#include "worker/train/step.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/base/thread_pool.h"
+#include "tests/support/tiles.h"
+#include "worker/train/state.h"
+
+namespace filigree::train {
+namespace {
+
+constexpr int kSequences = 7, kPositions = 20, kVocab = 61;
+
+config::Settings SmallSettings() {
+  config::Settings settings;
+  settings.run.steps = 10;
+  settings.train.batch = kSequences;
+  settings.train.shards = 3;
+  settings.sparsity.density = 0.125;
+  settings.sparsity.embedding_density = 0.5;
+  settings.sparsity.anneal_start = 0.1;
+  settings.sparsity.anneal_end = 0.7;
+  settings.sparsity.min_alive = 2;
+  settings.optim.warmup = 0.1;
+  return settings;
+}
+
+model::ModelSpec SmallSpec() {
+  model::ModelSpec spec;
+  spec.d_model = 32;
+  spec.n_layer = 2;
+  spec.n_head = 2;
+  spec.d_head = 16;
+  spec.d_mlp = 80;
+  spec.n_ctx = kPositions;
+  spec.vocab = kVocab;
+  spec.afrac = 0.25;
+  spec.topk.fill(true);
+  spec.sink = spec.bigram = true;
+  return spec;
+}
+
+std::vector<int32_t> Tokens(uint64_t seed) {
+  testing_support::Rng rng(seed);
+  std::vector<int32_t> tokens(kSequences * kPositions);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(rng.Below(kVocab));
+  return tokens;
+}
+
+struct Trained {
+  explicit Trained(int threads) : pool(threads), state(SmallSpec(), settings) {
+    model::InitialiseWeights(state.registry, 11, pool, state.weights);
+  }
+  config::Settings settings = SmallSettings();
+  kernels::ThreadPool pool;
+  TrainState state;
+};
+
+bool SameBits(const model::Arena& a, const model::Arena& b) {
+  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST(Stepper, ThreadsChangeNoBit) {
+  Trained one(1), three(3);
+  Stepper a(one.settings, one.state, one.pool), b(three.settings, three.state, three.pool);
+  for (int s = 0; s < 10; ++s) {
+    const std::vector<int32_t> tokens = Tokens(40 + s);
+    const StepResult first = a.Step(tokens.data(), kSequences, kPositions);
+    const StepResult second = b.Step(tokens.data(), kSequences, kPositions);
+    ASSERT_EQ(first.loss, second.loss) << "step " << s;
+    ASSERT_EQ(first.gradient_norm, second.gradient_norm) << "step " << s;
+    ASSERT_TRUE(SameBits(one.state.weights, three.state.weights)) << "step " << s;
+  }
+  EXPECT_TRUE(SameBits(one.state.optimizer.m(), three.state.optimizer.m()));
+  EXPECT_TRUE(SameBits(one.state.optimizer.v(), three.state.optimizer.v()));
+  EXPECT_EQ(one.state.step, 10);
+  EXPECT_EQ(one.state.position, 10 * kSequences);
+}
+
+TEST(Stepper, MasksHaveExactlyTheDensityOfTheStep) {
+  Trained run(2);
+  Stepper stepper(run.settings, run.state, run.pool);
+  for (int s = 0; s < 10; ++s) {
+    const StepResult result = stepper.Step(Tokens(s).data(), kSequences, kPositions);
+    for (int i = 0; i < run.state.registry.size(); ++i) {
+      if (!run.state.masks.sparsified(i)) continue;
+      const model::TensorInfo& info = run.state.registry[i];
+      const double f = info.density == model::Density::kEmbedding ? result.embedding_density : result.density;
+      const auto k = static_cast<int64_t>(std::floor(f * static_cast<double>(info.numel())));
+      int64_t nonzero = 0;
+      const float* w = run.state.weights.tensor(info);
+      for (int64_t e = 0; e < info.numel(); ++e) nonzero += w[e] != 0 ? 1 : 0;
+      EXPECT_EQ(nonzero, k) << info.name << " at step " << s;
+    }
+  }
+}
+
+TEST(Stepper, AStepThatIsNotFiniteChangesNothing) {
+  Trained run(2);
+  Stepper stepper(run.settings, run.state, run.pool);
+  stepper.Step(Tokens(1).data(), kSequences, kPositions);
+  // One infinite weight of the head makes every loss infinite or NaN.
+  float& poisoned = run.state.weights.tensor(run.state.registry[run.state.registry.lm_head()])[5];
+  const float before = poisoned;
+  poisoned = std::numeric_limits<float>::infinity();
+  model::Arena weights(run.state.registry);
+  std::memcpy(weights.data(), run.state.weights.data(), weights.size() * sizeof(float));
+  const StepResult result = stepper.Step(Tokens(2).data(), kSequences, kPositions);
+  EXPECT_FALSE(std::isfinite(result.loss) && std::isfinite(result.gradient_norm));
+  EXPECT_TRUE(SameBits(weights, run.state.weights));
+  EXPECT_EQ(run.state.step, 1);
+  EXPECT_EQ(run.state.position, kSequences);
+
+  poisoned = before;  // the fault is gone: the same step works
+  EXPECT_TRUE(std::isfinite(stepper.Step(Tokens(2).data(), kSequences, kPositions).loss));
+  EXPECT_EQ(run.state.step, 2);
+}
+
+TEST(Stepper, TheFirstStepOfAWarmupMovesNoWeight) {
+  Trained run(1);
+  model::Arena weights(run.state.registry);
+  std::memcpy(weights.data(), run.state.weights.data(), weights.size() * sizeof(float));
+  Stepper stepper(run.settings, run.state, run.pool);
+  EXPECT_EQ(stepper.Step(Tokens(1).data(), kSequences, kPositions).lr, 0);
+  EXPECT_TRUE(SameBits(weights, run.state.weights));
+}
+
+}  // namespace
+}  // namespace filigree::train
