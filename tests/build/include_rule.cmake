@@ -102,6 +102,9 @@ expect_built("the same includes, declared")
 lay_project(-DCOLOR_USES=worker/bench)
 expect_stopped("a room that uses one below it" "worker/color uses worker/bench, which stands below it")
 
+lay_project(-DLOOSE_TARGET=ON)
+expect_stopped("a program declared past the rule" "loose in ${WORK} is built without a check of its includes")
+
 if(failures GREATER 0)
   message(FATAL_ERROR "${failures} expectations missed")
 endif()
