@@ -25,9 +25,13 @@ constexpr size_t kLanes = hn::MaxLanes(D());
 // Zero where x <= 0, not where x is NaN.
 HWY_INLINE V Relu(V x) { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(D())), x); }
 
-template <class F>
-HWY_INLINE void ForwardWith(F f, ConstTile x, Tile y) {
-  for (size_t i = 0; i < x.size(); i += kLanes) hn::Store(f(hn::Load(D(), x.data + i)), D(), y.data + i);
+void GeluForward(ConstTile x, Tile y) {
+  const hn::Rebind<float, hn::CappedTag<double, 8>> df;
+  for (size_t i = 0; i < x.size(); i += hn::MaxLanes(df)) hn::Store(Gelu(df, hn::Load(df, x.data + i)), df, y.data + i);
+}
+
+void ReluForward(ConstTile x, Tile y) {
+  for (size_t i = 0; i < x.size(); i += kLanes) hn::Store(Relu(hn::Load(D(), x.data + i)), D(), y.data + i);
 }
 
 // slope(x, dy): dy times the derivative at x.
@@ -58,9 +62,9 @@ HWY_INLINE void BackwardWith(F slope, ConstTile dy, const uint64_t* kept, ConstT
 
 void Forward(Activation kind, ConstTile x, Tile y) {
   if (kind == Activation::kGelu) {
-    ForwardWith([](V v) HWY_ATTR { return Gelu(D(), v); }, x, y);
+    GeluForward(x, y);
   } else {
-    ForwardWith([](V v) HWY_ATTR { return Relu(v); }, x, y);
+    ReluForward(x, y);
   }
 }
 

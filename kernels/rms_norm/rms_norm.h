@@ -13,8 +13,11 @@
 // Shapes         x, y, dy, dx: [C][64]; gain, dgain: C; r: 64.
 // Writes         forward overwrites y and r (y may be x). Backward ADDS to dx (the residual's gradient) and to dgain;
 //                dy and dx may not overlap.
-// Accuracy       the sum of squares is formed in fp32 over channels in ascending order by fused multiply-add into 4
-//                interleaved accumulators (channel c goes to c % 4; added as (0+1)+(2+3)); the same bits everywhere.
+// Accuracy       forward forms the sum of squares and r in double and rounds r once: every channel of a token shares
+// its
+//                error, and AbsTopK decides near ties by the last bits. Backward sums in fp32. Both over channels in
+//                ascending order by fused multiply-add into 4 interleaved accumulators (channel c goes to c % 4; added
+//                as (0+1)+(2+3)); the same bits everywhere.
 
 namespace filigree::kernels {
 

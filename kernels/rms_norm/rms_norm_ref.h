@@ -31,12 +31,13 @@ T AddLanes(std::array<T, 16> lane) {
 template <typename T>
 void RmsNormForwardIn(const T* x, int channels, const T* gain, T* y, T* r) {
   for (int t = 0; t < kTileTokens; ++t) {
-    std::array<T, 4> sum = {};
+    std::array<double, 4> sum = {};
     for (int c = 0; c < channels; ++c) {
-      const T value = x[static_cast<size_t>(c) * kTileTokens + t];
+      const double value = x[static_cast<size_t>(c) * kTileTokens + t];
       sum[c % 4] = std::fma(value, value, sum[c % 4]);
     }
-    r[t] = T{1} / std::sqrt(AddAccumulators(sum) / static_cast<T>(channels) + static_cast<T>(FLT_EPSILON));
+    const double mean = AddAccumulators(sum) / channels;
+    r[t] = static_cast<T>(1.0 / std::sqrt(mean + double{FLT_EPSILON}));
     for (int c = 0; c < channels; ++c) {
       const size_t i = static_cast<size_t>(c) * kTileTokens + t;
       y[i] = x[i] * r[t] * gain[c];

@@ -67,22 +67,49 @@ HWY_INLINE float AddLanes(const V* lanes) {
   return hn::GetLane(hn::Add(two, hn::Shuffle2301(two)));
 }
 
+using DD = hn::Repartition<double, D>;
+using VD = hn::Vec<DD>;
+constexpr int kHalfLanes = hn::MaxLanes(DD());
+
+// Sums of squares of 16 tokens in double, as ChannelSums.
+struct DoubleSums {
+  static constexpr int kVectors = 16 / kHalfLanes;
+  VD part[4][kVectors];
+
+  HWY_INLINE void Clear() {
+    for (auto& row : part) {
+      for (VD& v : row) v = hn::Zero(DD());
+    }
+  }
+  // r = 1 / sqrt(mean + eps), rounded once.
+  HWY_INLINE void Finish(int channels, float* r) const {
+    const DD dd;
+    const hn::Rebind<float, DD> df;
+    for (int j = 0; j < kVectors; ++j) {
+      const VD sum = hn::Add(hn::Add(part[0][j], part[1][j]), hn::Add(part[2][j], part[3][j]));
+      const VD mean = hn::Div(sum, hn::Set(dd, static_cast<double>(channels)));
+      const VD root = hn::Sqrt(hn::Add(mean, hn::Set(dd, double{FLT_EPSILON})));
+      hn::StoreU(hn::DemoteTo(df, hn::Div(hn::Set(dd, 1.0), root)), df, r + j * kHalfLanes);
+    }
+  }
+};
+
 void Forward(ConstTile x, const float* gain, Tile y, float* r) {
   const D d;
-  ChannelSums squares;
-  squares.Clear();
-  ForEachChannel(x.channels, [&](int c, int part) HWY_ATTR {
-    for (int j = 0; j < kRowVectors; ++j) {
-      const V v = hn::Load(d, x.row(c) + j * kLanes);
-      squares.part[part][j] = hn::MulAdd(v, v, squares.part[part][j]);
-    }
-  });
-  V scale[kRowVectors];
-  for (int j = 0; j < kRowVectors; ++j) {
-    const V shifted = hn::Add(squares.Mean(j, x.channels), hn::Set(d, FLT_EPSILON));
-    scale[j] = hn::Div(hn::Set(d, 1.0f), hn::Sqrt(shifted));
-    hn::StoreU(scale[j], d, r + j * kLanes);
+  const hn::Rebind<float, DD> df;
+  for (int t = 0; t < kTileTokens; t += 16) {  // 16 tokens at a time: their sums stay in registers
+    DoubleSums squares;
+    squares.Clear();
+    ForEachChannel(x.channels, [&](int c, int part) HWY_ATTR {
+      for (int j = 0; j < DoubleSums::kVectors; ++j) {
+        const VD v = hn::PromoteTo(DD(), hn::Load(df, x.row(c) + t + j * kHalfLanes));
+        squares.part[part][j] = hn::MulAdd(v, v, squares.part[part][j]);
+      }
+    });
+    squares.Finish(x.channels, r + t);
   }
+  V scale[kRowVectors];
+  for (int j = 0; j < kRowVectors; ++j) scale[j] = hn::LoadU(d, r + j * kLanes);
   for (int c = 0; c < x.channels; ++c) {
     const V g = hn::Set(d, gain[c]);
     for (int j = 0; j < kRowVectors; ++j) {

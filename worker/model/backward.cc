@@ -149,7 +149,27 @@ void BackwardPass::AttentionHead(int layer, int head, const SequenceSlot& slot, 
   args.dv = dqkv.rows(2 * HK + first, K);
   float* dsink = small.at(slot.sequence, registry.layer(layer).sink);
   args.dsink = dsink == nullptr ? nullptr : dsink + head;
+  if (tap != nullptr && tap->intervenes()) args.y = RecomputeY(args, slot.tiles);
   kernels::AttentionBackward(args);
+}
+
+// A head's attn.y once more: a tap may have changed it where it stands, and the gradient of the softmax wants what
+// attention gave.
+kernels::ConstTileSeries BackwardPass::RecomputeY(const kernels::AttentionBackwardArgs& of, int tiles) const {
+  if (scratch.recomputed_y.bytes() == 0) {
+    scratch.recomputed_y = TileBuffer(tiles, spec.d_head);
+    scratch.recomputed_stats = kernels::Buffer<float>(static_cast<size_t>(2) * kTileTokens * tiles);
+  }
+  kernels::AttentionForwardArgs args;
+  args.tokens = of.tokens;
+  args.q = of.q;
+  args.k = of.k;
+  args.v = of.v;
+  args.sink = of.sink;
+  args.y = scratch.recomputed_y.from(0);
+  args.stats = scratch.recomputed_stats.data();
+  kernels::AttentionForward(args);
+  return args.y;
 }
 
 // Shows the tap the gradients by q, k and v, then applies AbsTopK's masks.

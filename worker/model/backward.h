@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "kernels/attention/attention.h"
 #include "kernels/base/buffer.h"
 #include "worker/model/activations.h"
 #include "worker/model/forward.h"
@@ -41,6 +42,9 @@ struct BackwardScratch {
   TileBuffer input;      // by attn_in or mlp_in, one tile
   TileBuffer attn_y;     // by attn.y, one sequence
   TileBuffer positions;  // normed position channels, one tile
+  // Only where a tap intervenes: attn.y of one head as attention gave it, and its stats.
+  TileBuffer recomputed_y;
+  kernels::Buffer<float> recomputed_stats;
 };
 
 struct BackwardPass {
@@ -62,6 +66,7 @@ struct BackwardPass {
   void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
   void AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act,
                      BackwardBuffers& buffers) const;
+  kernels::ConstTileSeries RecomputeY(const kernels::AttentionBackwardArgs& of, int tiles) const;
   void Queries(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
                BackwardBuffers& buffers) const;
   void Delta(int layer, Place place, const SequenceSlot& slot, int tile, const uint64_t* kept, kernels::ConstTile resid,
