@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""One exact training step, ours beside PyTorch's, in turn on the same machine.
+
+  compare_step.py build/release/filigree [--python PYTHON_WITH_TORCH] [--widths 256,512,1024] [--rounds 3]
+
+Each round runs `filigree bench step` and then every fp32 variant of pytorch_step.py, each in a process of its own; a
+machine that drifts drifts under both. Prints every JSON line as it comes, then a table: the median over rounds of each
+one's median, and the ratio of ours to the fastest variant of the peer. Needs torch 2.4 or newer in PYTHON.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+VARIANTS = ("eager", "compiled-topk", "compiled-bisect")
+
+
+def lines_of(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed ({done.returncode}):\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--widths", default="256,512,1024")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    a = parser.parse_args()
+    peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_step.py")
+
+    table = []
+    for width in map(int, a.widths.split(",")):
+        times = {}
+        sizes = ["--d", str(width), "--steps", str(a.steps), "--threads", str(a.threads)]
+        for _ in range(a.rounds):
+            commands = [[a.program, "bench", "step", "--json", *sizes]]
+            commands += [[a.python, peer, *sizes, "--which", variant] for variant in a.variants.split(",")]
+            for command in commands:
+                for line in lines_of(command):
+                    print(json.dumps(line), flush=True)
+                    times.setdefault(line["variant"], []).append(line["ms_per_step"])
+        medians = {variant: statistics.median(each) for variant, each in times.items()}
+        table.append((width, medians))
+
+    print()
+    for width, medians in table:
+        ours = next(ms for variant, ms in medians.items() if variant not in VARIANTS)
+        peers = {variant: ms for variant, ms in medians.items() if variant in VARIANTS}
+        best = min(peers, key=peers.get)
+        each = ", ".join(f"{variant} {ms:.0f}" for variant, ms in peers.items())
+        print(f"D {width}: ours {ours:.0f} ms; {each} ms; {peers[best] / ours:.2f}x the fastest ({best})")
+
+
+if __name__ == "__main__":
+    main()
