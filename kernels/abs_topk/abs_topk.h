@@ -20,13 +20,15 @@ namespace filigree::kernels {
 //
 // Shapes         x, y: [channels][64]; 1 <= k <= channels; channels <= 32768. y may be x.
 // kept           channels words: bit t of kept[c] is set where entry (c, t) was kept.
-// guess          in: the expected k-th magnitude (0: none), out: the mean of this tile's. Null is allowed. A close guess
-//                saves passes, a wrong one costs only time: never a different result.
+// guess          in: the expected k-th magnitude (0: none), out: about the mean of this tile's, without tokens whose
+//                own is zero (0 if that is all of them; left alone where k = channels). Null is allowed. A close guess
+//                saves a pass, a wrong one costs only time: never a different result.
 // Writes         all of y and all of kept; nothing is accumulated.
-// NaN            is larger than every number, so a NaN stays visible in y.
+// NaN            is larger than every number, so a NaN stays visible in y. (Among themselves NaNs go by payload.)
 // Determinism    bitwise, for any k, any guess.
 // Threads        reentrant; scratch is thread-local.
-// Cost           one read and one write of the tile, plus passes over 16-bit keys (about 2 warm, 6 cold).
+// Cost           two reads and one write of the tile, and about six passes over 16-bit keys: 13 GB/s of x a core with
+//                the tile in L2. Few distinct values cost more passes, tokens with fewer than k nonzeros fewer.
 void AbsTopK(ConstTile x, int k, Tile y, uint64_t* kept, float* guess);
 
 // Backward: dx[c, t] = kept(c, t) ? dy[c, t] : 0. Overwrites dx, which may be dy.

@@ -1,7 +1,5 @@
 #include <algorithm>
 #include <bit>
-#include <functional>
-#include <utility>
 #include <vector>
 
 #include "kernels/base/simd_targets.h"
@@ -11,54 +9,16 @@
 #define HWY_TARGET_INCLUDE "kernels/weight_topk/scan_simd.cc"
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
-
 #include "hwy/highway.h"
+#include "kernels/weight_topk/words-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace filigree::kernels {
 namespace HWY_NAMESPACE {
 namespace {
-namespace hn = hwy::HWY_NAMESPACE;
 
-using DF = hn::CappedTag<float, 16>;
-using DI = hn::RebindToSigned<DF>;
 using DB = hn::CappedTag<uint8_t, 64>;
-using VI = hn::Vec<DI>;
-constexpr int kLanes = hn::MaxLanes(DF());
 constexpr int kByteLanes = hn::MaxLanes(DB());
-constexpr int kWordVectors = 64 / kLanes;
-
-HWY_INLINE VI LoadBits(const float* w) {
-  return hn::And(hn::BitCast(DI(), hn::LoadU(DF(), w)), hn::Set(DI(), 0x7fffffff));
-}
-
-// Bit i: lane i is set.
-HWY_INLINE uint64_t BitsOfMask(hn::Mask<DI> mask) {
-#if HWY_TARGET == HWY_AVX2
-  uint64_t bits = 0;
-  hn::StoreMaskBits(DI(), mask, reinterpret_cast<uint8_t*>(&bits));
-  return bits;
-#else
-  // In assembly, as GCC 12 may spill the 16 bits of a mask and load 64.
-  uint32_t bits;
-  asm("kmovw %1, %0" : "=r"(bits) : "k"(mask.raw));
-  return bits;
-#endif
-}
-
-// Bit i: bits of w[i] > threshold(i), for the 64 entries of a word. threshold(vector) gives 16 or 8 of them.
-template <class Threshold>
-HWY_INLINE uint64_t Greater(const float* w, Threshold threshold) {
-  uint64_t word = 0;
-  for (int i = 0; i < kWordVectors; ++i) {
-    word |= BitsOfMask(hn::Gt(LoadBits(w + i * kLanes), threshold(i))) << (i * kLanes);
-  }
-  return word;
-}
-
-HWY_INLINE uint64_t GreaterThan(const float* w, int32_t threshold) {
-  return Greater(w, [threshold](int) HWY_ATTR { return hn::Set(DI(), threshold); });
-}
 
 // Of the entries [0, n) of a word cut short by the end of the matrix.
 uint64_t GreaterThanTail(const float* w, int64_t n, int32_t threshold) {
@@ -67,7 +27,8 @@ uint64_t GreaterThanTail(const float* w, int64_t n, int32_t threshold) {
   return word;
 }
 
-HWY_INLINE uint64_t GreaterThan(const float* w, int64_t numel, int64_t word, int32_t threshold) {
+// The same for word `word` of a matrix.
+HWY_INLINE uint64_t GreaterInMatrix(const float* w, int64_t numel, int64_t word, int32_t threshold) {
   const int64_t n = numel - word * 64;
   return n >= 64 ? GreaterThan(w + word * 64, threshold) : GreaterThanTail(w + word * 64, n, threshold);
 }
@@ -181,15 +142,15 @@ void Scan(const float* w, const WeightSelection& selection, const Window& window
 int64_t Mark(const float* w, int64_t numel, int32_t threshold, WordRange words, uint64_t* kept) {
   int64_t ties = 0;
   for (int64_t word = words.first; word < words.last; ++word) {
-    kept[word] = GreaterThan(w, numel, word, threshold);
-    ties += std::popcount(GreaterThan(w, numel, word, threshold - 1) & ~kept[word]);
+    kept[word] = GreaterInMatrix(w, numel, word, threshold);
+    ties += std::popcount(GreaterInMatrix(w, numel, word, threshold - 1) & ~kept[word]);
   }
   return ties;
 }
 
 void TakeTies(const float* w, int64_t numel, int32_t threshold, WordRange words, int64_t count, uint64_t* kept) {
   for (int64_t word = words.first; word < words.last && count > 0; ++word) {
-    uint64_t ties = GreaterThan(w, numel, word, threshold - 1) & ~kept[word];
+    uint64_t ties = GreaterInMatrix(w, numel, word, threshold - 1) & ~kept[word];
     for (; ties != 0 && count > 0; ties &= ties - 1, --count) kept[word] |= ties & -ties;
   }
 }
@@ -220,94 +181,6 @@ void CountUpperBins(const float* w, int64_t n, int32_t floor, uint32_t* histogra
 void CountLowerBins(const float* w, int64_t n, int32_t upper, uint32_t* histogram) {
   const int32_t first = upper << kLowerBits;
   ForEachBetween(w, n, first, first | (kLowerBins - 1), [&](int32_t bits) { ++histogram[bits - first]; });
-}
-
-// Bits that at least `count` entries of a row reach, from the largest of every 16th or 64th entry: few others reach
-// them, so that few have to be sorted. 0 where that is not worth while.
-HWY_INLINE int32_t ReachedBy(const float* w, int64_t n, int64_t count) {
-  if (count > 32 || n < 128) return 0;
-  VI largest[kWordVectors];
-  for (int v = 0; v < kWordVectors; ++v) largest[v] = LoadBits(w + v * kLanes);
-  for (int64_t i = 64; i + 64 <= n; i += 64) {
-    for (int v = 0; v < kWordVectors; ++v) largest[v] = hn::Max(largest[v], LoadBits(w + i + v * kLanes));
-  }
-  alignas(64) int32_t each[64];
-  for (int v = 0; v < kWordVectors; ++v) hn::Store(largest[v], DI(), each + v * kLanes);
-  int size = 64;
-  for (; size > 16 && count <= size / 8; size /= 2) {
-    for (int i = 0; i < size / 2; ++i) each[i] = std::max(each[i], each[i + size / 2]);
-  }
-  std::nth_element(each, each + count - 1, each + size, std::greater<>());
-  return each[count - 1];
-}
-
-void TopOf(const float* w, int64_t index, int64_t n, int64_t count, Entry* best) {
-  std::fill_n(best, count, 0);
-  int32_t bound = ReachedBy(w, n, count) - 1;
-  const auto take = [&](int64_t i) {
-    const int32_t bits = MagnitudeBits(w[i]);
-    if (bits <= bound) return;  // equal ones have a higher index than those there
-    InsertEntry(MakeEntry(bits, index + i), best, count);
-    if (best[count - 1] != 0) bound = BitsOf(best[count - 1]);
-  };
-  int64_t i = 0;
-  for (; i + 64 <= n; i += 64) {
-    for (uint64_t word = GreaterThan(w + i, bound); word != 0; word &= word - 1) take(i + std::countr_zero(word));
-  }
-  for (; i < n; ++i) take(i);
-}
-
-// largest[i][c]: the bits of column c's i-th largest entry, by a network of minima and maxima: no branches.
-void LargestOfColumns(const float* w, int64_t rows, int64_t cols, int64_t n, int64_t count, int32_t* largest) {
-  const DI d;
-  std::fill_n(largest, n * count, -1);
-  for (int64_t r = 0; r < rows; ++r, w += cols) {
-    int64_t c = 0;
-    for (; c + kLanes <= n; c += kLanes) {
-      VI bits = LoadBits(w + c);
-      for (int64_t i = 0; i < count; ++i) {
-        int32_t* at = largest + i * n + c;
-        const VI here = hn::LoadU(d, at);
-        hn::StoreU(hn::Max(here, bits), d, at);
-        bits = hn::Min(here, bits);
-      }
-    }
-    for (; c < n; ++c) {
-      int32_t bits = MagnitudeBits(w[c]);
-      for (int64_t i = 0; i < count; ++i) {
-        int32_t& here = largest[i * n + c];
-        if (here < bits) std::swap(here, bits);
-      }
-    }
-  }
-}
-
-void TopOfStrip(const float* w, int64_t rows, int64_t cols, int64_t first, int64_t n, int64_t count, Entry* best) {
-  const DI d;
-  std::vector<int32_t> largest(n * count);
-  LargestOfColumns(w + first, rows, cols, n, count, largest.data());
-  // bits > bounds[c] enter: those that reach the last of the largest, then, once all are there, none that only equal
-  // it.
-  int32_t* bounds = largest.data() + n * (count - 1);
-  for (int64_t c = 0; c < n; ++c) --bounds[c];
-  std::fill_n(best, n * count, 0);
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t index = r * cols + first;
-    const float* row = w + index;
-    const auto take = [&](int64_t c) {
-      Entry* column = best + c * count;
-      InsertEntry(MakeEntry(MagnitudeBits(row[c]), index + c), column, count);
-      if (column[count - 1] != 0) bounds[c] = BitsOf(column[count - 1]);
-    };
-    int64_t c = 0;
-    for (; c + kLanes <= n; c += kLanes) {
-      uint64_t word = BitsOfMask(hn::Gt(LoadBits(row + c), hn::LoadU(d, bounds + c)));
-      for (; word != 0; word &= word - 1) take(c + std::countr_zero(word));
-    }
-    for (; c < n; ++c) {
-      if (MagnitudeBits(row[c]) > bounds[c]) take(c);
-    }
-  }
 }
 
 // Multiplied only where factor is not 1: even x * 1 would change the bits of a signalling NaN.
@@ -349,8 +222,6 @@ HWY_EXPORT(Mark);
 HWY_EXPORT(TakeTies);
 HWY_EXPORT(CountUpperBins);
 HWY_EXPORT(CountLowerBins);
-HWY_EXPORT(TopOf);
-HWY_EXPORT(TopOfStrip);
 HWY_EXPORT(Apply);
 
 void ScanWindow(const float* w, const WeightSelection& selection, const Window& window, WordRange words, uint64_t* kept,
@@ -372,14 +243,6 @@ void CountUpper(const float* w, int64_t n, int32_t floor, uint32_t* histogram) {
 
 void CountLower(const float* w, int64_t n, int32_t upper, uint32_t* histogram) {
   HWY_DYNAMIC_DISPATCH(CountLowerBins)(w, n, upper, histogram);
-}
-
-void TopOfRow(const float* w, int64_t index, int64_t n, int64_t count, Entry* best) {
-  HWY_DYNAMIC_DISPATCH(TopOf)(w, index, n, count, best);
-}
-
-void TopOfColumns(const float* w, int64_t rows, int64_t cols, int64_t first, int64_t n, int64_t count, Entry* best) {
-  HWY_DYNAMIC_DISPATCH(TopOfStrip)(w, rows, cols, first, n, count, best);
 }
 
 void ApplyWords(const uint64_t* kept, int64_t numel, float factor, WordRange words, float* w) {

@@ -104,6 +104,7 @@ void ExpectAsDefined(const OwnedTile& x, int k, float guess) {
     AbsTopK(in_place.y, k, in_place.y, in_place.kept.data(), &next);
     ASSERT_EQ(FirstDifference(x, in_place, want), "") << "in place";
   });
+  ASSERT_EQ(next_guesses.size(), 2u);
   ASSERT_EQ(std::bit_cast<uint32_t>(next_guesses[0]), std::bit_cast<uint32_t>(next_guesses[1]));
 }
 
