@@ -16,7 +16,7 @@ class MappedReader : public ReadableFile {
   uint64_t size() const override { return bytes_.size(); }
   absl::Status ReadAt(uint64_t offset, void* to, size_t n) const override {
     if (offset > size() || n > size() - offset) return absl::DataLossError("the file ends early");
-    std::memcpy(to, bytes_.data() + offset, n);
+    if (n > 0) std::memcpy(to, bytes_.data() + offset, n);
     return absl::OkStatus();
   }
 

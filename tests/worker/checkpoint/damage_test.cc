@@ -79,6 +79,20 @@ TEST_F(DamageTest, TheNewestGoodOneIsTakenWithAWarning) {
   EXPECT_EQ(warnings.size(), 2u);
 }
 
+TEST_F(DamageTest, AnUnreadableFileIsPassedOverAndNeverHalfRead) {
+  const absl::Status error = absl::UnknownError("input/output error");
+  for (const char* name : {"manifest.json", "weights.safetensors", "moments.safetensors"}) {
+    files_.FailReadsOf(std::string("step-0000000020/") + name, error);
+    std::vector<std::string> warnings;
+    auto loaded = LoadNewest(files_, "run", &warnings);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ(Difference(*loaded, old_), "");
+    EXPECT_EQ(warnings.size(), 1u);
+  }
+  files_.FailReadsOf("", absl::OkStatus());
+  EXPECT_TRUE(Loads()) << "nothing was wrong with the bytes";
+}
+
 TEST_F(DamageTest, ADamagedNewestNeverPushesOutTheGoodOnes) {
   files_.Bytes(kNew + "/weights.safetensors")[4000] ^= 1;
   TestState next(kSeed + 2, 15);  // resumed from 10

@@ -15,16 +15,18 @@ absl::Status Missing(const std::string& path) { return absl::NotFoundError(fmt::
 
 class MemoryReadable : public ReadableFile {
  public:
-  explicit MemoryReadable(std::string bytes) : bytes_(std::move(bytes)) {}
+  MemoryReadable(std::string bytes, absl::Status failure) : bytes_(std::move(bytes)), failure_(std::move(failure)) {}
   uint64_t size() const override { return bytes_.size(); }
   absl::Status ReadAt(uint64_t offset, void* to, size_t n) const override {
     if (offset > bytes_.size() || n > bytes_.size() - offset) return absl::DataLossError("read behind the end");
-    std::memcpy(to, bytes_.data() + offset, n);
+    if (!failure_.ok() && offset + n > bytes_.size() / 2) return failure_;
+    if (n > 0) std::memcpy(to, bytes_.data() + offset, n);
     return absl::OkStatus();
   }
 
  private:
   std::string bytes_;
+  absl::Status failure_;
 };
 
 }  // namespace
@@ -57,6 +59,11 @@ void FaultFileSystem::FailAt(int64_t n, absl::Status status, bool sticky) {
   fail_at_ = operations_ + n;
   failure_ = std::move(status);
   sticky_ = sticky;
+}
+
+void FaultFileSystem::FailReadsOf(std::string part, absl::Status status) {
+  unreadable_ = std::move(part);
+  read_failure_ = std::move(status);
 }
 
 void FaultFileSystem::CrashAt(int64_t n) { crash_at_ = operations_ + n; }
@@ -146,7 +153,8 @@ std::vector<std::string> FaultFileSystem::AllPaths() const {
 absl::StatusOr<std::unique_ptr<ReadableFile>> FaultFileSystem::OpenForRead(const std::string& path) {
   const NodePtr node = Find(path);
   if (node == nullptr || node->folder) return Missing(path);
-  return std::make_unique<MemoryReadable>(node->bytes);
+  const bool fails = !unreadable_.empty() && path.find(unreadable_) != std::string::npos;
+  return std::make_unique<MemoryReadable>(node->bytes, fails ? read_failure_ : absl::OkStatus());
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> FaultFileSystem::Create(const std::string& path) {

@@ -34,6 +34,8 @@ class FaultFileSystem : public FileSystem {
   void CrashAt(int64_t n);
   void Reboot(CrashKind kind, uint64_t seed);
   void ClearFaults();
+  // Reading files whose path contains `part` fails with `status`, from their second half on: a bad sector.
+  void FailReadsOf(std::string part, absl::Status status);
 
   // Direct access to the bytes of a file, and every path below the root.
   std::string& Bytes(const std::string& path);
@@ -73,6 +75,8 @@ class FaultFileSystem : public FileSystem {
   int64_t fail_at_ = -1, crash_at_ = -1;
   bool sticky_ = false, crashed_ = false;
   absl::Status failure_;
+  std::string unreadable_;  // empty: everything can be read
+  absl::Status read_failure_;
 };
 
 }  // namespace filigree::checkpoint
