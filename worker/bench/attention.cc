@@ -102,12 +102,13 @@ void RunBackward(Backward backward, AttentionData& d, int sequences, kernels::Th
   });
 }
 
-// Arithmetic is counted as of a dense kernel that skips the future: two products forward, five backward (the scores
-// once more), over T (T + 1) / 2 pairs. The loops do one sequence only, so slow are they.
-std::vector<Case> Cases(const AttentionSizes& s, AttentionData& sparse, AttentionData& dense,
+// Arithmetic is counted as of a kernel that skips the future and what k and v do not keep: two products forward, five
+// backward (the scores once more), over T (T + 1) / 2 pairs. The loops do one sequence only, so slow are they.
+std::vector<Case> Cases(const AttentionSizes& s, int kept, AttentionData& sparse, AttentionData& dense,
                         kernels::ThreadPool& pool) {
   const double heads = static_cast<double>(s.heads) * s.sequences;
   const double product = heads * s.context * (s.context + 1.0) * s.d_head;
+  const double kept_product = product * kept / sparse.q.channels;
   const double array = 4 * static_cast<double>(sparse.q.values.size());
   const double forward_bytes = 4 * array, backward_bytes = 8 * array, part = 1.0 / s.sequences;
   const auto forward = [&pool](Forward f, AttentionData& d, int n) {
@@ -118,9 +119,9 @@ std::vector<Case> Cases(const AttentionSizes& s, AttentionData& sparse, Attentio
   };
   const Level memory = Level::kMemory;
   return {
-      {"forward", forward(kernels::AttentionForward, sparse, s.sequences), 2 * product, forward_bytes, memory,
+      {"forward", forward(kernels::AttentionForward, sparse, s.sequences), 2 * kept_product, forward_bytes, memory,
        "forward_all_kept"},
-      {"backward", backward(kernels::AttentionBackward, sparse, s.sequences), 5 * product, backward_bytes, memory,
+      {"backward", backward(kernels::AttentionBackward, sparse, s.sequences), 5 * kept_product, backward_bytes, memory,
        "backward_all_kept"},
       {"forward_all_kept", forward(kernels::AttentionForward, dense, s.sequences), 2 * product, forward_bytes, memory,
        "forward_loops"},
@@ -150,7 +151,7 @@ absl::StatusOr<Report> RunAttention(const AttentionSizes& sizes, const Common& c
                   {"context", sizes.context},
                   {"sequences", sizes.sequences},
                   {"afrac", sizes.afrac}};
-  report.results = Measure(Cases(sizes, sparse, dense, bench.pool), checked->repeats, bench.machine);
+  report.results = Measure(Cases(sizes, *kept, sparse, dense, bench.pool), checked->repeats, bench.machine);
   return report;
 }
 

@@ -70,21 +70,23 @@ void ExactWeightGradient(LinearData& d, kernels::ThreadPool& pool) {
   });
 }
 
-// Every nonzero reads a row of the tile, every row of the result is written. The dense weight gradient is counted as
-// dense arithmetic, as it has the dense result.
-std::vector<Case> Cases(const LinearSizes& s, LinearData& d, kernels::ThreadPool& pool) {
+// Every nonzero reads a row of the tile, every row of the result is written. Arithmetic is counted where neither side
+// is known to be zero: of the exact weight gradient, what dY keeps.
+std::vector<Case> Cases(const LinearSizes& s, int kept_out, LinearData& d, kernels::ThreadPool& pool) {
   const double row = kTileTokens * sizeof(float), tiles = d.x.tiles;
   const double nnz = static_cast<double>(d.weights.rows.nnz());
   const double tokens = tiles * kTileTokens;
   const DenseShape shape{.out = s.out, .in = s.in, .tokens = d.x.tiles * kTileTokens};
   const double touched = 4 * (tokens * s.in + tokens * s.out + static_cast<double>(s.out) * s.in);
+  const double kept_share = static_cast<double>(kept_out) / s.out;
   const float* w = d.weights.dense.data();
   const float *x = d.x.values.data(), *dy = d.dy.values.data();
   return {
       {"forward", [&] { Forward(d, pool); }, 2 * nnz * tokens, tiles * row * (nnz + s.out), Level::kL2,
        "dense_forward"},
       {"dx", [&] { InputGradient(d, pool); }, 2 * nnz * tokens, tiles * row * (nnz + s.in), Level::kL2, "dense_dx"},
-      {"dw_exact", [&] { ExactWeightGradient(d, pool); }, shape.flops(), touched, Level::kMemory, "dense_dw"},
+      {"dw_exact", [&] { ExactWeightGradient(d, pool); }, kept_share * shape.flops(), touched, Level::kMemory,
+       "dense_dw"},
       {"dense_forward", [=, &d, &pool] { DenseForward(shape, w, x, d.y.data(), pool); }, shape.flops(), touched},
       {"dense_dx", [=, &d, &pool] { DenseInputGradient(shape, w, dy, d.dx.data(), pool); }, shape.flops(), touched},
       {"dense_dw", [=, &d, &pool] { DenseWeightGradient(shape, dy, x, d.dw.data(), pool); }, shape.flops(), touched},
@@ -107,7 +109,7 @@ absl::StatusOr<Report> RunLinear(const LinearSizes& sizes, const Common& common)
   Report report{.bench = "linear", .machine = bench.machine, .repeats = checked->repeats};
   report.sizes = {{"out", sizes.out},         {"in", sizes.in},       {"tokens", sizes.tokens},
                   {"density", sizes.density}, {"afrac", sizes.afrac}, {"nnz", data.weights.rows.nnz()}};
-  report.results = Measure(Cases(sizes, data, bench.pool), checked->repeats, bench.machine);
+  report.results = Measure(Cases(sizes, *kept_out, data, bench.pool), checked->repeats, bench.machine);
   return report;
 }
 

@@ -94,6 +94,7 @@ TEST(BenchTest, Linear) {
   EXPECT_EQ(forward["baseline"], "dense_forward");
   // Two tiles: padding is computed, and counted.
   EXPECT_EQ(forward["flops"], 2.0 * nnz * 128);
+  EXPECT_EQ(LineOf(*report, "dw_exact")["flops"], 2.0 * 70 * 130 * 128 * 17 / 70);
   EXPECT_EQ(LineOf(*report, "dense_dw")["flops"], 2.0 * 70 * 130 * 128);
 }
 
@@ -102,8 +103,10 @@ TEST(BenchTest, Attention) {
   const absl::StatusOr<Report> report = RunAttention(sizes, kCommon);
   ASSERT_TRUE(report.ok()) << report.status();
   ExpectWellFormed(*report, "attention");
-  // Two products of K multiply-adds for each of T (T + 1) / 2 pairs of a head.
-  EXPECT_EQ(LineOf(*report, "forward")["flops"], 2 * 2.0 * 8 * (65 * 33) * 3 * 2);
+  // Two products of K multiply-adds for each of T (T + 1) / 2 pairs of a head, of which a quarter is kept.
+  const double dense = 2 * 2.0 * 8 * (65 * 33) * 3 * 2;
+  EXPECT_EQ(LineOf(*report, "forward_all_kept")["flops"], dense);
+  EXPECT_EQ(LineOf(*report, "forward")["flops"], dense / 4);
 }
 
 TEST(BenchTest, AbsTopK) {
