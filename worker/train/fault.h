@@ -7,9 +7,12 @@
 
 // Faults on request, for tests of what survives them. The environment variable FILIGREE_FAULT holds one of
 //
-//   kill:PHASE:STEP    SIGKILL at the beginning of a phase (data, forward, backward, optimizer, topk, log, checkpoint)
-//   of a step kill:save:N        SIGKILL before the N-th file-system operation of saves, counted from 0
-//   full:save:N:COUNT  operations N to N + COUNT - 1 of saves that write fail with "no space left on device"
+//   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, optimizer, topk, log,
+//                       checkpoint
+//
+//   kill:save:N         SIGKILL before the N-th file-system operation of saves, counted from 0
+//
+//   full:save:N:COUNT   operations N to N + COUNT - 1 of saves that write fail with "no space left on device"
 //
 // Without the variable nothing happens and nothing is slower.
 

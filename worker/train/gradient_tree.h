@@ -13,7 +13,7 @@
 // left at the end is added from the right. So the sum of n shards has the same bits however many ranks or threads
 // computed them.
 //
-// Memory: floor(log2 n) arenas at most, since leaf 2i + 1 is added to leaf 2i where it stands (n = 1: one).
+// Memory: floor(log2(n + 1)) arenas, since leaf 2i + 1 is added to leaf 2i where it stands.
 
 namespace filigree::train {
 
