@@ -12,6 +12,8 @@
 #include "worker/machine/processor.h"
 #include "worker/mask/min_alive.h"
 #include "worker/model/spec.h"
+#include "worker/train/memory.h"
+#include "worker/train/start_from.h"
 #include "worker/train/stored_state.h"
 
 namespace filigree::train {
@@ -68,18 +70,6 @@ absl::Status CheckCorpus(const checkpoint::Checkpoint& from, const data::Corpus&
                   from.path(), *digest, corpus.dir(), corpus.digest()));
 }
 
-absl::Status StartFrom(const std::string& source, OpenedRun& run) {
-  const absl::StatusOr<checkpoint::Checkpoint> from =
-      checkpoint::LoadAny(checkpoint::RealFileSystem(), source, &run.notes);
-  if (!from.ok()) return from.status();
-  const absl::Status status = RestoreWeights(*from, run.state->registry, run.state->weights, nullptr);
-  if (!status.ok()) {
-    return absl::Status(status.code(), fmt::format("init.from = {}: {}", source, std::string(status.message())));
-  }
-  run.notes.push_back(fmt::format("starts from the weights of {}", from->path()));
-  return absl::OkStatus();
-}
-
 // The newest good checkpoint, or the beginning.
 absl::Status LoadOrInitialise(OpenedRun& run) {
   const absl::StatusOr<checkpoint::Checkpoint> newest =
@@ -92,7 +82,7 @@ absl::Status LoadOrInitialise(OpenedRun& run) {
     return absl::OkStatus();
   }
   if (!absl::IsNotFound(newest.status())) return newest.status();
-  if (!run.settings.init.from.empty()) return StartFrom(run.settings.init.from, run);
+  if (!run.settings.init.from.empty()) return StartFrom(run.settings, *run.corpus, *run.state, run.notes);
   model::InitialiseWeights(run.state->registry, static_cast<uint64_t>(run.settings.run.seed), *run.pool,
                            run.state->weights);
   return absl::OkStatus();
@@ -122,13 +112,14 @@ absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<s
   OpenedRun run;
   run.settings = *std::move(settings);
   if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
+  const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
+  if (!spec.ok()) return spec.status();
+  if (absl::Status status = CheckMemory(*spec, run.settings.train, MachineMemory()); !status.ok()) return status;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
   absl::StatusOr<checkpoint::RunLock> lock = checkpoint::RunLock::Acquire(run.settings.run.dir);
   if (!lock.ok()) return lock.status();
   run.lock.emplace(*std::move(lock));
 
-  const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
-  if (!spec.ok()) return spec.status();
   run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run));
   run.state = std::make_unique<TrainState>(*spec, run.settings);
   if (absl::Status status = LoadOrInitialise(run); !status.ok()) return status;

@@ -1,0 +1,96 @@
+#include "worker/train/memory.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <fstream>
+#include <string>
+
+#include "fmt/format.h"
+#include "kernels/base/tile.h"
+#include "worker/model/registry.h"
+
+namespace filigree::train {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+
+// Floats a token that the passes of a shard remember (worker/model/activations.h).
+int64_t FloatsPerToken(const model::ModelSpec& spec) {
+  const int64_t D = spec.d_model, X = spec.input_width(), HK = spec.attention_width(), F = spec.d_mlp;
+  const int64_t layer = 2 * D + 2 * X + 4 * HK + 2 * F + 2 * spec.n_head;
+  const int64_t head = 2 * D + spec.vocab, backward = 3 * D + 3 * HK + F + spec.d_pos_emb;
+  return spec.n_layer * layer + head + backward;
+}
+
+std::string Text(int64_t bytes) { return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9); }
+
+bool Fits(const model::ModelSpec& spec, const config::TrainSettings& train, int64_t available) {
+  return MemoryOfRun(spec, train).total() <= available;
+}
+
+// The same model cut to a narrower residual, its other widths in proportion.
+model::ModelSpec Narrower(const model::ModelSpec& spec, int heads) {
+  model::ModelSpec cut = spec;
+  cut.n_head = heads;
+  cut.d_model = heads * spec.d_head;
+  cut.d_mlp = static_cast<int>(static_cast<int64_t>(spec.d_mlp) * cut.d_model / spec.d_model);
+  return cut;
+}
+
+// Settings that need less: smaller shards where they are enough, else the widest model that fits.
+std::string WhatFits(const model::ModelSpec& spec, const config::TrainSettings& train, int64_t available) {
+  for (int64_t shards = train.shards; shards < train.batch;) {
+    shards = std::min(2 * shards, train.batch);
+    if (Fits(spec, {train.batch, shards}, available)) return fmt::format("train.shards = {} would fit", shards);
+  }
+  int heads = 0, too_many = spec.n_head;
+  while (heads + 1 < too_many) {
+    const int middle = (heads + too_many) / 2;
+    (Fits(Narrower(spec, middle), train, available) ? heads : too_many) = middle;
+  }
+  if (heads > 0) return fmt::format("model.d_model = {} would fit, its MLP in proportion", heads * spec.d_head);
+  return "fewer layers, a shorter model.n_ctx and a smaller train.batch need less";
+}
+
+// A limit file of a control group; no limit: a number beyond any memory.
+int64_t LimitIn(const char* path) {
+  int64_t bytes = 0;
+  std::ifstream file(path);
+  return file >> bytes && bytes > 0 ? bytes : INT64_MAX;
+}
+
+}  // namespace
+
+RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::TrainSettings& train) {
+  const model::Registry registry(spec);
+  RunMemory memory;
+  memory.elements = registry.trained_elements();
+  const int64_t arena = registry.arena_floats() * kFloat;
+  memory.state = 3 * arena;
+  // As GradientTree: floor(log2(shards + 1)).
+  memory.gradients = (std::bit_width(static_cast<uint64_t>(train.shards) + 1) - 1) * arena;
+  const int64_t sequences = (train.batch + train.shards - 1) / train.shards;
+  const int64_t tokens = sequences * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens;
+  memory.activations = tokens * FloatsPerToken(spec) * kFloat;
+  return memory;
+}
+
+int64_t MachineMemory() {
+  const int64_t machine = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return std::min(
+      {machine, LimitIn("/sys/fs/cgroup/memory.max"), LimitIn("/sys/fs/cgroup/memory/memory.limit_in_bytes")});
+}
+
+absl::Status CheckMemory(const model::ModelSpec& spec, const config::TrainSettings& train, int64_t available) {
+  const RunMemory need = MemoryOfRun(spec, train);
+  if (need.total() <= available) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "the run needs at least {} of memory and this machine has {}: {} for weights and moments of {:.1f} M parameters, "
+      "{} for gradients, {} for the activations of one of {} shards; {}",
+      Text(need.total()), Text(available), Text(need.state), static_cast<double>(need.elements) / 1e6,
+      Text(need.gradients), Text(need.activations), train.shards, WhatFits(spec, train, available)));
+}
+
+}  // namespace filigree::train
