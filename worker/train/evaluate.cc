@@ -16,18 +16,22 @@ Evaluation Evaluate(model::Network& network, const data::TokenStream& stream, in
   const std::vector<int64_t> begins = data::ValidationSequences(stream, n_ctx, sequences == 0 ? all : sequences);
   const auto count = static_cast<int64_t>(begins.size());
   std::vector<int32_t> tokens(static_cast<size_t>(kChunk) * n_ctx);
+  Evaluation result;
   double sum = 0;
-  int64_t predicted = 0;
   for (int64_t first = 0; first < count; first += kChunk) {
-    if (first > 0 && go_on && !go_on()) break;
+    if (first > 0 && go_on && !go_on()) {
+      result.whole = false;
+      break;
+    }
     const auto chunk = static_cast<int>(std::min(kChunk, count - first));
     for (int i = 0; i < chunk; ++i) {
       stream.Copy(begins[first + i], n_ctx, tokens.data() + static_cast<size_t>(i) * n_ctx);
     }
     sum += network.Loss({tokens.data(), chunk, n_ctx});
-    predicted += static_cast<int64_t>(chunk) * (n_ctx - 1);
+    result.tokens += static_cast<int64_t>(chunk) * (n_ctx - 1);
   }
-  return {sum / static_cast<double>(predicted), predicted};
+  result.loss = sum / static_cast<double>(result.tokens);
+  return result;
 }
 
 }  // namespace filigree::train

@@ -12,11 +12,12 @@ namespace filigree::train {
 struct Evaluation {
   double loss = 0;     // mean cross-entropy in nats a predicted token
   int64_t tokens = 0;  // predicted
+  bool whole = true;   // false: broken off
 };
 
 // Loss over `sequences` windows of n_ctx tokens spread evenly over the stream (0: every window), n_ctx - 1 predictions
 // each. The stream holds at least one window. Deterministic for any number of threads. `go_on` (may be empty) is asked
-// between chunks; where it says no, the mean is over what was done so far.
+// between chunks; where it says no, the mean is over what was done so far, and not `whole`.
 Evaluation Evaluate(model::Network& network, const data::TokenStream& stream, int n_ctx, int64_t sequences,
                     const std::function<bool()>& go_on = {});
 

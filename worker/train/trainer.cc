@@ -43,15 +43,14 @@ Trainer::Trainer(OpenedRun& run, const TrainerOptions& options)
 absl::StatusOr<RunEnd> Trainer::Run() {
   if (absl::Status status = Open(); !status.ok()) return status;
   const int64_t S = run_.settings.run.steps;
-  bool stopped = false;
-  while (state_.step < S && !stopped) {
+  while (state_.step < S && !Stopping()) {
     if (absl::Status status = TrainOneStep(); !status.ok()) {
       Warn(log_->End({state_.step, 0, std::string(status.message())}));
       return status;
     }
     AfterStep();
-    stopped = state_.step < S && options_.stop_requested && options_.stop_requested();
   }
+  const bool stopped = state_.step < S;
   const absl::Status saved = saved_step_ == state_.step ? absl::OkStatus() : SaveNow();
   const std::string reason = !saved.ok() ? std::string(saved.message()) : stopped ? "stopped" : "done";
   Warn(log_->End({state_.step, 0, reason}));
@@ -86,10 +85,9 @@ absl::Status Trainer::TrainOneStep() {
   const StepResult result = StepOrSkip();
   if (skipped_in_a_row_ > kMostSkippedInARow) {
     return absl::InternalError(
-        fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; lower optim.lr "
-                    "(it is {}) and "
-                    "go on from the newest checkpoint",
-                    skipped_in_a_row_, state_.step - 1, run_.settings.optim.lr));
+        fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; start a new run "
+                    "with a lower optim.lr (it is {}) in another run.dir; init.from = \"{}\" gives it these weights",
+                    skipped_in_a_row_, state_.step - 1, run_.settings.optim.lr, run_.settings.run.dir));
   }
   FaultPoint("log", state_.step - 1);
   LogStep(result, data_seconds, Now() - start);
@@ -167,11 +165,17 @@ void Trainer::AfterStep() {
   }
 }
 
+bool Trainer::Stopping() const { return options_.stop_requested && options_.stop_requested(); }
+
 // `sequences` windows of the validation split, 0: all of it, then beside the baselines of the same tokens.
 void Trainer::EvaluateNow(int64_t sequences) {
   const double start = Now();
   const Evaluation evaluation = Evaluate(stepper_.network(), run_.corpus->validation(), state_.spec.n_ctx, sequences,
-                                         [this] { return !(options_.stop_requested && options_.stop_requested()); });
+                                         [this] { return !Stopping(); });
+  if (!evaluation.whole) {  // a mean over the first windows would look like one over all
+    Note("the evaluation was broken off: asked to stop; filigree eval makes up for it");
+    return;
+  }
   telemetry::EvalRecord record;
   record.step = state_.step;
   record.loss = evaluation.loss;
@@ -195,11 +199,13 @@ void Trainer::SampleNow() {
   telemetry::SampleRecord record;
   record.step = state_.step;
   record.prompt = settings.prompt;
+  bool whole = true;
   Generate(stepper_.network(), state_.spec, {ids.begin(), ids.end()}, options, [&](int token) {
     record.text += tokenizer.TokenBytes(token);
-    return !(options_.stop_requested && options_.stop_requested());
+    whole = !Stopping();
+    return whole;
   });
-  Warn(log_->Sample(record));
+  if (whole) Warn(log_->Sample(record));
 }
 
 absl::Status Trainer::SaveNow() {
@@ -236,11 +242,13 @@ checkpoint::State Trainer::StateToSave() const {
 
 void Trainer::Note(const std::string& text) { Warn(log_->Note({state_.step, text})); }
 
-// The log is not worth ending a run for, but its reader should know; once is enough.
+// The log is not worth ending a run for, but its reader should know; once is enough. stderr may be on the same full
+// disk, and fmt::print would throw.
 void Trainer::Warn(const absl::Status& status) {
   if (status.ok() || log_failures_++ > 0) return;
-  fmt::print(stderr, "filigree: the log {}/steps.jsonl cannot be written: {}; training goes on\n",
-             run_.settings.run.dir, std::string(status.message()));
+  const std::string text = fmt::format("filigree: the log {}/steps.jsonl cannot be written: {}; training goes on\n",
+                                       run_.settings.run.dir, std::string(status.message()));
+  std::fputs(text.c_str(), stderr);
 }
 
 }  // namespace filigree::train

@@ -29,7 +29,7 @@ enum class RunEnd {
 struct TrainerOptions {
   telemetry::Output output = telemetry::Output::kAuto;
   std::string revision;                           // of the program, for the log
-  std::function<bool()> stop_requested;           // asked after every step
+  std::function<bool()> stop_requested;           // asked before every step and inside evaluations and samples
   checkpoint::FileSystem* file_system = nullptr;  // for checkpoints; null: the real one
 };
 
@@ -38,8 +38,9 @@ class Trainer {
   // Borrows `run`, which outlives the trainer.
   Trainer(OpenedRun& run, const TrainerOptions& options);
 
-  // Trains to the end or until a stop is asked for. Errors: the log cannot be opened; the last checkpoint could not be
-  // written (a save that fails earlier is a warning and is tried again); loss or gradient stayed not finite.
+  // Trains to the end or until a stop is asked for; an evaluation or sample that a stop breaks off is not logged.
+  // Errors: the log cannot be opened; the last checkpoint could not be written (a save that fails earlier is a warning
+  // and is tried again); loss or gradient stayed not finite.
   absl::StatusOr<RunEnd> Run();
 
  private:
@@ -48,6 +49,7 @@ class Trainer {
   StepResult StepOrSkip();
   void LogStep(const StepResult& result, double data_seconds, double seconds);
   void AfterStep();
+  bool Stopping() const;
   void EvaluateNow(int64_t sequences);
   void SampleNow();
   absl::Status SaveNow();

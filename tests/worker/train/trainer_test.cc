@@ -1,0 +1,150 @@
+// The loop around the step, where a stop comes at a moment that a signal would hit only by luck; and what a run refuses
+// or says before its first step.
+
+#include "worker/train/trainer.h"
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "gtest/gtest.h"
+#include "tests/support/tiles.h"
+#include "worker/data/prepare.h"
+
+namespace filigree::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TrainerTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    std::string name = ::testing::TempDir() + "/filigree-trainer-XXXXXX";
+    folder_ = ::mkdtemp(name.data());
+    testing_support::Rng rng(5);
+    fs::create_directories(folder_ + "/text");
+    for (int file = 0; file < 12; ++file) {
+      std::ofstream out(fmt::format("{}/text/{}.py", folder_, file));
+      for (int line = 0; line < 150; ++line) {
+        out << fmt::format("value_{} = other_{} + {}\n", rng.Below(30), rng.Below(30), rng.Below(1000));
+      }
+    }
+    data::PrepareOptions options;
+    options.inputs = {folder_ + "/text"};
+    options.out = folder_ + "/data";
+    options.vocab = 270;
+    options.val_fraction = 0.3;
+    options.threads = 1;
+    const auto prepared = data::Prepare(options, {});
+    ASSERT_TRUE(prepared.ok()) << prepared.status();
+    std::ofstream(folder_ + "/none.toml") << "";
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder_); }
+
+  // Each test has a run folder of its own.
+  std::string RunDir(const std::string& suffix = "") const {
+    return folder_ + "/" + ::testing::UnitTest::GetInstance()->current_test_info()->name() + suffix;
+  }
+
+  absl::StatusOr<OpenedRun> OpenSmall(std::vector<std::string> changes, const std::string& run_dir) const {
+    std::vector<std::string> overrides = {"run.dir=" + run_dir, "data.dir=" + folder_ + "/data",
+                                          "run.steps=4",        "run.threads=1",
+                                          "model.d_model=32",   "model.n_layer=1",
+                                          "model.n_ctx=16",     "train.batch=2",
+                                          "train.shards=2",     "eval.every=1",
+                                          "sample.tokens=8",    "sample.every=0"};
+    overrides.insert(overrides.end(), changes.begin(), changes.end());
+    return OpenRun(folder_ + "/none.toml", overrides);
+  }
+
+  // Trains until the stop is asked for the n-th time, counted from 1.
+  absl::StatusOr<RunEnd> TrainUntil(OpenedRun& run, int n) const {
+    TrainerOptions options;
+    options.output = telemetry::Output::kQuiet;
+    int asked = 0;
+    options.stop_requested = [&asked, n] { return ++asked >= n; };
+    return Trainer(run, options).Run();
+  }
+
+  static std::string Log(const std::string& run_dir) {
+    std::ifstream in(run_dir + "/steps.jsonl");
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  static bool Has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+  inline static std::string folder_;
+};
+
+TEST_F(TrainerTest, AStopBeforeTheFirstStepLeavesACheckpointToGoOnFrom) {
+  {
+    auto run = OpenSmall({}, RunDir());
+    ASSERT_TRUE(run.ok()) << run.status();
+    const auto end = TrainUntil(*run, 1);
+    ASSERT_TRUE(end.ok()) << end.status();
+    EXPECT_EQ(*end, RunEnd::kStopped);
+    EXPECT_EQ(run->state->step, 0);
+  }
+  auto again = OpenSmall({}, RunDir());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->resumed);
+  EXPECT_EQ(again->state->step, 0);
+  const auto end = TrainUntil(*again, 1 << 30);
+  ASSERT_TRUE(end.ok()) << end.status();
+  EXPECT_EQ(*end, RunEnd::kDone);
+}
+
+TEST_F(TrainerTest, AnEvaluationThatAStopBreaksOffIsNotLogged) {
+  auto run = OpenSmall({"eval.sequences=40"}, RunDir());
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto end = TrainUntil(*run, 3);  // before the step, after 16 windows, after 32 windows
+  ASSERT_TRUE(end.ok()) << end.status();
+  EXPECT_EQ(*end, RunEnd::kStopped);
+  EXPECT_EQ(run->state->step, 1);
+  const std::string log = Log(RunDir());
+  EXPECT_FALSE(Has(log, "\"kind\":\"eval\"")) << log;
+  EXPECT_TRUE(Has(log, "broken off")) << log;
+  EXPECT_TRUE(Has(log, "\"kind\":\"checkpoint\"")) << log;
+}
+
+TEST_F(TrainerTest, ASampleThatAStopBreaksOffIsNotLogged) {
+  auto run = OpenSmall({"eval.every=0", "sample.every=1", "sample.tokens=1000"}, RunDir());
+  ASSERT_TRUE(run.ok()) << run.status();
+  ASSERT_TRUE(TrainUntil(*run, 3).ok());
+  EXPECT_FALSE(Has(Log(RunDir()), "\"kind\":\"sample\""));
+}
+
+TEST_F(TrainerTest, AModelThatNoMemoryHoldsIsRefusedBeforeAnythingIsWritten) {
+  const auto run = OpenSmall({"model.d_model=16384", "model.n_layer=256"}, RunDir());
+  ASSERT_EQ(run.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(Has(std::string(run.status().message()), "memory")) << run.status();
+  EXPECT_TRUE(Has(std::string(run.status().message()), "would fit")) << run.status();
+  EXPECT_FALSE(fs::exists(RunDir()));
+}
+
+TEST_F(TrainerTest, AStartFromAnotherModelNamesTheSettingsThatDiffer) {
+  {
+    auto first = OpenSmall({"eval.every=0"}, RunDir());
+    ASSERT_TRUE(first.ok()) << first.status();
+    ASSERT_TRUE(TrainUntil(*first, 1 << 30).ok());
+  }
+  // What no shape shows is a note.
+  const auto relu = OpenSmall({"init.from=" + RunDir(), "model.activation=relu", "model.n_ctx=12"}, RunDir("-relu"));
+  ASSERT_TRUE(relu.ok()) << relu.status();
+  const std::string notes = fmt::format("{}", fmt::join(relu->notes, "\n"));
+  EXPECT_TRUE(Has(notes, "model.activation is \"gelu\" there and \"relu\" here")) << notes;
+  EXPECT_FALSE(Has(notes, "n_ctx")) << notes;
+  EXPECT_FALSE(Has(notes, "another tokenizer")) << notes;
+  // Other shapes are refused, by the setting.
+  const auto wide = OpenSmall({"init.from=" + RunDir(), "model.d_model=48"}, RunDir("-wide"));
+  ASSERT_EQ(wide.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Has(std::string(wide.status().message()), "model.d_model is 32 there and 48 here")) << wide.status();
+}
+
+}  // namespace
+}  // namespace filigree::train
