@@ -139,6 +139,7 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
   target.tiles = sequences * training.tiles_per_sequence;
   target.write = write;
   target.gradient = &gradient;
+  target.inputs_as_kept = tap == nullptr || !tap->intervenes();
 
   pool.Run(sequences, [&](int64_t s, int worker) {
     const SequenceSlot slot = Slot(static_cast<int>(s), static_cast<int>(s), batch.positions);

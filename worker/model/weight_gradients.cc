@@ -11,7 +11,9 @@ namespace {
 constexpr int kChannelsPerTask = 64;
 constexpr int64_t kAddBlock = 1 << 16;
 
-kernels::SddmmInput Input(const TileBuffer& dy, const KeptBuffer* kept, const TileBuffer& x, int tiles) {
+// kept, x_kept: null where dy, or x, may be nonzero anywhere.
+kernels::SddmmInput Input(const TileBuffer& dy, const KeptBuffer* kept, const TileBuffer& x, const KeptBuffer* x_kept,
+                          int tiles) {
   kernels::SddmmInput input;
   input.dy = dy.data();
   input.dy_stride = dy.stride();
@@ -21,6 +23,10 @@ kernels::SddmmInput Input(const TileBuffer& dy, const KeptBuffer* kept, const Ti
   }
   input.x = x.data();
   input.x_stride = x.stride();
+  if (x_kept != nullptr) {
+    input.x_kept = x_kept->tile(0);
+    input.x_kept_stride = x_kept->stride();
+  }
   input.tiles = tiles;
   input.out = dy.channels();
   input.in = x.channels();
@@ -37,7 +43,7 @@ WeightGradients::WeightGradients(const ModelSpec& spec, const Registry& registry
     : spec_(spec), registry_(registry), pool_(pool), scratch_(pool.threads()) {}
 
 void WeightGradients::Head(const Target& target, const HeadActivations& act, const TokenTiles& tokens) {
-  Matrices(target, {{Input(act.logits, nullptr, act.normed, target.tiles), registry_.lm_head(), -1}});
+  Matrices(target, {{Input(act.logits, nullptr, act.normed, nullptr, target.tiles), registry_.lm_head(), -1}});
   if (registry_.bigram() < 0) return;
   std::vector<const int32_t*> rows;
   for (int n = 0; n < target.tiles; ++n) rows.push_back(tokens.inputs(n));
@@ -48,10 +54,14 @@ void WeightGradients::Layer(const Target& target, int layer, const LayerActivati
                             const BackwardBuffers& buffers) {
   const LayerTensors& t = registry_.layer(layer);
   const int tiles = target.tiles;
-  Matrices(target, {{Input(buffers.qkv, &act.kept_qkv, act.act_in, tiles), t.c_attn, t.c_attn_bias},
-                    {Input(buffers.attn_out, &act.kept_attn_out, act.attn_y, tiles), t.attn_c_proj, t.attn_c_proj_bias},
-                    {Input(buffers.pre_act, &act.kept_neurons, act.mlp_in, tiles), t.c_fc, t.c_fc_bias},
-                    {Input(buffers.mlp_out, &act.kept_mlp_out, act.neurons, tiles), t.mlp_c_proj, t.mlp_c_proj_bias}});
+  const auto x_kept = [&](const KeptBuffer& kept) { return target.inputs_as_kept ? &kept : nullptr; };
+  Matrices(
+      target,
+      {{Input(buffers.qkv, &act.kept_qkv, act.act_in, x_kept(act.kept_act_in), tiles), t.c_attn, t.c_attn_bias},
+       {Input(buffers.attn_out, &act.kept_attn_out, act.attn_y, nullptr, tiles), t.attn_c_proj, t.attn_c_proj_bias},
+       {Input(buffers.pre_act, &act.kept_neurons, act.mlp_in, x_kept(act.kept_mlp_in), tiles), t.c_fc, t.c_fc_bias},
+       {Input(buffers.mlp_out, &act.kept_mlp_out, act.neurons, x_kept(act.kept_neurons), tiles), t.mlp_c_proj,
+        t.mlp_c_proj_bias}});
 }
 
 void WeightGradients::Embeddings(const Target& target, const BackwardBuffers& buffers, const TokenTiles& tokens,

@@ -28,6 +28,7 @@ class WeightGradients {
     int sequences = 0;  // of the shard
     Network::Write write = Network::Write::kOverwrite;
     Arena* gradient = nullptr;
+    bool inputs_as_kept = true;  // inputs of matrices are 0 where AbsTopK kept nothing: no tap has put values there
   };
 
   // lm_head and bigram, from the gradients by logits.

@@ -311,5 +311,56 @@ TEST(Tap, AValueWhereNothingWasKeptCounts) {
   }
 }
 
+// One channel of an input is 1 for every token, kept or not.
+class Ones : public Tap {
+ public:
+  Ones(Place place, int channel) : place_(place), channel_(channel) {}
+  bool intervenes() const override { return true; }
+  void Forward(const TapPoint& point, kernels::Tile values) override {
+    if (point.place == place_ && point.layer == 0) std::fill_n(values.row(channel_), kTileTokens, 1.0f);
+  }
+
+ private:
+  Place place_;
+  int channel_;
+};
+
+// AbsTopK at the inputs alone: the gradients of weights list what the inputs keep, since the outputs keep everything.
+ModelSpec InputsAlone() {
+  ModelSpec spec = SmallSpec();
+  spec.topk = {};
+  spec.topk[static_cast<int>(Place::kAttnIn)] = spec.topk[static_cast<int>(Place::kMlpIn)] = true;
+  return spec;
+}
+
+TEST(Tap, AValueWhereNothingWasKeptIsInTheGradientOfWeights) {
+  Fixture f(InputsAlone());
+  const LayerTensors& t = f.registry.layer(0);
+  for (const auto& [place, weight, bias] :
+       {std::tuple(Place::kAttnIn, t.c_attn, t.c_attn_bias), std::tuple(Place::kMlpIn, t.c_fc, t.c_fc_bias)}) {
+    const int channel = 4;
+    Ones ones(place, channel);
+    f.Gradient(&ones);
+    // What an input of 1 has for a gradient is the bias's.
+    const TensorInfo& matrix = f.registry[weight];
+    std::vector<float> column;
+    for (int64_t r = 0; r < matrix.rows; ++r) {
+      column.push_back(f.gradient.tensor(matrix)[r * matrix.cols + channel]);
+    }
+    EXPECT_LT(RelativeDistance(column.data(), f.gradient.tensor(f.registry[bias]), column.size()), kTolerance)
+        << matrix.name;
+  }
+}
+
+TEST(Tap, ListingTheInputsThatWereKeptChangesNoBit) {
+  Fixture plain(InputsAlone()), seen(InputsAlone());
+  Recorder recorder(/*intervenes=*/true);  // so that every input counts
+  EXPECT_EQ(seen.Gradient(&recorder), plain.Gradient(nullptr));
+  for (const TensorInfo& info : plain.registry.tensors()) {
+    EXPECT_EQ(std::memcmp(seen.gradient.tensor(info), plain.gradient.tensor(info), info.numel() * sizeof(float)), 0)
+        << info.name;
+  }
+}
+
 }  // namespace
 }  // namespace filigree::model
