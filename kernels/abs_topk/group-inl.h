@@ -118,7 +118,7 @@ HWY_INLINE void CountNonzeros(const int16_t* keys, int channels, int k, Brackets
 
 // One rule for all magnitudes, in two radix passes; only for inputs that the near keys do not tell apart. Overwrites
 // the keys of the group.
-HWY_NOINLINE void SelectByRadix(ConstTile x, int k, int group, int16_t* keys, Rule& rule) {
+static HWY_NOINLINE void SelectByRadix(ConstTile x, int k, int group, int16_t* keys, Rule& rule) {
   Brackets b;
   b.Reset(x.channels);
   MakeUpperKeys(x, group, keys);
