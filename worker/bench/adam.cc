@@ -61,9 +61,10 @@ absl::StatusOr<Report> RunAdam(const AdamSizes& sizes, const Common& common) {
   AdamData data(n, bench.pool);
   const double bytes = 28 * static_cast<double>(n), flops = 14 * static_cast<double>(n);
   const std::vector<Case> cases = {
-      {"adam", [&] { RunBlocks(kernels::Adam, data, n, bench.pool); }, flops, bytes, Level::kMemory, "copy"},
-      {"loops", [&] { RunBlocks(kernels::ref::Adam, data, n, bench.pool); }, flops, bytes, Level::kMemory, "copy"},
-      {"copy", [&] { Copy(data, n, bench.pool); }, 0, bytes, Level::kMemory},
+      {"adam", [&] { RunBlocks(kernels::Adam, data, n, bench.pool); }, flops, bytes, Level::kMemoryBothWays, "copy"},
+      {"loops", [&] { RunBlocks(kernels::ref::Adam, data, n, bench.pool); }, flops, bytes, Level::kMemoryBothWays,
+       "copy"},
+      {"copy", [&] { Copy(data, n, bench.pool); }, 0, bytes, Level::kMemoryBothWays},
   };
   Report report{.bench = "adam", .machine = bench.machine, .repeats = checked->repeats};
   report.sizes = {{"elements", n}};

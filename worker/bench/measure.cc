@@ -41,11 +41,13 @@ double Median(std::vector<double> values) {
 
 std::pair<double, std::string> LeastTime(double flops, double bytes, Level level, const machine::Machine& machine) {
   const bool alone = machine.threads == 1;
-  const double gflops = alone ? machine.core_gflops : machine.all_gflops;
-  const double memory = alone ? machine.core_dram_gbps : machine.all_dram_gbps;
-  const double l2 = machine.core_l2_gbps * std::min(machine.threads, machine.processor.cores);
-  const double arithmetic_time = 1e-9 * flops / gflops;
-  const double transfer_time = 1e-9 * bytes / (level == Level::kL2 ? l2 : memory);
+  const double read = alone ? machine.core_dram_gbps : machine.all_dram_gbps;
+  const double update = alone ? machine.core_update_gbps : machine.all_update_gbps;
+  double rate = machine.core_l2_gbps * std::min(machine.threads, machine.processor.cores);
+  if (level == Level::kMemory) rate = read;
+  if (level == Level::kMemoryBothWays) rate = std::max(read, update);
+  const double arithmetic_time = 1e-9 * flops / (alone ? machine.core_gflops : machine.all_gflops);
+  const double transfer_time = 1e-9 * bytes / rate;
   if (arithmetic_time >= transfer_time) return {arithmetic_time, "arithmetic"};
   return {transfer_time, level == Level::kL2 ? "l2" : "memory"};
 }

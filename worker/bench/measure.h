@@ -16,8 +16,8 @@
 
 namespace filigree::bench {
 
-// Where the bytes of a case lie before it runs.
-enum class Level { kL2, kMemory };
+// Where the bytes of a case lie before it runs, and whether most of them are written back: then both ways count.
+enum class Level { kL2, kMemory, kMemoryBothWays };
 
 // One thing to time.
 struct Case {

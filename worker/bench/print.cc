@@ -58,6 +58,8 @@ nlohmann::ordered_json MachineJson(const machine::Machine& machine) {
   json["peak_core_l2_gbps"] = Rounded(machine.core_l2_gbps);
   json["peak_core_memory_gbps"] = Rounded(machine.core_dram_gbps);
   json["peak_memory_gbps"] = Rounded(machine.all_dram_gbps);
+  json["peak_core_update_gbps"] = Rounded(machine.core_update_gbps);
+  json["peak_update_gbps"] = Rounded(machine.all_update_gbps);
   return json;
 }
 

@@ -90,12 +90,22 @@ void MeasureMemory(kernels::ThreadPool& pool, Machine& machine) {
                              return total;
                            });
   machine.all_dram_gbps = 1e-9 * BestOnAllThreads(pool, machine.processor.cores, read);
+  const auto update = [&](int thread) {
+    UpdateOnce(data.data() + thread * share, share);
+    return 2.0 * static_cast<double>(share * sizeof(float));
+  };
+  machine.core_update_gbps = 1e-9 * BestOnOneCore([&] {
+                               double total = 0;
+                               for (int i = 0; i < pool.threads(); ++i) total += update(i);
+                               return total;
+                             });
+  machine.all_update_gbps = 1e-9 * BestOnAllThreads(pool, machine.processor.cores, update);
 }
 
 }  // namespace
 
-double Machine::SecondsAtBest(double flops, double dram_bytes) const {
-  return std::max(flops / (1e9 * all_gflops), dram_bytes / (1e9 * all_dram_gbps));
+double Machine::SecondsAtBest(double flops, double memory_bytes) const {
+  return std::max(flops / (1e9 * all_gflops), memory_bytes / (1e9 * std::max(all_dram_gbps, all_update_gbps)));
 }
 
 std::string Machine::Describe() const {

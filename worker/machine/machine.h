@@ -12,6 +12,7 @@
 //   arithmetic   fp32 fused multiply-adds in registers, 2 FLOPs each
 //   l2 read      a buffer of half the L2 of a core, again and again
 //   dram read    a buffer several times the L3, front to back
+//   dram update  the same, written back in place; bytes read and bytes written both count
 //
 // "core" is one thread alone; "all" is every thread of the pool at once.
 
@@ -24,10 +25,11 @@ struct Machine {
   double core_gflops = 0, all_gflops = 0;
   double core_l2_gbps = 0;
   double core_dram_gbps = 0, all_dram_gbps = 0;
+  double core_update_gbps = 0, all_update_gbps = 0;
 
-  // The least time this machine could need for so many floating-point operations and bytes from memory, by whichever of
-  // the two takes longer, on all threads.
-  double SecondsAtBest(double flops, double dram_bytes) const;
+  // The least time this machine could need for so many floating-point operations and bytes moved from and to memory, by
+  // whichever of the two takes longer, on all threads.
+  double SecondsAtBest(double flops, double memory_bytes) const;
 
   // "AMD EPYC, 2 threads, AVX-512, 250 GFLOP/s a core ..." for people.
   std::string Describe() const;

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// The two loops that nothing can beat: what a core can multiply, and what it can read.
+// The loops that nothing can beat: what a core can multiply, what it can read, what it can read and write back.
 
 namespace filigree::machine {
 
@@ -14,6 +14,9 @@ double MultiplyAdd(int64_t rounds, float* sink);
 
 // Reads n floats (64-byte aligned, n a multiple of 256) once, front to back.
 void ReadOnce(const float* data, size_t n, float* sink);
+
+// Adds 1 to n floats in place (as above).
+void UpdateOnce(float* data, size_t n);
 
 }  // namespace filigree::machine
 

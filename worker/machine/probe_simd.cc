@@ -52,6 +52,14 @@ void ReadLoop(const float* data, size_t n, float* sink) {
   *sink = static_cast<float>(hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e)))));
 }
 
+void UpdateLoop(float* data, size_t n) {
+  const D d;
+  const V one = hn::Set(d, 1.0f);
+  for (size_t i = 0; i < n; i += 4 * kLanes) {
+    for (size_t j = i; j < i + 4 * kLanes; j += kLanes) hn::Store(hn::Add(hn::Load(d, data + j), one), d, data + j);
+  }
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace filigree::machine
@@ -62,10 +70,13 @@ namespace filigree::machine {
 
 HWY_EXPORT(MultiplyAddLoop);
 HWY_EXPORT(ReadLoop);
+HWY_EXPORT(UpdateLoop);
 
 double MultiplyAdd(int64_t rounds, float* sink) { return HWY_DYNAMIC_DISPATCH(MultiplyAddLoop)(rounds, sink); }
 
 void ReadOnce(const float* data, size_t n, float* sink) { HWY_DYNAMIC_DISPATCH(ReadLoop)(data, n, sink); }
+
+void UpdateOnce(float* data, size_t n) { HWY_DYNAMIC_DISPATCH(UpdateLoop)(data, n); }
 
 }  // namespace filigree::machine
 #endif  // HWY_ONCE

@@ -62,6 +62,8 @@ void ExpectWellFormed(const Report& report, const std::string& bench) {
                             "peak_core_gflops",
                             "peak_gflops",
                             "peak_core_l2_gbps",
+                            "peak_core_update_gbps",
+                            "peak_update_gbps",
                             "peak_core_memory_gbps",
                             "peak_memory_gbps"}) {
       EXPECT_TRUE(line.contains(key)) << key;
@@ -194,6 +196,8 @@ TEST(MeasureTest, TheLongerOfArithmeticAndTransferIsTheBound) {
   machine.all_gflops = 100;
   machine.core_l2_gbps = 50;
   machine.all_dram_gbps = 20;
+  machine.all_update_gbps = 40;
+  EXPECT_EQ(LeastTime(0, 8e10, Level::kMemoryBothWays, machine), std::make_pair(2.0, std::string("memory")));
   EXPECT_EQ(LeastTime(1e11, 1e9, Level::kMemory, machine), std::make_pair(1.0, std::string("arithmetic")));
   EXPECT_EQ(LeastTime(0, 2e10, Level::kMemory, machine), std::make_pair(1.0, std::string("memory")));
   EXPECT_EQ(LeastTime(0, 2e11, Level::kL2, machine), std::make_pair(2.0, std::string("l2")));

@@ -71,6 +71,13 @@ TEST(ProbeTest, ReadOnceReadsEveryFloat) {
   }
 }
 
+TEST(ProbeTest, UpdateOnceAddsOneToEveryFloat) {
+  kernels::Buffer<float> data(512);
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<float>(i);
+  UpdateOnce(data.data(), data.size());
+  for (size_t i = 0; i < data.size(); ++i) EXPECT_EQ(data[i], static_cast<float>(i + 1));
+}
+
 TEST(ClockTest, GoesForward) {
   const double wall = WallSeconds(), cpu = ThreadCpuSeconds();
   float sink = 0;
@@ -86,8 +93,8 @@ TEST(MachineTest, FiguresAreThoseOfAComputer) {
   EXPECT_EQ(machine.threads, 2);
   EXPECT_FALSE(machine.simd.empty());
   EXPECT_GE(machine.processor.cores, 1);
-  for (const double rate :
-       {machine.core_gflops, machine.all_gflops, machine.core_l2_gbps, machine.core_dram_gbps, machine.all_dram_gbps}) {
+  for (const double rate : {machine.core_gflops, machine.all_gflops, machine.core_l2_gbps, machine.core_dram_gbps,
+                            machine.all_dram_gbps, machine.core_update_gbps, machine.all_update_gbps}) {
     EXPECT_GT(rate, 0.05) << machine.Describe();
     EXPECT_LT(rate, 20000) << machine.Describe();
   }
@@ -98,8 +105,11 @@ TEST(MachineTest, TheSlowerOfArithmeticAndMemoryDecides) {
   Machine machine;
   machine.all_gflops = 100;
   machine.all_dram_gbps = 10;
+  machine.all_update_gbps = 8;
   EXPECT_DOUBLE_EQ(machine.SecondsAtBest(1e11, 1e9), 1.0);
   EXPECT_DOUBLE_EQ(machine.SecondsAtBest(1e9, 2e10), 2.0);
+  machine.all_update_gbps = 20;
+  EXPECT_DOUBLE_EQ(machine.SecondsAtBest(1e9, 4e10), 2.0);
 }
 
 }  // namespace
