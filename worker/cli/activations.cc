@@ -13,6 +13,7 @@
 #include "worker/checkpoint/safetensors.h"
 #include "worker/cli/command.h"
 #include "worker/cli/model_tokenizer.h"
+#include "worker/cli/print.h"
 #include "worker/machine/processor.h"
 #include "worker/train/record_activations.h"
 #include "worker/train/stored_state.h"
@@ -79,7 +80,7 @@ absl::Status RunActivations(const ActivationsOptions& options) {
   kernels::ThreadPool pool(options.threads > 0 ? options.threads : machine::DescribeProcessor().cores);
   std::vector<std::string> warnings;
   const absl::StatusOr<std::unique_ptr<train::LoadedModel>> loaded = train::LoadModel(options.model, pool, &warnings);
-  for (const std::string& warning : warnings) fmt::print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
   if (!loaded.ok()) return loaded.status();
   const train::LoadedModel& model = **loaded;
   const absl::StatusOr<data::Tokenizer> tokenizer = TokenizerOf(model, options.data);
@@ -104,7 +105,7 @@ absl::Status RunActivations(const ActivationsOptions& options) {
   model.network->Logits({tokens.data(), 1, positions}, logits.data(), &recorder);
   if (!options.logits) logits.clear();
   absl::Status status = WriteActivations(options, tokens, recorder.places(), logits, model);
-  if (status.ok()) fmt::print("{}: {} places of {} tokens\n", options.out, recorder.places().size(), positions);
+  if (status.ok()) Print("{}: {} places of {} tokens\n", options.out, recorder.places().size(), positions);
   return status;
 }
 

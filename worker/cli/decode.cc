@@ -1,9 +1,7 @@
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,8 +23,7 @@ struct Flags {
 
 absl::StatusOr<std::string> ReadIds(const Flags& flags) {
   if (!flags.ids.empty()) return fmt::format("{}", fmt::join(flags.ids, " "));
-  if (!flags.file.empty() && flags.file != "-") return data::ReadWholeFile(flags.file, data::kMaxInputBytes);
-  return data::ReadStream(stdin, "standard input", data::kMaxInputBytes);
+  return data::ReadInput(flags.file, data::kMaxInputBytes);
 }
 
 absl::Status Run(const Flags& flags) {
@@ -37,9 +34,7 @@ absl::Status Run(const Flags& flags) {
   const absl::StatusOr<std::vector<uint16_t>> ids = data::ParseIds(*text, tokenizer->vocab_size());
   if (!ids.ok()) return ids.status();
   const std::string bytes = tokenizer->Decode(*ids);
-  if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0) {
-    return absl::UnavailableError(fmt::format("cannot write to standard output: {}", std::strerror(errno)));
-  }
+  std::fwrite(bytes.data(), 1, bytes.size(), stdout);
   return absl::OkStatus();
 }
 
@@ -49,8 +44,9 @@ void AddDecodeCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("decode", "Token ids in, the bytes they stand for out, nothing added");
   auto flags = std::make_shared<Flags>();
   command->add_option("--data", flags->data, "Folder of a prepared corpus or of a tokenizer")->required();
-  command->add_option("ids", flags->ids, "Ids; none: from --file or standard input");
-  command->add_option("--file", flags->file, "File of ids, apart by spaces, commas or lines, or a JSON array");
+  CLI::Option* ids = command->add_option("ids", flags->ids, "Ids; none: from --file or standard input");
+  command->add_option("--file", flags->file, "File of ids, apart by spaces, commas or lines, or a JSON array")
+      ->excludes(ids);
   command->callback([flags, &exit_code] { exit_code = Finish(Run(*flags)); });
 }
 

@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 #include "worker/data/encoder.h"
 #include "worker/data/files.h"
 #include "worker/data/tokenizer.h"
@@ -24,8 +24,7 @@ struct Flags {
 
 absl::StatusOr<std::string> ReadText(const Flags& flags) {
   if (flags.has_text) return flags.text;
-  if (!flags.file.empty() && flags.file != "-") return data::ReadWholeFile(flags.file, data::kMaxInputBytes);
-  return data::ReadStream(stdin, "standard input", data::kMaxInputBytes);
+  return data::ReadInput(flags.file, data::kMaxInputBytes);
 }
 
 absl::Status Run(const Flags& flags) {
@@ -41,11 +40,11 @@ absl::Status Run(const Flags& flags) {
   std::vector<uint16_t> ids;
   data::Encoder(*tokenizer).Encode(*text, ids);
   if (flags.json) {
-    fmt::print("[{}]\n", fmt::join(ids, ", "));
+    Print("[{}]\n", fmt::join(ids, ", "));
   } else {
-    fmt::print("{}\n", fmt::join(ids, " "));
+    Print("{}\n", fmt::join(ids, " "));
   }
-  return std::fflush(stdout) == 0 ? absl::OkStatus() : absl::UnavailableError("cannot write to standard output");
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -54,8 +53,8 @@ void AddEncodeCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("encode", "Text in, token ids out: one line");
   auto flags = std::make_shared<Flags>();
   command->add_option("--data", flags->data, "Folder of a prepared corpus or of a tokenizer")->required();
-  command->add_option("file", flags->file, "File of text; none or -: standard input");
-  CLI::Option* text = command->add_option("--text", flags->text, "The text itself");
+  CLI::Option* file = command->add_option("file", flags->file, "File of text; none or -: standard input");
+  CLI::Option* text = command->add_option("--text", flags->text, "The text itself")->excludes(file);
   command->add_flag("--json", flags->json, "A JSON array instead of numbers with spaces between");
   command->callback([flags, text, &exit_code] {
     flags->has_text = text->count() > 0;

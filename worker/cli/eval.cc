@@ -7,6 +7,7 @@
 #include "fmt/format.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 #include "worker/data/corpus.h"
 #include "worker/data/loader.h"
 #include "worker/machine/processor.h"
@@ -23,8 +24,8 @@ struct EvalOptions {
   bool json = false;
 };
 
-void Print(const EvalOptions& options, const train::LoadedModel& model, const data::Corpus& corpus,
-           const train::Evaluation& result) {
+void PrintEvaluation(const EvalOptions& options, const train::LoadedModel& model, const data::Corpus& corpus,
+                     const train::Evaluation& result) {
   const bool validation = options.split == "validation";
   const double bytes = validation ? corpus.validation_bytes_per_token() : corpus.train_bytes_per_token();
   const double bits = data::BitsPerByte(result.loss, bytes);
@@ -36,14 +37,14 @@ void Print(const EvalOptions& options, const train::LoadedModel& model, const da
       out["baselines"] = {
           {"uniform", baselines.uniform_nats}, {"unigram", baselines.unigram_nats}, {"bigram", baselines.bigram_nats}};
     }
-    fmt::print("{}\n", out.dump());
+    Print("{}\n", out.dump());
     return;
   }
-  fmt::print("{}, step {}\n{} loss {:.4f} nats a token, {:.4f} bits a byte, over {} tokens\n", model.path, model.step,
-             options.split, result.loss, bits, result.tokens);
+  Print("{}, step {}\n{} loss {:.4f} nats a token, {:.4f} bits a byte, over {} tokens\n", model.path, model.step,
+        options.split, result.loss, bits, result.tokens);
   if (validation) {
-    fmt::print("baselines: uniform {:.4f}, unigram {:.4f}, Kneser-Ney bigram {:.4f}\n", baselines.uniform_nats,
-               baselines.unigram_nats, baselines.bigram_nats);
+    Print("baselines: uniform {:.4f}, unigram {:.4f}, Kneser-Ney bigram {:.4f}\n", baselines.uniform_nats,
+          baselines.unigram_nats, baselines.bigram_nats);
   }
 }
 
@@ -51,7 +52,7 @@ absl::Status RunEval(const EvalOptions& options) {
   kernels::ThreadPool pool(options.threads > 0 ? options.threads : machine::DescribeProcessor().cores);
   std::vector<std::string> warnings;
   const absl::StatusOr<std::unique_ptr<train::LoadedModel>> loaded = train::LoadModel(options.model, pool, &warnings);
-  for (const std::string& warning : warnings) fmt::print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
   if (!loaded.ok()) return loaded.status();
   const train::LoadedModel& model = **loaded;
   const std::string dir = options.data.empty() ? model.settings.data.dir : options.data;
@@ -72,7 +73,8 @@ absl::Status RunEval(const EvalOptions& options) {
   }
   const data::TokenStream& stream = options.split == "train" ? (*corpus)->train() : (*corpus)->validation();
   if (absl::Status status = data::Loader::Check(stream, model.spec.n_ctx); !status.ok()) return status;
-  Print(options, model, **corpus, train::Evaluate(*model.network, stream, model.spec.n_ctx, options.sequences));
+  PrintEvaluation(options, model, **corpus,
+                  train::Evaluate(*model.network, stream, model.spec.n_ctx, options.sequences));
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 
 #include "fmt/format.h"
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 
 // filigree export: a checkpoint in the form of the released models.
 
@@ -19,13 +20,13 @@ struct ExportOptions {
 absl::Status RunExport(const ExportOptions& options) {
   std::vector<std::string> warnings;
   const auto loaded = checkpoint::LoadAny(checkpoint::RealFileSystem(), options.path, &warnings);
-  for (const std::string& warning : warnings) fmt::print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
   if (!loaded.ok()) return loaded.status();
   const interop::Format format = options.format == "hf" ? interop::Format::kHuggingFace : interop::Format::kOpenAi;
   const auto written = interop::ExportCheckpoint(*loaded, format, options.out);
   if (!written.ok()) return written.status();
-  fmt::print("{}, step {}, written as\n", loaded->path(), loaded->step());
-  for (const std::string& path : *written) fmt::print("  {}\n", path);
+  Print("{}, step {}, written as\n", loaded->path(), loaded->step());
+  for (const std::string& path : *written) Print("  {}\n", path);
   return absl::OkStatus();
 }
 

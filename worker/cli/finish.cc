@@ -1,11 +1,12 @@
 #include "fmt/format.h"
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 
 namespace filigree::cli {
 
 int Finish(const absl::Status& status) {
   if (status.ok()) return kExitDone;
-  fmt::print(stderr, "filigree: {}\n", std::string(status.message()));
+  Print(stderr, "filigree: {}\n", std::string(status.message()));
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
       return kExitUsage;

@@ -12,6 +12,7 @@
 #include "kernels/base/thread_pool.h"
 #include "worker/cli/command.h"
 #include "worker/cli/model_tokenizer.h"
+#include "worker/cli/print.h"
 #include "worker/machine/processor.h"
 #include "worker/train/stop.h"
 #include "worker/train/stored_state.h"
@@ -37,7 +38,7 @@ absl::Status RunGenerate(GenerateOptions options) {
   kernels::ThreadPool pool(options.threads > 0 ? options.threads : machine::DescribeProcessor().cores);
   std::vector<std::string> warnings;
   const absl::StatusOr<std::unique_ptr<train::LoadedModel>> loaded = train::LoadModel(options.model, pool, &warnings);
-  for (const std::string& warning : warnings) fmt::print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
   if (!loaded.ok()) return loaded.status();
   const train::LoadedModel& model = **loaded;
   const absl::StatusOr<data::Tokenizer> tokenizer = TokenizerOf(model, options.data);

@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 
 // filigree import: a released model as a checkpoint of ours.
 
@@ -18,12 +19,11 @@ struct ImportOptions {
 absl::Status RunImport(const ImportOptions& options) {
   const auto imported = interop::ImportModel(options.source, options.out);
   if (!imported.ok()) return imported.status();
-  for (const std::string& note : imported->notes) fmt::print(stderr, "filigree: note: {}\n", note);
-  fmt::print("{} tensors, {} weights, {} nonzero (density {:.6f}), in {}\n", imported->tensors, imported->elements,
-             imported->nonzeros, static_cast<double>(imported->nonzeros) / static_cast<double>(imported->elements),
-             options.out);
-  fmt::print("filigree eval or generate {} reads it; a run starts from it with --init.from={}\n", options.out,
-             options.out);
+  for (const std::string& note : imported->notes) Print(stderr, "filigree: note: {}\n", note);
+  Print("{} tensors, {} weights, {} nonzero (density {:.6f}), in {}\n", imported->tensors, imported->elements,
+        imported->nonzeros, static_cast<double>(imported->nonzeros) / static_cast<double>(imported->elements),
+        options.out);
+  Print("filigree eval or generate {} reads it; a run starts from it with --init.from={}\n", options.out, options.out);
   return absl::OkStatus();
 }
 

@@ -11,6 +11,7 @@
 #include "worker/checkpoint/safetensors.h"
 #include "worker/checkpoint/texts.h"
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 #include "worker/machine/processor.h"
 
 // filigree inspect PATH: what a checkpoint, an import or a safetensors file holds.
@@ -40,7 +41,7 @@ void PrintTable(const std::vector<std::vector<std::string>>& rows) {
     std::string line;
     for (size_t c = 0; c < row.size(); ++c) line += fmt::format("{:<{}}  ", row[c], widths[c]);
     line.erase(line.find_last_not_of(' ') + 1);
-    fmt::print("{}\n", line);
+    Print("{}\n", line);
   }
 }
 
@@ -85,15 +86,15 @@ ordered_json CheckpointJson(const checkpoint::Checkpoint& checkpoint, const chec
 }
 
 void PrintCheckpoint(const ordered_json& out) {
-  fmt::print("{}\nstep {}, position {} sequences, seed {}\nstate_sha256 {}\n", out["path"].get<std::string>(),
-             out["step"].get<int64_t>(), out["position"].get<int64_t>(), out["seed"].get<uint64_t>(),
-             out["state_sha256"].get<std::string>());
+  Print("{}\nstep {}, position {} sequences, seed {}\nstate_sha256 {}\n", out["path"].get<std::string>(),
+        out["step"].get<int64_t>(), out["position"].get<int64_t>(), out["seed"].get<uint64_t>(),
+        out["state_sha256"].get<std::string>());
   for (const char* key : {"run_name", "vocab", "tokenizer_sha256", "corpus_digest", "source"}) {
-    if (out.contains(key)) fmt::print("{} {}\n", key, out[key].get<std::string>());
+    if (out.contains(key)) Print("{} {}\n", key, out[key].get<std::string>());
   }
   const auto elements = out["elements"].get<int64_t>(), nonzeros = out["nonzeros"].get<int64_t>();
-  fmt::print("{} tensors, {} weights, {} nonzero (density {:.6f})\n\n", out["tensors"].size(), elements, nonzeros,
-             Density(nonzeros, elements));
+  Print("{} tensors, {} weights, {} nonzero (density {:.6f})\n\n", out["tensors"].size(), elements, nonzeros,
+        Density(nonzeros, elements));
   std::vector<std::vector<std::string>> rows = {
       {"tensor", "shape", "nonzeros", "density", "kept", "storage", "moments", "sha256"}};
   for (const ordered_json& t : out["tensors"]) {
@@ -108,7 +109,7 @@ void PrintCheckpoint(const ordered_json& out) {
 absl::Status InspectCheckpoint(const InspectOptions& options) {
   std::vector<std::string> warnings;
   const auto loaded = checkpoint::LoadAny(checkpoint::RealFileSystem(), options.path, &warnings);
-  for (const std::string& warning : warnings) fmt::print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
   if (!loaded.ok()) return loaded.status();
   const int threads = options.threads > 0 ? options.threads : machine::DescribeProcessor().cores;
   const auto summary = checkpoint::Summarise(*loaded, threads);
@@ -116,7 +117,7 @@ absl::Status InspectCheckpoint(const InspectOptions& options) {
   Totals totals;
   const ordered_json out = CheckpointJson(*loaded, *summary, totals);
   if (options.json) {
-    fmt::print("{}\n", out.dump());
+    Print("{}\n", out.dump());
   } else {
     PrintCheckpoint(out);
   }
@@ -152,11 +153,11 @@ absl::Status InspectSafetensors(const InspectOptions& options) {
   }
   if (options.json) {
     const ordered_json out = {{"path", options.path}, {"metadata", file->metadata()}, {"tensors", tensors}};
-    fmt::print("{}\n", out.dump());
+    Print("{}\n", out.dump());
     return absl::OkStatus();
   }
-  fmt::print("{}\n", options.path);
-  for (const auto& [key, value] : file->metadata()) fmt::print("{}: {}\n", key, value);
+  Print("{}\n", options.path);
+  for (const auto& [key, value] : file->metadata()) Print("{}: {}\n", key, value);
   PrintTable(rows);
   return absl::OkStatus();
 }

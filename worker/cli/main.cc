@@ -1,17 +1,48 @@
 // filigree: trains weight-sparse transformers. One file a subcommand; this one only lists them.
 
-#include <CLI/CLI.hpp>
-#include <csignal>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+#include "absl/status/status.h"
 #include "fmt/format.h"
 #include "kernels/base/simd.h"
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 #include "worker/cli/revision.h"
+
+namespace filigree::cli {
+namespace {
+
+// A program that is started with a standard stream closed would get its number for the next file it opens, a checkpoint
+// or a shard, and then print into that. Here reading or writing such a stream goes on failing.
+void HoldStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
+    open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // takes the lowest free number: this one
+  }
+}
+
+// A result that did not arrive on stdout is no success. What `train` and `prepare` print is only an account of files.
+int CheckOutput(const CLI::App& app, int exit_code) {
+  if (exit_code != kExitDone || app.got_subcommand("train") || app.got_subcommand("prepare")) return exit_code;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+  return Finish(absl::UnavailableError(fmt::format("cannot write to standard output: {}", std::strerror(errno))));
+}
+
+}  // namespace
+}  // namespace filigree::cli
 
 int main(int argc, char** argv) {
   using namespace filigree;
+  cli::HoldStandardStreams();
   if (!kernels::SimdSupported()) {
-    fmt::print(stderr, "filigree: this processor has neither AVX2 nor AVX-512; one of them is needed\n");
+    cli::Print(stderr, "filigree: this processor has neither AVX2 nor AVX-512; one of them is needed\n");
     return cli::kExitFailed;
   }
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write, not the end of a run
@@ -40,5 +71,5 @@ int main(int argc, char** argv) {
     app.exit(error);
     return asked ? cli::kExitDone : cli::kExitUsage;
   }
-  return exit_code;
+  return cli::CheckOutput(app, exit_code);
 }

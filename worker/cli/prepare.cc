@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 #include "worker/data/find_files.h"
 
 // filigree prepare: folders of text -> a corpus with tokenizer, token shards and manifest.
@@ -40,25 +41,25 @@ class ProgressLine {
     const double quiet = std::chrono::duration<double>(now - shown_).count();
     if (!ended_ && quiet < (terminal_ ? 0.1 : 10.0)) return;
     shown_ = now;
-    Print(report, std::chrono::duration<double>(now - began_).count());
+    Draw(report, std::chrono::duration<double>(now - began_).count());
   }
 
   // After an error: what is printed next begins a line of its own.
   void Leave() const {
-    if (terminal_ && !ended_) fmt::print(stderr, "\n");
+    if (terminal_ && !ended_) Print(stderr, "\n");
   }
 
  private:
-  void Print(const data::ProgressReport& report, double seconds) const {
+  void Draw(const data::ProgressReport& report, double seconds) const {
     const double share = report.total > 0 ? static_cast<double>(report.done) / static_cast<double>(report.total) : 1;
     const std::string counts =
         fmt::format("{} of {}", Amount(report.done, report.unit), Amount(report.total, report.unit));
     if (!terminal_) {
-      fmt::print(stderr, "{}: {} ({:.0f} %), {:.1f} s\n", report.phase, counts, 100 * share, seconds);
+      Print(stderr, "{}: {} ({:.0f} %), {:.1f} s\n", report.phase, counts, 100 * share, seconds);
     } else {
       const auto filled = static_cast<size_t>(share * kBarWidth);
-      fmt::print(stderr, "\r\x1b[K{:<20} [{}{}] {:3.0f} %  {}, {:.1f} s{}", report.phase, std::string(filled, '#'),
-                 std::string(kBarWidth - filled, ' '), 100 * share, counts, seconds, ended_ ? "\n" : "");
+      Print(stderr, "\r\x1b[K{:<20} [{}{}] {:3.0f} %  {}, {:.1f} s{}", report.phase, std::string(filled, '#'),
+            std::string(kBarWidth - filled, ' '), 100 * share, counts, seconds, ended_ ? "\n" : "");
     }
     std::fflush(stderr);
   }
@@ -72,27 +73,27 @@ class ProgressLine {
 };
 
 void PrintSplit(const char* name, const data::Split& split) {
-  fmt::print("{:<11}{:>8} documents {:>9} {:>12} tokens, {:.2f} bytes each, {} shard{}\n", name, split.documents,
-             Amount(split.bytes, "bytes"), split.tokens, split.bytes_per_token(), split.shards.size(),
-             split.shards.size() == 1 ? "" : "s");
+  Print("{:<11}{:>8} documents {:>9} {:>12} tokens, {:.2f} bytes each, {} shard{}\n", name, split.documents,
+        Amount(split.bytes, "bytes"), split.tokens, split.bytes_per_token(), split.shards.size(),
+        split.shards.size() == 1 ? "" : "s");
 }
 
 void PrintSummary(const std::string& out, const data::Manifest& m) {
   PrintSplit("train", m.train);
   PrintSplit("validation", m.validation);
-  fmt::print("{:<11}{:>8} ids: 256 bytes, {} merges, end of text\n", "tokenizer", m.vocab, m.merges);
+  Print("{:<11}{:>8} ids: 256 bytes, {} merges, end of text\n", "tokenizer", m.vocab, m.merges);
   const data::Baselines& b = m.baselines;
-  fmt::print(
+  Print(
       "{:<11}uniform {:.3f}, unigram {:.3f}, Kneser-Ney bigram {:.3f} nats a token; {:.3f}, {:.3f}, {:.3f} bits a "
       "byte\n",
       "baselines", b.uniform_nats, b.unigram_nats, b.bigram_nats, b.uniform_bits_per_byte, b.unigram_bits_per_byte,
       b.bigram_bits_per_byte);
-  fmt::print("{}\n", data::DescribeDropped(m.dropped));
+  Print("{}\n", data::DescribeDropped(m.dropped));
   for (const std::string& example : m.dropped.examples) {
     // Duplicates and empty files are no loss; all are in dropped.txt.
-    if (!example.starts_with("duplicate") && !example.starts_with("empty")) fmt::print("  {}\n", example);
+    if (!example.starts_with("duplicate") && !example.starts_with("empty")) Print("  {}\n", example);
   }
-  fmt::print("written to {} (content {})\n", out, m.content_sha256.substr(0, 16));
+  Print("written to {} (content {})\n", out, m.content_sha256.substr(0, 16));
 }
 
 // "py", "*.py" and ".py" mean the same.

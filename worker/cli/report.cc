@@ -1,10 +1,12 @@
 #include "worker/report/report.h"
 
-#include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 
 // filigree report RUN [--out FILE]
 
@@ -21,7 +23,9 @@ void AddReportCommand(CLI::App& app, int& exit_code) {
   command->callback([options, &exit_code] {
     const auto written = report::WriteReport(options->run, options->out);
     exit_code = Finish(written.status());
-    if (written.ok()) std::printf("%s\n", written->c_str());
+    // Into a pipe or a terminal the page itself is the output.
+    std::error_code error;
+    if (written.ok() && std::filesystem::is_regular_file(*written, error)) Print("{}\n", *written);
   });
 }
 

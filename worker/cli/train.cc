@@ -5,6 +5,7 @@
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "worker/cli/command.h"
+#include "worker/cli/print.h"
 #include "worker/cli/revision.h"
 #include "worker/config/load.h"
 #include "worker/train/fault.h"
@@ -25,10 +26,10 @@ int RunTrain(const TrainOptions& options) {
   train::CatchStopSignals();
   absl::StatusOr<train::OpenedRun> run = train::OpenRun(options.config, options.overrides);
   if (!run.ok()) return Finish(run.status());
-  fmt::print("{}\n", config::ToToml(run->settings));
+  Print("{}\n", config::ToToml(run->settings));
   if (run->state->step >= run->settings.run.steps) {
-    fmt::print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
-               run->settings.run.steps);
+    Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
+          run->settings.run.steps);
     return kExitDone;
   }
   train::TrainerOptions trainer_options;
@@ -40,7 +41,7 @@ int RunTrain(const TrainOptions& options) {
   const absl::StatusOr<train::RunEnd> end = trainer.Run();
   if (!end.ok()) return Finish(end.status());
   if (*end == train::RunEnd::kDone) return kExitDone;
-  fmt::print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
+  Print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
   return kExitStopped;
 }
 

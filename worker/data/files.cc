@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 namespace filigree::data {
 namespace {
@@ -17,6 +18,10 @@ struct Descriptor {
   ~Descriptor() {
     if (fd >= 0) close(fd);
   }
+};
+
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
 }  // namespace
@@ -79,6 +84,16 @@ absl::StatusOr<std::string> ReadStream(std::FILE* stream, const std::string& nam
   if (std::ferror(stream) != 0)
     return absl::DataLossError(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
   return content;
+}
+
+absl::StatusOr<std::string> ReadInput(const std::string& path, int64_t max_bytes) {
+  if (path.empty() || path == "-") return ReadStream(stdin, "standard input", max_bytes);
+  struct stat info {};
+  const bool stream = stat(path.c_str(), &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode));
+  if (!stream) return ReadWholeFile(path, max_bytes);
+  const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rbe"));
+  if (file == nullptr) return absl::DataLossError(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  return ReadStream(file.get(), path, max_bytes);
 }
 
 absl::Status WriteWholeFile(const std::string& path, const std::string& content) {

@@ -1,0 +1,28 @@
+#ifndef FILIGREE_WORKER_CLI_PRINT_H_
+#define FILIGREE_WORKER_CLI_PRINT_H_
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+#include <utility>
+
+// What a subcommand says. Unlike fmt::print it never throws: a stream that is closed, full, or a pipe whose reader has
+// left loses the words and not the work. Whether a result on stdout arrived is asked once, in main.cc.
+
+namespace filigree::cli {
+
+template <typename... Args>
+void Print(std::FILE* stream, fmt::format_string<Args...> format, Args&&... args) {
+  const std::string text = fmt::format(format, std::forward<Args>(args)...);
+  std::fwrite(text.data(), 1, text.size(), stream);
+}
+
+template <typename... Args>
+void Print(fmt::format_string<Args...> format, Args&&... args) {
+  Print(stdout, format, std::forward<Args>(args)...);
+}
+
+}  // namespace filigree::cli
+
+#endif  // FILIGREE_WORKER_CLI_PRINT_H_
