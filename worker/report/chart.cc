@@ -54,6 +54,7 @@ Frame MakeFrame(const Chart& chart, const Range& x, const Range& y) {
   if (const std::vector<Tick> ticks = Ticks(longer, XTicks(frame.width)); !ticks.empty())
     frame.x.high = std::max(frame.x.high, ticks.back().value);
   frame.y = FitAxis(chart.scale, y.low, y.high, chart.zero);
+  if (y.high <= chart.most) frame.y.high = std::min(frame.y.high, chart.most);
   return frame;
 }
 

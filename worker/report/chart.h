@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_REPORT_CHART_H_
 #define FILIGREE_WORKER_REPORT_CHART_H_
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -46,8 +47,9 @@ struct Chart {
   std::string about;  // one sentence: what is shown
   std::string y_unit;
   Scale scale = Scale::kAuto;
-  bool zero = false;  // a linear y axis begins at 0
-  bool wide = false;  // over both columns
+  bool zero = false;                                      // a linear y axis begins at 0
+  double most = std::numeric_limits<double>::infinity();  // no value can be above it, so the axis does not go there
+  bool wide = false;                                      // over both columns
   std::vector<Series> series;
   std::vector<Level> levels;
   std::vector<Mark> marks;

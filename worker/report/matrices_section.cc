@@ -97,6 +97,7 @@ Chart AliveChart(const RunView& run) {
   chart.title = "Alive units";
   chart.about = "Percent of units (rows or columns of the min alive rule) with at least one nonzero.";
   chart.y_unit = "percent";
+  chart.most = 100;
   chart.scale = Scale::kLinear;
   const std::vector<std::string> kinds = Kinds(run.log.snapshots.back());
   for (size_t k = 0; k < std::min<size_t>(kinds.size(), 8); ++k) {

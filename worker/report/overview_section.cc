@@ -48,10 +48,13 @@ std::string Tiles(const std::vector<Tile>& tiles) {
   return out + "</dl>";
 }
 
+// Losses stand beside each other: all with the same places, also where the last ones are 0.
+std::string Nats(double loss) { return std::isfinite(loss) ? fmt::format("{:.3f}", loss) : Number(loss); }
+
 Tile Validation(const RunView& run) {
   if (run.log.evals.empty()) return {"validation loss", "-", "not evaluated yet"};
   const telemetry::EvalRecord& last = run.log.evals.back();
-  Tile tile{"validation loss", Number(last.loss), fmt::format("nats a token after {} steps", Count(last.step))};
+  Tile tile{"validation loss", Nats(last.loss), fmt::format("nats a token after {} steps", Count(last.step))};
   // Against the best of what needs no model.
   double best = std::numeric_limits<double>::infinity();
   std::string name;
@@ -61,15 +64,15 @@ Tile Validation(const RunView& run) {
       name = b.name;
     }
   if (std::isfinite(best) && std::isfinite(last.loss))
-    tile.note = fmt::format("{} {} {} ({})", Number(std::abs(last.loss - best)), last.loss < best ? "below" : "above",
-                            name, Number(best));
+    tile.note = fmt::format("{} {} {} ({})", Nats(std::abs(last.loss - best)), last.loss < best ? "below" : "above",
+                            name, Nats(best));
   return tile;
 }
 
 Tile MeanLoss(const RunView& run) {
   constexpr size_t kLast = 50;
   const std::vector<Point> mean = RunningMean(Curve(run, [](const auto& s) { return s.loss; }), kLast);
-  return {"training loss", mean.empty() ? "-" : Number(mean.back().y), "mean of the last 50 steps"};
+  return {"training loss", mean.empty() ? "-" : Nats(mean.back().y), "mean of the last 50 steps"};
 }
 
 Tile DensityTile(const RunView& run) {
@@ -111,7 +114,7 @@ Tile Checkpoints(const RunView& run) {
   for (const telemetry::StepRecord& s : run.log.steps)
     if (std::isfinite(s.ms)) training += s.ms / 1000;
   return {"checkpoints", Count(static_cast<int64_t>(run.log.checkpoints.size())),
-          training > 0 ? fmt::format("stood still for {} of step time", Percent(stall / training)) : ""};
+          training > 0 ? fmt::format("training stood still for {} of its time", Percent(stall / training)) : ""};
 }
 
 std::string Facts(const RunView& run) {

@@ -24,19 +24,32 @@ absl::Status WriteError(const std::string& path, int error) {
   return absl::UnavailableError(text);
 }
 
-// The file as a whole or not at all: a reader never sees half a page.
+// 0, or errno.
+int Fill(const std::string& path, const std::string& text) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (file == nullptr) return errno;
+  int error = 0;
+  if (std::fwrite(text.data(), 1, text.size(), file) != text.size() || std::fflush(file) != 0) error = errno;
+  if (std::fclose(file) != 0 && error == 0) error = errno;
+  return error;
+}
+
+// A file as a whole or not at all: a reader never sees half a page. What a link names is replaced, not the link; a
+// pipe or device ("/dev/stdout") cannot be replaced and is written to.
 absl::Status WriteFile(const std::string& path, const std::string& text) {
-  const std::string next = fmt::format("{}.{}.new", path, getpid());
-  std::FILE* file = std::fopen(next.c_str(), "wb");
-  if (file == nullptr) return WriteError(path, errno);
-  bool good = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0;
-  int error = errno;
-  if (std::fclose(file) != 0 && good) {
-    good = false;
-    error = errno;
+  std::error_code unknown;
+  const auto type = std::filesystem::status(path, unknown).type();
+  if (type == std::filesystem::file_type::directory) return WriteError(path, EISDIR);
+  if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found) {
+    const int error = Fill(path, text);
+    return error == 0 ? absl::OkStatus() : WriteError(path, error);
   }
-  if (good && std::rename(next.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  if (good) error = errno;
+  std::string target = path;
+  if (type == std::filesystem::file_type::regular) target = std::filesystem::canonical(path, unknown).string();
+  const std::string next = fmt::format("{}.{}.new", target, getpid());
+  int error = Fill(next, text);
+  if (error == 0 && std::rename(next.c_str(), target.c_str()) != 0) error = errno;
+  if (error == 0) return absl::OkStatus();
   std::remove(next.c_str());
   return WriteError(path, error);
 }
@@ -70,6 +83,10 @@ absl::StatusOr<RunView> ReadRun(const std::string& dir) {
     run.log = *std::move(log);
   else if (std::filesystem::exists(path, error))
     run.warning += (run.warning.empty() ? "" : "; ") + std::string(log.status().message());
+  else if (!std::filesystem::exists(dir + "/config.toml", error))
+    return absl::NotFoundError(
+        fmt::format("{}: is no run folder, it has neither config.toml nor {}; name the folder that run.dir named", dir,
+                    telemetry::StepLog::kFileName));
   return run;
 }
 

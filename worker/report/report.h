@@ -24,13 +24,14 @@ struct RunView {
   std::string warning;                       // what could not be read; may be empty
 };
 
-// Reads DIR/steps.jsonl and DIR/config.toml; either may be missing. NotFound: no such folder.
+// Reads DIR/steps.jsonl and DIR/config.toml; either may be missing. NotFound: no such folder, or it has neither.
 absl::StatusOr<RunView> ReadRun(const std::string& dir);
 
 // The page. The same view gives the same bytes.
 std::string RenderPage(const RunView& run);
 
-// Reads, renders and writes the page to `out`, which is replaced as a whole or not at all; empty: DIR/report.html.
+// Reads, renders and writes the page to `out`, a file that is replaced as a whole or not at all, or a pipe or device
+// that is written to; empty: DIR/report.html.
 // Returns the path written. NotFound: the folder; PermissionDenied, ResourceExhausted and Unavailable: the output.
 absl::StatusOr<std::string> WriteReport(const std::string& dir, const std::string& out = "");
 
