@@ -44,6 +44,17 @@ TEST(Chart, DrawsWhereTheDataSaysTheValuesAre) {
   EXPECT_LT(y[0], bottom);
 }
 
+TEST(Chart, TheAxisEndsAtTheMostThatIsPossible) {
+  Chart chart = Line();
+  chart.scale = Scale::kLinear;
+  chart.series[0].points = {{0, 100}, {50, 100}};
+  EXPECT_NE(Render(chart).find(">105<"), std::string::npos);
+  chart.most = 100;
+  const std::string html = Render(chart);
+  EXPECT_EQ(html.find(">105<"), std::string::npos);
+  EXPECT_NE(html.find(">95<"), std::string::npos);
+}
+
 TEST(Chart, EscapesEveryText) {
   Chart chart = Line();
   chart.y_unit = "<u>";
