@@ -28,9 +28,10 @@ struct GenerateOptions {
   int threads = 0;
 };
 
-void Write(const std::string& text) {
+// Token by token, for whoever watches. False: nobody reads any more.
+bool Write(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);  // token by token, for whoever watches
+  return std::fflush(stdout) == 0;
 }
 
 absl::Status RunGenerate(GenerateOptions options) {
@@ -50,10 +51,9 @@ absl::Status RunGenerate(GenerateOptions options) {
   for (int64_t i = 0; i < options.samples && !train::StopRequested(); ++i) {
     if (!options.only_new) Write(options.prompt);
     train::Generate(*model.network, model.spec, {ids.begin(), ids.end()}, options.sample, [&](int token) {
-      Write(tokenizer->TokenBytes(token));
-      return !train::StopRequested();
+      return Write(tokenizer->TokenBytes(token)) && !train::StopRequested();
     });
-    Write("\n");
+    if (!Write("\n")) break;
     options.sample.seed += 1;
   }
   return absl::OkStatus();

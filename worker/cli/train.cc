@@ -26,7 +26,7 @@ int RunTrain(const TrainOptions& options) {
   train::CatchStopSignals();
   absl::StatusOr<train::OpenedRun> run = train::OpenRun(options.config, options.overrides);
   if (!run.ok()) return Finish(run.status());
-  Print("{}\n", config::ToToml(run->settings));
+  if (!options.quiet) Print("{}\n", config::ToToml(run->settings));
   if (run->state->step >= run->settings.run.steps) {
     Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
           run->settings.run.steps);
