@@ -26,10 +26,10 @@ template <typename... Args>
 
 }  // namespace filigree::internal
 
-#define CHECK(condition, ...)                                                                          \
-  do {                                                                                                 \
-    if (!(condition)) [[unlikely]]                                                                     \
-      ::filigree::internal::CheckFailed(__FILE__, __LINE__, #condition __VA_OPT__(, ) __VA_ARGS__);    \
+#define CHECK(condition, ...)                                                                       \
+  do {                                                                                              \
+    if (!(condition)) [[unlikely]]                                                                  \
+      ::filigree::internal::CheckFailed(__FILE__, __LINE__, #condition __VA_OPT__(, ) __VA_ARGS__); \
   } while (false)
 
 #endif  // FILIGREE_KERNELS_BASE_CHECK_H_

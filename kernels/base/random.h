@@ -8,7 +8,8 @@ namespace filigree::kernels {
 // A counter-based generator: every number is a pure function of (seed, stream, index), so any part of a tensor can be
 // drawn by anyone, in any order, with the same result.
 //
-// Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"); key = seed, counter = (index, stream).
+// Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"); key = seed, counter = (index,
+// stream).
 class CounterRng {
  public:
   constexpr CounterRng(uint64_t seed, uint64_t stream) : seed_(seed), stream_(stream) {}

@@ -11,8 +11,9 @@
 
 namespace filigree::kernels {
 
-// A fixed set of threads that run numbered tasks. Which thread runs which task is left open, so a result must not depend
-// on it: a task writes only what no other task of the call touches, and sums over tasks are formed afterwards in order.
+// A fixed set of threads that run numbered tasks. Which thread runs which task is left open, so a result must not
+// depend on it: a task writes only what no other task of the call touches, and sums over tasks are formed afterwards in
+// order.
 //
 // Threads        Run is called from one thread at a time, never from inside a task.
 class ThreadPool {

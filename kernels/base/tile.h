@@ -10,8 +10,8 @@
 // tokens, 256 contiguous bytes, and rows follow each other without gaps. A sparse weight matrix has no useful structure
 // in its columns but every token uses the same one, so vectors run over tokens and a nonzero costs one row.
 //
-// A sequence of T tokens is ceil(T / 64) tiles; the tokens past its end are padding: kernels compute them like any other
-// (so their values must be finite), and the loss gives them no gradient.
+// A sequence of T tokens is ceil(T / 64) tiles; the tokens past its end are padding: kernels compute them like any
+// other (so their values must be finite), and the loss gives them no gradient.
 //
 // Kept bits: what AbsTopK kept of a tile is one uint64_t a channel, bit t for token t. The backward pass uses these,
 // never `value != 0`.

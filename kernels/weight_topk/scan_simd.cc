@@ -9,8 +9,9 @@
 #define HWY_TARGET_INCLUDE "kernels/weight_topk/scan_simd.cc"
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
-#include "hwy/highway.h"
 #include "kernels/weight_topk/words-inl.h"
+
+#include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace filigree::kernels {

@@ -28,8 +28,7 @@ class Rng {
 
 class OwnedTile {
  public:
-  explicit OwnedTile(int channels)
-      : data_(static_cast<size_t>(channels) * kernels::kTileTokens), channels_(channels) {}
+  explicit OwnedTile(int channels) : data_(static_cast<size_t>(channels) * kernels::kTileTokens), channels_(channels) {}
   kernels::Tile tile() { return {data_.data(), channels_}; }
   kernels::ConstTile tile() const { return {data_.data(), channels_}; }
   operator kernels::Tile() { return tile(); }

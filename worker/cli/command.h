@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 
-// The subcommands of the program `filigree`, one short file each: Add<Name>Command declares its options on `app` and sets
-// `exit_code` when the subcommand has run.
+// The subcommands of the program `filigree`, one short file each: Add<Name>Command declares its options on `app` and
+// sets `exit_code` when the subcommand has run.
 //
 // Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 data or checkpoint unusable; 4 a rank or host lost;
 // 5 replicas disagree; 75 stopped on request after a checkpoint, run again to go on.

@@ -50,9 +50,8 @@ absl::Status RunGenerate(GenerateOptions options) {
   const std::vector<uint16_t> ids = tokenizer->Encode(options.prompt);
   for (int64_t i = 0; i < options.samples && !train::StopRequested(); ++i) {
     if (!options.only_new) Write(options.prompt);
-    train::Generate(*model.network, model.spec, {ids.begin(), ids.end()}, options.sample, [&](int token) {
-      return Write(tokenizer->TokenBytes(token)) && !train::StopRequested();
-    });
+    train::Generate(*model.network, model.spec, {ids.begin(), ids.end()}, options.sample,
+                    [&](int token) { return Write(tokenizer->TokenBytes(token)) && !train::StopRequested(); });
     if (!Write("\n")) break;
     options.sample.seed += 1;
   }
