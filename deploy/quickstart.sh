@@ -35,8 +35,8 @@ fi
 say "5/6 Report"
 "$filigree" report "$run"
 
-say "6/6 A sample: what the model writes after 'def '"
-"$filigree" generate "$run" --prompt "def " --tokens 200 --temperature 0.8 --top-p 0.95 --seed 1
+say "6/6 A sample: a method that the model completes"
+"$filigree" generate "$run" --prompt "    def __init__(self, " --tokens 200 --temperature 0.8 --top-p 0.95 --seed 1
 
 say "Done"
 echo "The report, one file for a browser:  $root/$run/report.html"

@@ -62,12 +62,7 @@ void ExactWeightGradient(LinearData& d, kernels::ThreadPool& pool) {
                                   .tiles = d.x.tiles,
                                   .out = d.dy.channels,
                                   .in = d.x.channels};
-  const int blocks = (input.out + kernels::kSddmmRowBlock - 1) / kernels::kSddmmRowBlock;
-  pool.Run(blocks, [&](int64_t block, int worker) {
-    const int begin = static_cast<int>(block) * kernels::kSddmmRowBlock;
-    kernels::DenseWeightGradient(input, begin, std::min(input.out, begin + kernels::kSddmmRowBlock),
-                                 kernels::SddmmWrite::kOverwrite, d.dw.data(), d.scratch[worker]);
-  });
+  kernels::DenseWeightGradient(input, kernels::SddmmWrite::kOverwrite, d.dw.data(), pool, d.scratch);
 }
 
 // Every nonzero reads a row of the tile, every row of the result is written. Arithmetic is counted where neither side
