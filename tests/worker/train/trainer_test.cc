@@ -3,8 +3,7 @@
 
 #include "worker/train/trainer.h"
 
-#include <stdlib.h>
-
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
