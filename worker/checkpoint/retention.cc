@@ -58,7 +58,7 @@ absl::StatusOr<std::vector<StepFolder>> ListSteps(FileSystem& files, const std::
   for (const std::string& name : *names) {
     const int64_t step = StepOf(name);
     if (step < 0) continue;
-    std::string path = folder + "/" + name;
+    std::string path = fmt::format("{}/{}", folder, name);
     const bool committed = files.Exists(path + "/" + kManifestName);
     steps.push_back({step, std::move(path), committed});
   }
@@ -72,7 +72,7 @@ absl::Status RemoveUnwanted(FileSystem& files, const std::string& folder, const 
   absl::Status status;
   for (const std::string& name : *names) {
     if (IsOurs(name) && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) {
-      status.Update(files.RemoveFile(folder + "/" + name));
+      status.Update(files.RemoveFile(fmt::format("{}/{}", folder, name)));
     }
   }
   return status;

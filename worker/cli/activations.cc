@@ -64,6 +64,7 @@ absl::Status WriteActivations(const ActivationsOptions& options, const std::vect
                               const train::LoadedModel& model) {
   const auto positions = static_cast<int64_t>(tokens.size());
   std::vector<checkpoint::TensorData> tensors;
+  tensors.reserve(places.size() + 2);
   for (const train::RecordedPlace& place : places) {
     tensors.push_back(
         {"act." + place.name, checkpoint::DType::kF32, {1, positions, place.channels}, place.values.data()});
