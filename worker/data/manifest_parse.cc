@@ -41,7 +41,7 @@ class Reader {
   }
 
   std::string Digest(const std::string& key) {
-    const std::string text = Text(key);
+    std::string text = Text(key);
     if (text.size() != 64 || text.find_first_not_of("0123456789abcdef") != std::string::npos)
       Wrong(key, "a SHA-256 in hex");
     return text;

@@ -30,7 +30,7 @@ constexpr char kDocumentsFile[] = "documents.jsonl";
 constexpr char kDroppedFile[] = "dropped.txt";
 
 absl::Status CheckOptions(const PrepareOptions& o) {
-  const auto refuse = [](std::string message) { return absl::InvalidArgumentError(std::move(message)); };
+  const auto refuse = [](const std::string& message) { return absl::InvalidArgumentError(message); };
   if (o.out.empty()) return refuse("--out is missing: the folder to write the corpus to");
   if (o.vocab < kMinVocab || o.vocab > kMaxVocab) {
     return refuse(
@@ -145,6 +145,7 @@ class Preparation {
 
   absl::Status WriteTokenizer() {
     std::vector<std::string> tokens;
+    tokens.reserve(tokenizer_->end_of_text());
     for (int id = 0; id < tokenizer_->end_of_text(); ++id) tokens.push_back(tokenizer_->TokenBytes(id));
     if (absl::Status status = WriteFile(kTokenizerJsonFile, FormatTokenizerJson(tokenizer_->merges(), tokens));
         !status.ok()) {
@@ -157,8 +158,9 @@ class Preparation {
   absl::Status WriteSplit(const std::string& split, const std::string& shard_name, Split& written) {
     const EncodeJob job{split, DocumentsOf(split == "validation"), staging_, shard_name, options_.shard_tokens};
     absl::StatusOr<Split> encoded = EncodeDocuments(job, *tokenizer_, pool_, sink_, document_lines_);
-    if (encoded.ok()) written = *std::move(encoded);
-    return encoded.status();
+    if (!encoded.ok()) return encoded.status();
+    written = *std::move(encoded);
+    return absl::OkStatus();
   }
 
   absl::Status Measure() {

@@ -130,7 +130,8 @@ absl::Status CheckModel(const Json& root, const std::string& path) {
   for (const char* key :
        {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
     const Json& value = At(model, {key});
-    if (!value.is_null() && value != false && value != "") {
+    const bool empty_text = value.is_string() && value.get_ref<const std::string&>().empty();
+    if (!value.is_null() && value != false && !empty_text) {
       return Refuse(path, fmt::format("its model sets {}, which we do not have", key));
     }
   }

@@ -60,6 +60,7 @@ absl::Status ReadTensor(const Checkpoint& checkpoint, const ReleasedTensor& tens
 absl::Status WriteTorchWeights(const Checkpoint& checkpoint, const std::vector<ReleasedTensor>& tensors,
                                checkpoint::WritableFile& file) {
   std::vector<checkpoint::NamedShape> shapes;
+  shapes.reserve(tensors.size());
   for (const ReleasedTensor& tensor : tensors) shapes.push_back({tensor.name, tensor.shape});
   return WriteTorchFile(file, shapes,
                         [&](size_t i, float* values) { return ReadTensor(checkpoint, tensors[i], values); });
@@ -158,7 +159,7 @@ absl::StatusOr<std::vector<std::string>> ExportCheckpoint(const Checkpoint& chec
   });
   for (const auto& [name, text] : *small) {
     if (!status.ok()) return status;
-    written.push_back(folder + "/" + name);
+    written.push_back(fmt::format("{}/{}", folder, name));
     status = WriteWholeFile(files, written.back(), text);
   }
   if (status.ok()) status = files.SyncFolder(folder);

@@ -81,6 +81,7 @@ std::optional<data::Tokenizer> FindTokenizer(const std::string& source, int voca
 
 std::string TokenizerJson(const data::Tokenizer& tokenizer) {
   std::vector<std::string> tokens;
+  tokens.reserve(tokenizer.end_of_text());
   for (int id = 0; id < tokenizer.end_of_text(); ++id) tokens.push_back(tokenizer.TokenBytes(id));
   return data::FormatTokenizerJson(tokenizer.merges(), tokens);
 }

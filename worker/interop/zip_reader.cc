@@ -154,12 +154,14 @@ absl::StatusOr<std::vector<ZipEntry>> ReadZip(Bytes bytes, const std::string& pa
   }
   if (at != records.size()) return Broken(path, "its directory has bytes behind the last entry");
   std::vector<const Located*> order;
+  order.reserve(located.size());
   for (const Located& entry : located) order.push_back(&entry);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->begin < b->begin; });
   for (size_t i = 1; i < order.size(); ++i) {
     if (order[i - 1]->end > order[i]->begin) return Broken(path, "two entries overlap");
   }
   std::vector<ZipEntry> entries;
+  entries.reserve(located.size());
   for (Located& entry : located) entries.push_back(std::move(entry.entry));
   return entries;
 }

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "kernels/base/check.h"
 
@@ -68,9 +69,9 @@ void MaskSet::Restore(int tensor, const uint64_t* kept, kernels::WeightThreshold
   const model::TensorInfo& info = registry_[tensor];
   Mask& mask = masks_[tensor];
   mask.all = kept == nullptr;
-  mask.threshold = threshold;
+  mask.threshold = std::move(threshold);
   mask.nonzeros = info.numel();
-  if (mask.all) return;
+  if (kept == nullptr) return;
   CHECK(mask.sparsified, "a mask for {}, which follows no density", info.name);
   const size_t words = Words(info.numel());
   if (mask.kept.empty()) mask.kept = kernels::Buffer<uint64_t>(words);

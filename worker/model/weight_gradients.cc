@@ -46,6 +46,7 @@ void WeightGradients::Head(const Target& target, const HeadActivations& act, con
   Matrices(target, {{Input(act.logits, nullptr, act.normed, nullptr, target.tiles), registry_.lm_head(), -1}});
   if (registry_.bigram() < 0) return;
   std::vector<const int32_t*> rows;
+  rows.reserve(target.tiles);
   for (int n = 0; n < target.tiles; ++n) rows.push_back(tokens.inputs(n));
   Scatter(target, registry_.bigram(), act.logits, rows);
 }
@@ -67,6 +68,7 @@ void WeightGradients::Layer(const Target& target, int layer, const LayerActivati
 void WeightGradients::Embeddings(const Target& target, const BackwardBuffers& buffers, const TokenTiles& tokens,
                                  int positions) {
   std::vector<const int32_t*> rows;
+  rows.reserve(target.tiles);
   for (int n = 0; n < target.tiles; ++n) rows.push_back(tokens.inputs(n));
   Scatter(target, registry_.wte(), buffers.resid, rows);
   if (registry_.wpe() < 0) return;

@@ -13,6 +13,7 @@ namespace {
 
 std::vector<checkpoint::NamedShape> Shapes(const model::Registry& registry) {
   std::vector<checkpoint::NamedShape> shapes;
+  shapes.reserve(registry.size());
   for (const model::TensorInfo& info : registry.tensors()) shapes.push_back({info.name, info.shape});
   return shapes;
 }

@@ -235,6 +235,7 @@ checkpoint::State Trainer::StateToSave() const {
   view.texts[checkpoint::texts::kCorpusDigest] = run_.corpus->digest();
   view.texts[checkpoint::texts::kTokenizerSha256] = tokenizer.digest();
   std::vector<std::string> bytes;
+  bytes.reserve(tokenizer.end_of_text());
   for (int id = 0; id < tokenizer.end_of_text(); ++id) bytes.push_back(tokenizer.TokenBytes(id));
   view.texts[checkpoint::texts::kTokenizerJson] = data::FormatTokenizerJson(tokenizer.merges(), bytes);
   return view;
