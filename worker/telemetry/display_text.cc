@@ -74,7 +74,7 @@ std::string BarText(int64_t completed, int64_t steps, const std::string& eta, in
   const std::string counts = fmt::format(" {}/{}", completed, steps);
   const std::string time = eta.empty() ? "" : "  " + eta;
   constexpr int kLeastCells = 10, kMostCells = 60, kFrame = 3;  // "[", "] "
-  for (const std::string& text : {percent + counts + time, percent + counts, percent}) {
+  for (const std::string& text : {fmt::format("{}{}{}", percent, counts, time), percent + counts, percent}) {
     const int cells = std::min(width - static_cast<int>(text.size()) - kFrame, kMostCells);
     if (cells < kLeastCells) continue;
     const int full = static_cast<int>(std::floor(share * cells));
