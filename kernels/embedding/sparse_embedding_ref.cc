@@ -1,0 +1,32 @@
+#include <algorithm>
+
+#include "kernels/base/check.h"
+#include "kernels/embedding/sparse_embedding.h"
+
+namespace filigree::kernels::ref {
+
+void GatherSparseRows(const PatternView& table, const float* values, const int32_t* token, Tile x) {
+  CHECK(x.channels == table.cols, "{} channels, a table of {} columns", x.channels, table.cols);
+  std::fill_n(x.data, x.size(), 0.0f);
+  for (int t = 0; t < kTileTokens; ++t) {
+    if (token[t] < 0) continue;
+    for (uint32_t e = table.row_offsets[token[t]]; e < table.row_offsets[token[t] + 1]; ++e) {
+      x.at(table.col_indices[e], t) = values[e];
+    }
+  }
+}
+
+void ScatterAddSparseRows(ConstTile dx, const int32_t* token, int row_begin, int row_end, const PatternView& table,
+                          float* gradient) {
+  CHECK(dx.channels == table.cols, "{} channels, a table of {} columns", dx.channels, table.cols);
+  CHECK(0 <= row_begin && row_begin <= row_end && row_end <= table.rows, "rows [{}, {}) of {}", row_begin, row_end,
+        table.rows);
+  for (int t = 0; t < kTileTokens; ++t) {
+    if (token[t] < row_begin || token[t] >= row_end) continue;
+    for (uint32_t e = table.row_offsets[token[t]]; e < table.row_offsets[token[t] + 1]; ++e) {
+      gradient[e] += dx.at(table.col_indices[e], t);
+    }
+  }
+}
+
+}  // namespace filigree::kernels::ref
