@@ -1,5 +1,6 @@
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 #include "kernels/embedding/embedding.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -117,12 +118,20 @@ HWY_EXPORT(Gather);
 HWY_EXPORT(ScatterAdd);
 
 void GatherRows(const float* table, const int32_t* token, GatherWrite mode, Tile x) {
+  const TraceSpan span("gather_rows", [&] {
+    const double moved = mode == GatherWrite::kAdd ? 12 : 8;
+    return TraceWork{.bytes = moved * static_cast<double>(x.size()), .level = TraceLevel::kMemory};
+  });
   HWY_DYNAMIC_DISPATCH(Gather)(table, token, mode, x);
 }
 
 void ScatterAddRows(ConstTile dx, const int32_t* token, int c_begin, int c_end, float* dtable) {
   CHECK(0 <= c_begin && c_begin <= c_end && c_end <= dx.channels, "channels [{}, {}) of {}", c_begin, c_end,
         dx.channels);
+  const TraceSpan span("scatter_add_rows", [&] {
+    const double entries = static_cast<double>(c_end - c_begin) * kTileTokens;
+    return TraceWork{.flops = entries, .bytes = 12 * entries, .level = TraceLevel::kMemory};
+  });
   HWY_DYNAMIC_DISPATCH(ScatterAdd)(dx, token, c_begin, c_end, dtable);
 }
 

@@ -1,14 +1,31 @@
 #include "kernels/embedding/sparse_embedding.h"
 
+#include <algorithm>
+
+#include "kernels/base/check.h"
+
 namespace filigree::kernels {
 
 void GatherSparseRows(const PatternView& table, const float* values, const int32_t* token, Tile x) {
-  ref::GatherSparseRows(table, values, token, x);
+  CHECK(x.channels == table.cols, "{} channels, a table of {} columns", x.channels, table.cols);
+  std::fill_n(x.data, x.size(), 0.0f);
+  for (int t = 0; t < kTileTokens; ++t) {
+    if (token[t] < 0) continue;
+    const uint32_t end = table.row_offsets[token[t] + 1];
+    for (uint32_t e = table.row_offsets[token[t]]; e < end; ++e) x.at(table.col_indices[e], t) = values[e];
+  }
 }
 
 void ScatterAddSparseRows(ConstTile dx, const int32_t* token, int row_begin, int row_end, const PatternView& table,
                           float* gradient) {
-  ref::ScatterAddSparseRows(dx, token, row_begin, row_end, table, gradient);
+  CHECK(dx.channels == table.cols, "{} channels, a table of {} columns", dx.channels, table.cols);
+  CHECK(0 <= row_begin && row_begin <= row_end && row_end <= table.rows, "rows [{}, {}) of {}", row_begin, row_end,
+        table.rows);
+  for (int t = 0; t < kTileTokens; ++t) {
+    if (token[t] < row_begin || token[t] >= row_end) continue;
+    const uint32_t end = table.row_offsets[token[t] + 1];
+    for (uint32_t e = table.row_offsets[token[t]]; e < end; ++e) gradient[e] += dx.at(table.col_indices[e], t);
+  }
 }
 
 }  // namespace filigree::kernels
