@@ -9,6 +9,7 @@
 #include "kernels/base/buffer.h"
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/abs_topk/abs_topk_simd.cc"
@@ -194,6 +195,7 @@ HWY_EXPORT(Backward);
 void AbsTopK(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
   CHECK(x.channels == y.channels && x.channels <= 32768, "x has {} channels, y {}", x.channels, y.channels);
   CHECK(1 <= k && k <= x.channels, "k = {} of {} channels", k, x.channels);
+  const TraceSpan span("abs_topk", [&] { return TraceWork{.bytes = 8.0 * static_cast<double>(x.size())}; });
   if (k == x.channels) {
     if (y.data != x.data) std::memcpy(y.data, x.data, x.size() * sizeof(float));
     std::fill_n(kept, x.channels, ~uint64_t{0});
@@ -204,6 +206,7 @@ void AbsTopK(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
 
 void AbsTopKBackward(ConstTile dy, const uint64_t* kept, Tile dx) {
   CHECK(dy.channels == dx.channels, "dy has {} channels, dx {}", dy.channels, dx.channels);
+  const TraceSpan span("abs_topk.backward", [&] { return TraceWork{.bytes = 8.0 * static_cast<double>(dx.size())}; });
   HWY_DYNAMIC_DISPATCH(Backward)(dy, kept, dx);
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/activation/activation.h"
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/activation/activation_simd.cc"
@@ -97,17 +98,23 @@ HWY_EXPORT(Add);
 
 void ActivationForward(Activation kind, ConstTile x, Tile y) {
   CHECK(x.channels == y.channels, "x has {} channels, y {}", x.channels, y.channels);
+  const TraceSpan span("activation", [&] { return TraceWork{.bytes = 8.0 * static_cast<double>(x.size())}; });
   HWY_DYNAMIC_DISPATCH(Forward)(kind, x, y);
 }
 
 void ActivationBackward(Activation kind, ConstTile dy, const uint64_t* kept, ConstTile x, Tile dx) {
   CHECK(dy.channels == x.channels && dx.channels == x.channels, "dy has {} channels, x {}, dx {}", dy.channels,
         x.channels, dx.channels);
+  const TraceSpan span("activation.backward", [&] { return TraceWork{.bytes = 12.0 * static_cast<double>(x.size())}; });
   HWY_DYNAMIC_DISPATCH(Backward)(kind, dy, kept, x, dx);
 }
 
 void Accumulate(ConstTile x, Tile y) {
   CHECK(x.channels == y.channels, "x has {} channels, y {}", x.channels, y.channels);
+  const TraceSpan span("accumulate", [&] {
+    const auto entries = static_cast<double>(x.size());
+    return TraceWork{.flops = entries, .bytes = 12 * entries};
+  });
   HWY_DYNAMIC_DISPATCH(Add)(x, y);
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/adam/adam.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/adam/adam_simd.cc"
@@ -80,13 +81,29 @@ HWY_EXPORT(AdamRange);
 HWY_EXPORT(SumOfSquaresRange);
 HWY_EXPORT(AddRange);
 
+namespace {
+
+TraceWork WorkOf(int64_t n, double flops, double bytes) {
+  const auto elements = static_cast<double>(n);
+  return {.flops = flops * elements, .bytes = bytes * elements, .level = TraceLevel::kMemory};
+}
+
+}  // namespace
+
 void Adam(const AdamStep& step, int64_t n, const float* g, float* m, float* v, float* w) {
+  const TraceSpan span("adam", [&] { return WorkOf(n, 14, 28); });
   HWY_DYNAMIC_DISPATCH(AdamRange)(step, n, g, m, v, w);
 }
 
-double SumOfSquares(const float* g, int64_t n) { return HWY_DYNAMIC_DISPATCH(SumOfSquaresRange)(g, n); }
+double SumOfSquares(const float* g, int64_t n) {
+  const TraceSpan span("sum_of_squares", [&] { return WorkOf(n, 2, 4); });
+  return HWY_DYNAMIC_DISPATCH(SumOfSquaresRange)(g, n);
+}
 
-void AddInPlace(const float* x, int64_t n, float* y) { HWY_DYNAMIC_DISPATCH(AddRange)(x, n, y); }
+void AddInPlace(const float* x, int64_t n, float* y) {
+  const TraceSpan span("add_in_place", [&] { return WorkOf(n, 1, 12); });
+  HWY_DYNAMIC_DISPATCH(AddRange)(x, n, y);
+}
 
 }  // namespace filigree::kernels
 #endif  // HWY_ONCE

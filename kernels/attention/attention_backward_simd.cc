@@ -16,6 +16,7 @@
 #include "kernels/attention/kept_lists-inl.h"
 #include "kernels/attention/lane_sums-inl.h"
 #include "kernels/attention/tile_pair-inl.h"
+#include "kernels/attention/work.h"
 
 #include "hwy/highway.h"
 
@@ -173,6 +174,7 @@ HWY_EXPORT(Backward);
 
 void AttentionBackward(const AttentionBackwardArgs& args) {
   CheckArgs(args);
+  const TraceSpan span("attention.backward", [&] { return BackwardWork(args); });
   static thread_local BackwardWorkspace work;
   HWY_DYNAMIC_DISPATCH(Backward)(args, work);
 }

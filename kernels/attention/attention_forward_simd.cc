@@ -15,6 +15,7 @@
 // Once per target, hence below foreach_target.h.
 #include "kernels/attention/kept_lists-inl.h"
 #include "kernels/attention/tile_pair-inl.h"
+#include "kernels/attention/work.h"
 
 #include "hwy/highway.h"
 
@@ -185,6 +186,7 @@ HWY_EXPORT(Forward);
 
 void AttentionForward(const AttentionForwardArgs& args) {
   CheckArgs(args);
+  const TraceSpan span("attention", [&] { return ForwardWork(args); });
   static thread_local ForwardWorkspace work;
   HWY_DYNAMIC_DISPATCH(Forward)(args, work);
 }

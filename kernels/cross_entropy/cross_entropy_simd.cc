@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/cross_entropy/cross_entropy_ref.h"
 
@@ -137,11 +138,14 @@ HWY_EXPORT(Gradient);
 
 void CrossEntropyLoss(ConstTile logits, const int32_t* target, float* loss) {
   ref::CheckTargets(target, logits.channels);
+  const TraceSpan span("cross_entropy", [&] { return TraceWork{.bytes = 4.0 * static_cast<double>(logits.size())}; });
   HWY_DYNAMIC_DISPATCH(Loss)(logits, target, loss);
 }
 
 void CrossEntropyGradient(Tile logits, const int32_t* target, float scale, float* loss) {
   ref::CheckTargets(target, logits.channels);
+  const TraceSpan span("cross_entropy.backward",
+                       [&] { return TraceWork{.bytes = 8.0 * static_cast<double>(logits.size())}; });
   HWY_DYNAMIC_DISPATCH(Gradient)(logits, target, scale, loss);
 }
 

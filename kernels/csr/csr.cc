@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "kernels/base/check.h"
+#include "kernels/base/trace.h"
 
 namespace filigree::kernels {
 namespace {
@@ -36,6 +37,13 @@ struct Chunks {
   int64_t rows, count;
 };
 
+// Bytes moved: so many in all, so many an entry.
+TraceWork WorkOf(double bytes, int64_t nnz, double bytes_of_entry, const ThreadPool& pool) {
+  return {.bytes = bytes + bytes_of_entry * static_cast<double>(nnz),
+          .level = TraceLevel::kMemory,
+          .threads = pool.threads()};
+}
+
 template <typename T>
 void Grow(Buffer<T>& buffer, size_t size) {
   if (buffer.size() < size) buffer = Buffer<T>(size + size / 4);
@@ -65,6 +73,7 @@ void Csr::ResizeRows(int rows, int cols) {
 }
 
 void Csr::BuildFromDense(const float* w, const uint64_t* kept, int rows, int cols, ThreadPool& pool) {
+  const TraceSpan span("csr.build", [&] { return WorkOf(static_cast<double>(rows) * cols / 8, nnz(), 10, pool); });
   ResizeRows(rows, cols);
   const Chunks chunks(rows, pool);
   uint32_t* offsets = offsets_.data();
@@ -97,6 +106,7 @@ void Csr::BuildFromDense(const float* w, const uint64_t* kept, int rows, int col
 }
 
 void Csr::RefreshValuesFromDense(const float* w, ThreadPool& pool) {
+  const TraceSpan span("csr.refresh", [&] { return WorkOf(0, nnz(), 10, pool); });
   const Chunks chunks(rows_, pool);
   pool.Run(chunks.count, [&](int64_t chunk, int) {
     for (int r = chunks.begin(chunk); r < chunks.end(chunk); ++r) GatherRow(w, r);
@@ -110,6 +120,7 @@ void Csr::GatherRow(const float* w, int r) {
 
 // Counting sort, stable. Chunk k of the rows of `a` places its entries of column c after those of chunks before it.
 void Csr::BuildTranspose(const CsrView& a, ThreadPool& pool) {
+  const TraceSpan span("csr.transpose", [&] { return WorkOf(0, nnz(), 16, pool); });
   ResizeRows(a.cols, a.rows);
   const int64_t nnz = a.nnz();
   ResizeEntries(nnz);
@@ -150,6 +161,7 @@ void Csr::RefreshTransposeValues(const CsrView& a, ThreadPool& pool) {
   CHECK(a.rows == cols_ && a.cols == rows_ && a.nnz() == nnz(),
         "this is {} x {} with {} entries, not the transpose of {} x {} with {}", rows_, cols_, nnz(), a.rows, a.cols,
         a.nnz());
+  const TraceSpan span("csr.refresh_transpose", [&] { return WorkOf(0, nnz(), 12, pool); });
   const Chunks chunks(rows_, pool);
   pool.Run(chunks.count, [&](int64_t chunk, int) {
     const uint32_t end = offsets_[chunks.end(chunk)];

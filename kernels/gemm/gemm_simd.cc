@@ -2,6 +2,7 @@
 
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 #include "kernels/gemm/gemm.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -145,10 +146,21 @@ namespace filigree::kernels {
 HWY_EXPORT(Forward);
 HWY_EXPORT(Backward);
 
+namespace {
+
+TraceWork WorkOf(double out, double in) {
+  return {.flops = 2 * out * in * kTileTokens,
+          .bytes = 4 * (out * in + (out + in) * kTileTokens),
+          .level = TraceLevel::kMemory};
+}
+
+}  // namespace
+
 void GemmForward(const float* w, int out, int in, ConstTile x, const float* bias, Tile y) {
   CHECK(x.channels == in && y.channels == out, "w is {} x {}, x has {} channels, y {}", out, in, x.channels,
         y.channels);
   CHECK(in > 0, "a layer without inputs");
+  const TraceSpan span("gemm", [&] { return WorkOf(out, in); });
   HWY_DYNAMIC_DISPATCH(Forward)(w, out, in, x, bias, y);
 }
 
@@ -156,6 +168,7 @@ void GemmBackward(const float* w, int out, int in, ConstTile dy, Tile dx) {
   CHECK(dy.channels == out && dx.channels == in, "w is {} x {}, dy has {} channels, dx {}", out, in, dy.channels,
         dx.channels);
   CHECK(out > 0, "a layer without outputs");
+  const TraceSpan span("gemm.backward", [&] { return WorkOf(out, in); });
   HWY_DYNAMIC_DISPATCH(Backward)(w, out, in, dy, dx);
 }
 

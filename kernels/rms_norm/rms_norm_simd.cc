@@ -2,6 +2,7 @@
 
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 #include "kernels/rms_norm/rms_norm.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -164,12 +165,20 @@ HWY_EXPORT(Backward);
 
 void RmsNormForward(ConstTile x, const float* gain, Tile y, float* r) {
   CHECK(x.channels == y.channels, "x has {} channels, y {}", x.channels, y.channels);
+  const TraceSpan span("rms_norm", [&] {
+    const auto entries = static_cast<double>(x.size());
+    return TraceWork{.flops = 4 * entries, .bytes = 8 * entries};
+  });
   HWY_DYNAMIC_DISPATCH(Forward)(x, gain, y, r);
 }
 
 void RmsNormBackward(ConstTile dy, ConstTile x, const float* gain, const float* r, Tile dx, float* dgain) {
   CHECK(dy.channels == x.channels && dx.channels == x.channels, "dy has {} channels, x {}, dx {}", dy.channels,
         x.channels, dx.channels);
+  const TraceSpan span("rms_norm.backward", [&] {
+    const auto entries = static_cast<double>(x.size());
+    return TraceWork{.flops = 10 * entries, .bytes = 16 * entries};
+  });
   HWY_DYNAMIC_DISPATCH(Backward)(dy, x, gain, r, dx, dgain);
 }
 

@@ -3,6 +3,7 @@
 
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 #include "kernels/sddmm/sddmm.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -172,16 +173,46 @@ namespace filigree::kernels {
 HWY_EXPORT(Part);
 HWY_EXPORT(Bias);
 
+namespace {
+
+// Entries of the channels [begin, end) that are kept, over all tiles.
+double KeptEntries(const uint64_t* kept, size_t stride, int tiles, int begin, int end) {
+  int64_t count = 0;
+  for (int n = 0; n < tiles; ++n) {
+    for (int c = begin; c < end; ++c) count += kept == nullptr ? kTileTokens : std::popcount(kept[n * stride + c]);
+  }
+  return static_cast<double>(count);
+}
+
+// What is not known to be zero: as dY keeps, or X if that is less.
+TraceWork WorkOf(const SddmmInput& in, const SddmmPart& part) {
+  const double rows = part.row_end - part.row_begin, columns = part.column_end - part.column_begin;
+  const double by_dy = columns * KeptEntries(in.kept, in.kept_stride, in.tiles, part.row_begin, part.row_end);
+  const double by_x = rows * KeptEntries(in.x_kept, in.x_kept_stride, in.tiles, part.column_begin, part.column_end);
+  return {.flops = 2 * std::min(by_dy, by_x),
+          .bytes = 4 * ((rows + columns) * in.tiles * kTileTokens + rows * columns),
+          .level = TraceLevel::kMemory};
+}
+
+}  // namespace
+
 void DenseWeightGradient(const SddmmInput& input, const SddmmPart& part, SddmmWrite mode, float* dw,
                          SddmmScratch& scratch) {
   CHECK(0 <= part.row_begin && part.row_begin <= part.row_end && part.row_end <= input.out, "rows [{}, {}) of {}",
         part.row_begin, part.row_end, input.out);
   CHECK(0 <= part.column_begin && part.column_begin <= part.column_end && part.column_end <= input.in,
         "columns [{}, {}) of {}", part.column_begin, part.column_end, input.in);
+  const TraceSpan span("weight_gradient", [&] { return WorkOf(input, part); });
   HWY_DYNAMIC_DISPATCH(Part)(input, part, mode, dw, scratch);
 }
 
-void BiasGradient(const SddmmInput& input, SddmmWrite mode, float* db) { HWY_DYNAMIC_DISPATCH(Bias)(input, mode, db); }
+void BiasGradient(const SddmmInput& input, SddmmWrite mode, float* db) {
+  const TraceSpan span("bias_gradient", [&] {
+    const double entries = static_cast<double>(input.out) * input.tiles * kTileTokens;
+    return TraceWork{.flops = entries, .bytes = 4 * entries, .level = TraceLevel::kMemory};
+  });
+  HWY_DYNAMIC_DISPATCH(Bias)(input, mode, db);
+}
 
 }  // namespace filigree::kernels
 #endif  // HWY_ONCE

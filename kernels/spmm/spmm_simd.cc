@@ -1,5 +1,6 @@
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
+#include "kernels/base/trace.h"
 #include "kernels/spmm/spmm.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -49,6 +50,10 @@ HWY_EXPORT(SpmmTile);
 void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y) {
   CHECK(x.channels == w.cols && y.channels == w.rows, "w is {} x {}, x has {} channels, y {}", w.rows, w.cols,
         x.channels, y.channels);
+  const TraceSpan span("spmm", [&] {
+    const auto nnz = static_cast<double>(w.nnz());
+    return TraceWork{.flops = 2 * nnz * kTileTokens, .bytes = 4 * (nnz + w.rows) * kTileTokens};
+  });
   HWY_DYNAMIC_DISPATCH(SpmmTile)(w, x, bias, y);
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/base/check.h"
+#include "kernels/base/trace.h"
 #include "kernels/weight_topk/scan.h"
 #include "kernels/weight_topk/select.h"
 
@@ -53,6 +54,10 @@ void SelectWeights(const float* w, const WeightSelection& selection, WeightThres
         task.k);
   if (task.k == 0 || task.k == task.numel) return KeepNothingOrAll(task, threshold, kept);
 
+  const TraceSpan span("weight_topk", [&] {
+    const auto numel = static_cast<double>(task.numel);
+    return TraceWork{.bytes = 4.125 * numel, .level = TraceLevel::kMemory, .threads = pool.threads()};
+  });
   WeightThreshold none;
   WeightThreshold& guess = threshold != nullptr ? *threshold : none;
   guess.unit_margin = std::clamp(guess.unit_margin, kLeastMargin, kMostMargin);
@@ -64,6 +69,10 @@ void SelectWeights(const float* w, const WeightSelection& selection, WeightThres
 }
 
 void ApplySelection(const uint64_t* kept, int64_t numel, float factor, ThreadPool& pool, float* w) {
+  const TraceSpan span("weight_topk.apply", [&] {
+    return TraceWork{
+        .bytes = 8.125 * static_cast<double>(numel), .level = TraceLevel::kMemory, .threads = pool.threads()};
+  });
   const int64_t words = (numel + 63) / 64;
   pool.Run((words + kWordsPerTask - 1) / kWordsPerTask, [&](int64_t i, int) {
     ApplyWords(kept, numel, factor, {i * kWordsPerTask, std::min(words, (i + 1) * kWordsPerTask)}, w);
