@@ -22,8 +22,8 @@
 // Threads        Set*: one call at a time; everything else is const and may be called from several threads.
 // Determinism    bitwise, for any threads and any SIMD target, and equal to the reference: y and dx are fused
 //                multiply-adds onto a running sum; a tile's share of dw[e] is formed in 16 logical lanes (token % 16,
-//                fused multiply-adds in ascending order of tokens, from 0), added as a tree whose distances are 1, 2, 4, 8,
-//                and then added to what dw[e] was.
+//                fused multiply-adds in ascending order of tokens, from 0), added as a tree whose distances are 1, 2,
+//                4, 8, and then added to what dw[e] was.
 // Source         Gao et al. 2025 has dense gradients only; the candidate set is this project's (docs/policy.md).
 
 namespace filigree::kernels {
@@ -34,7 +34,7 @@ class CandidateMatrix {
 
   // Membership changed. Cost: a counting sort of the candidates.
   void SetPattern(const PatternView& pattern, ThreadPool& pool);
-  // Weights or mask changed: w[nnz], kept a bitmap over the entries. Cost: a pass over the candidates.
+  // Weights or mask changed: w[nnz], kept a bitmap over the entries, null: all. Cost: a pass over the candidates.
   void SetWeights(const float* w, const uint64_t* kept, ThreadPool& pool);
 
   void Forward(ConstTile x, const float* bias, Tile y) const;
@@ -52,10 +52,22 @@ class CandidateMatrix {
   size_t bytes() const;
 
  private:
+  // Compressed rows, as CsrView: of W, kept entries alone; of W^T, all candidates, 0 where not kept.
+  struct Compressed {
+    Buffer<uint32_t> offsets;
+    Buffer<uint16_t> indices;
+    Buffer<float> values;
+  };
+  static CsrView ViewOf(const Compressed& m, int rows, int cols) {
+    return {rows, cols, m.offsets.data(), m.indices.data(), m.values.data()};
+  }
+  void SetRows(const float* w, const uint64_t* kept, ThreadPool& pool);
+  void SetColumns(const float* w, const uint64_t* kept, ThreadPool& pool);
+
   int out_ = 0, in_ = 0;
   int64_t candidates_ = 0;
-  Csr rows_;                 // kept entries
-  Csr columns_;              // all candidates of W^T; 0 where not kept
+  Pattern pattern_;
+  Compressed rows_, columns_;
   Buffer<uint32_t> source_;  // of entry i of columns_: its index in the pattern
 };
 
