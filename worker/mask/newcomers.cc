@@ -8,6 +8,7 @@
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/check.h"
+#include "kernels/base/random_batch.h"
 #include "kernels/weight_topk/entry.h"
 #include "kernels/weight_topk/weight_topk.h"
 
@@ -44,8 +45,13 @@ int64_t ShareRound(const std::function<double(size_t)>& weight, std::span<const 
 }  // namespace
 
 Draws::Draws(uint64_t seed, uint64_t stream, int64_t step)
-    : rng_(seed + (static_cast<uint64_t>(step) >> kStepBits) * 0x9e3779b97f4a7c15u, stream),
+    : seed_(seed + (static_cast<uint64_t>(step) >> kStepBits) * 0x9e3779b97f4a7c15u),
+      stream_(stream),
       first_(static_cast<uint64_t>(step) << (64 - kStepBits)) {}
+
+void Draws::Bits(uint64_t line, uint64_t draw, int64_t n, uint64_t* bits) const {
+  kernels::RandomBits(seed_, stream_, Index(line, draw), n, bits);
+}
 
 Sampler::Sampler(const float* weight, int n) : weight_(n) {
   int heaviest = 0;
@@ -95,11 +101,15 @@ int Sampler::Place(uint32_t bits) const {
 }
 
 void Sampler::Take(const Draws& draws, uint64_t line, int64_t count, uint64_t* taken) const {
-  const uint64_t patience = static_cast<uint64_t>(count) * 4 + 32;  // of two places each
-  for (uint64_t draw = 0; count > 0 && draw < patience; ++draw) {
-    const uint64_t bits = draws.Bits(line, draw);
-    for (int half = 0; half < 2 && count > 0; ++half) {
-      const int i = Place(static_cast<uint32_t>(bits >> (32 * half)));
+  constexpr int64_t kBatch = 64;
+  uint64_t bits[kBatch];
+  const int64_t patience = count * 4 + 32;  // of two places each
+  for (int64_t draw = 0; count > 0 && draw < patience;) {
+    const int64_t n = std::min(kBatch, (count + 1) / 2 + count / 16);  // some are taken already
+    draws.Bits(line, draw, n, bits);
+    draw += n;
+    for (int64_t half = 0; half < 2 * n && count > 0; ++half) {
+      const int i = Place(static_cast<uint32_t>(bits[half / 2] >> (half % 2 * 32)));
       if (kernels::IsKept(taken, i)) continue;
       kernels::Keep(i, taken);
       --count;

@@ -25,14 +25,17 @@ class Draws {
   static constexpr uint64_t ShortRow(int r) { return (uint64_t{2} << 16) + r; }
   static constexpr uint64_t kShares = uint64_t{3} << 16;
 
-  uint64_t Bits(uint64_t line, uint64_t draw) const { return rng_.Bits(Index(line, draw)); }
-  double Uniform(uint64_t line, uint64_t draw) const { return rng_.Uniform(Index(line, draw)); }
+  // Draws [draw, draw + n) of a line, 64 bits each.
+  void Bits(uint64_t line, uint64_t draw, int64_t n, uint64_t* bits) const;
+  // [0, 1).
+  double Uniform(uint64_t line, uint64_t draw) const {
+    return kernels::CounterRng(seed_, stream_).Uniform(Index(line, draw));
+  }
 
  private:
   uint64_t Index(uint64_t line, uint64_t draw) const { return first_ | line * kMost | draw; }
 
-  kernels::CounterRng rng_;
-  uint64_t first_;
+  uint64_t seed_, stream_, first_;
 };
 
 // Places 0 .. n - 1 of a line with weights, n <= 65536.

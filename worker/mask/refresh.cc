@@ -44,6 +44,13 @@ kernels::Buffer<uint64_t> WhoStays(const float* m, const float* v, const uint64_
   return stays;
 }
 
+kernels::Buffer<uint64_t> AllOf(int64_t n) {
+  kernels::Buffer<uint64_t> bits(static_cast<size_t>((n + 63) / 64));
+  std::fill(bits.begin(), bits.end(), ~uint64_t{0});
+  if (n % 64 != 0) bits[bits.size() - 1] = (uint64_t{1} << (n % 64)) - 1;
+  return bits;
+}
+
 int64_t Count(const uint64_t* bits, int64_t n) {
   int64_t count = 0;
   for (int64_t i = 0; i < (n + 63) / 64; ++i) count += std::popcount(bits[i]);
@@ -193,6 +200,12 @@ Membership Everything(const PatternView& old) {
 }  // namespace
 
 Membership Refresh(const RefreshInput& input, kernels::ThreadPool& pool) {
+  if (input.kept == nullptr && input.pattern.nnz() > 0) {
+    const kernels::Buffer<uint64_t> all = AllOf(input.pattern.nnz());
+    RefreshInput with_mask = input;
+    with_mask.kept = all.data();
+    return Refresh(with_mask, pool);
+  }
   const PatternView& old = input.pattern;
   const int64_t numel = int64_t{old.rows} * old.cols, nnz = old.nnz();
   const int64_t k = Count(input.kept, nnz);
@@ -208,11 +221,12 @@ Membership Refresh(const RefreshInput& input, kernels::ThreadPool& pool) {
 }
 
 Membership Narrow(const NarrowInput& input, kernels::ThreadPool& pool) {
-  const int64_t numel = int64_t{input.rows} * input.cols, k = Count(input.kept, numel);
+  const int64_t numel = int64_t{input.rows} * input.cols;
+  const int64_t k = input.kept == nullptr ? numel : Count(input.kept, numel);
   CHECK(k <= input.candidates && input.candidates <= numel, "{} candidates of {} x {} positions, {} in the mask",
         input.candidates, input.rows, input.cols, k);
   const kernels::Buffer<uint64_t> stays =
-      WhoStays(input.m, input.v, input.kept, numel, input.eps, input.candidates, pool);
+      k == numel ? AllOf(numel) : WhoStays(input.m, input.v, input.kept, numel, input.eps, input.candidates, pool);
   Membership next;
   next.pattern = kernels::Pattern::FromDenseBitmap(input.rows, input.cols, stays.data());
   next.source = kernels::Buffer<uint32_t>(static_cast<size_t>(input.candidates));

@@ -38,7 +38,7 @@ struct Membership {
 struct RefreshInput {
   kernels::PatternView pattern;
   const float *m = nullptr, *v = nullptr;  // one float a candidate
-  const uint64_t* kept = nullptr;          // the mask: bitmap over the entries, k of them
+  const uint64_t* kept = nullptr;          // the mask: bitmap over the entries, k of them; null: all
   int64_t candidates = 0;                  // |C'|, k <= |C'| <= rows * cols
   double eps = 0;
   double drop = 0.5;
@@ -63,7 +63,8 @@ struct RefreshInput {
 Membership Refresh(const RefreshInput& input, kernels::ThreadPool& pool);
 
 // The step from dense storage to candidates: the mask and the best others by u (ties: the lower index), no newcomers.
-// `source` is the global index. kept is a bitmap over rows * cols; m and v are dense; k <= candidates <= rows * cols.
+// `source` is the global index. kept is a bitmap over rows * cols (null: all); m and v are dense; k <= candidates <=
+// rows * cols.
 struct NarrowInput {
   int rows = 0, cols = 0;
   const float *m = nullptr, *v = nullptr;
