@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
-#include "kernels/base/check.h"
+#include "kernels/candidates/fused.h"
 #include "kernels/spmm/spmm.h"
 
 namespace filigree::kernels {
@@ -107,18 +106,7 @@ void CandidateMatrix::Forward(ConstTile x, const float* bias, Tile y) const {
 void CandidateMatrix::Backward(ConstTile dy, Tile dx) const { Spmm(ViewOf(columns_, in_, out_), dy, nullptr, dx); }
 
 void CandidateMatrix::BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const {
-  if (dx.data != nullptr) Backward(dy, dx);
-  for (int c = 0; c < in_; ++c) {
-    for (uint32_t i = columns_.offsets[c]; i < columns_.offsets[c + 1]; ++i) {
-      const float *a = dy.row(columns_.indices[i]), *b = x.row(c);
-      float lanes[16] = {};
-      for (int t = 0; t < kTileTokens; ++t) lanes[t % 16] = std::fma(a[t], b[t], lanes[t % 16]);
-      for (int distance = 1; distance < 16; distance *= 2) {
-        for (int l = 0; l < 16; l += 2 * distance) lanes[l] += lanes[l + distance];
-      }
-      partial[i] += lanes[0];
-    }
-  }
+  FusedBackward(ViewOf(columns_, in_, out_), dy, x, dx, partial);
 }
 
 void CandidateMatrix::SumPartials(std::span<const float* const> partials, bool add, float* gradient,
