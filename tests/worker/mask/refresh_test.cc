@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -287,6 +288,39 @@ TEST(Refresh, StepStreamAndSeedAllChangeTheDraw) {
   for (const RefreshInput& other : {step, stream, seed}) EXPECT_FALSE(Same(Refresh(other, PoolOf(1)), base));
 }
 
+// What has seen no gradient yet (u = 0) is better than what is no number, whichever comes first.
+TEST(Refresh, NanIsTheLowest) {
+  Rng rng(kSeed + 12);
+  State state(20, 30, 0.5, 0.0, rng);
+  int64_t zeros = 0;
+  for (size_t e = 0; e < state.m.size(); ++e) {
+    state.m[e] = e % 3 == 0 ? kNan : 0;
+    state.v[e] = 0;
+    zeros += e % 3 != 0;
+  }
+  for (const int64_t candidates : {zeros - 5, zeros, zeros + 5}) {
+    RefreshInput input = state.Input(candidates);
+    input.drop = 0;
+    ExpectRefreshes(input);
+  }
+}
+
+TEST(Refresh, RowsDrawApart) {
+  const int rows = 40, cols = 70;
+  const Pattern none(rows, cols, 0);
+  RefreshInput input;
+  input.pattern = none.view();
+  input.candidates = rows * 8;
+  const Membership next = Refresh(input, PoolOf(1));
+  std::set<std::vector<uint16_t>> seen;
+  const PatternView p = next.pattern.view();
+  for (int r = 0; r < rows; ++r) {
+    EXPECT_EQ(p.row_offsets[r + 1] - p.row_offsets[r], 8) << r;
+    seen.emplace(p.col_indices + p.row_offsets[r], p.col_indices + p.row_offsets[r + 1]);
+  }
+  EXPECT_EQ(seen.size(), rows);
+}
+
 // The oracle: of those who do not stay, the largest gradients.
 TEST(Refresh, RankedPositionsComeFirstInTheirOrder) {
   Rng rng(kSeed + 7);
@@ -337,28 +371,42 @@ Sizes SizesOf(const RefreshInput& input, const Membership& next, Unit direction)
   return sizes;
 }
 
+// Before a refresh.
+Sizes SizesOf(const State& state, Unit direction) {
+  Membership same;
+  same.pattern = Pattern::Subset(state.pattern.view(), Bitmap(state.kept.size(), ~uint64_t{0}).data());
+  same.source = kernels::Buffer<uint32_t>(state.pattern.nnz());
+  std::iota(same.source.begin(), same.source.end(), 0);
+  return SizesOf(state.Input(0), same, direction);
+}
+
+// All stay, and there are as many newcomers as units lack candidates.
 TEST(Refresh, EveryUnitHasItsCandidates) {
   Rng rng(kSeed + 8);
   for (const Unit unit : {Unit::kRow, Unit::kColumn}) {
     const State state(40, 70, 0.06, 0.5, rng);
-    RefreshInput input = state.Input(state.pattern.nnz() * 2);
-    // All draws would go elsewhere.
-    std::vector<float> row_weight(40), col_weight(70);
-    row_weight[1] = col_weight[2] = 1;
-    input.row_weight = row_weight.data();
-    input.col_weight = col_weight.data();
+    int64_t missing = 0;
+    for (const int has : SizesOf(state, unit).all) missing += std::max(0, 6 - has);
+    ASSERT_GT(missing, 4);
+    RefreshInput input = state.Input(state.pattern.nnz() + missing);
+    input.drop = 0;
     input.unit = unit;
-    input.unit_candidates = 4;
+    input.unit_candidates = 6;
     ExpectRefreshes(input);
     const Sizes sizes = SizesOf(input, Refresh(input, PoolOf(1)), unit);
-    EXPECT_GE(*std::min_element(sizes.all.begin(), sizes.all.end()), 4);
+    EXPECT_EQ(*std::min_element(sizes.all.begin(), sizes.all.end()), 6);
   }
 }
 
 TEST(Refresh, EveryLineHasItsReserve) {
   Rng rng(kSeed + 9);
   const State state(40, 70, 0.06, 0.5, rng);
-  RefreshInput input = state.Input(state.pattern.nnz() * 3);
+  int64_t missing = 0;  // counted twice where a row and a column are short
+  for (const Unit direction : {Unit::kRow, Unit::kColumn}) {
+    for (const int has : SizesOf(state, direction).reserve) missing += std::max(0, 3 - has);
+  }
+  RefreshInput input = state.Input(state.pattern.nnz() + missing);
+  input.drop = 0;
   std::vector<float> row_weight(40);
   row_weight[1] = 1;
   input.row_weight = row_weight.data();
@@ -366,13 +414,8 @@ TEST(Refresh, EveryLineHasItsReserve) {
   ExpectRefreshes(input);
   const Membership next = Refresh(input, PoolOf(1));
   for (const Unit direction : {Unit::kRow, Unit::kColumn}) {
-    const Sizes sizes = SizesOf(input, next, direction);
-    for (size_t line = 0; line < sizes.all.size(); ++line) {
-      // Rows that are full have no more to give.
-      const int length = direction == Unit::kRow ? 70 : 40;
-      EXPECT_TRUE(sizes.reserve[line] >= 3 || sizes.all[line] == length)
-          << line << ": " << sizes.reserve[line] << " of " << sizes.all[line];
-    }
+    const std::vector<int> reserve = SizesOf(input, next, direction).reserve;
+    EXPECT_GE(*std::min_element(reserve.begin(), reserve.end()), 3);
   }
   // Where the newcomers do not reach: as many as there are, and no more.
   input.line_reserve = 1000;
