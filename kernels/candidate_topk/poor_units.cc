@@ -20,9 +20,19 @@ int64_t CountBits(const uint64_t* bits, int64_t first, int64_t last) {
   return count;
 }
 
-// Takes e into best[0, count), descending, if it is large enough.
+// Takes e into best[0, count), descending, if it is large enough. Short lists without branches, as which way they go is
+// chance.
 void Take(Entry e, Entry* best, int64_t count) {
-  if (e > best[count - 1]) InsertEntry(e, best, count);
+  constexpr int64_t kShort = 8;
+  if (count > kShort) {
+    if (e > best[count - 1]) InsertEntry(e, best, count);
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const Entry here = best[i];
+    best[i] = std::max(here, e);
+    e = std::min(here, e);
+  }
 }
 
 // Keeps best[0, count), where 0 is no entry. Returns how many there were.

@@ -53,6 +53,12 @@ void Draws::Bits(uint64_t line, uint64_t draw, int64_t n, uint64_t* bits) const 
   kernels::RandomBits(seed_, stream_, Index(line, draw), n, bits);
 }
 
+void DrawReader::Refill() {
+  draws_.Bits(line_, next_, kBatch, bits_);
+  next_ += kBatch;
+  used_ = 0;
+}
+
 Sampler::Sampler(const float* weight, int n) : weight_(n) {
   int heaviest = 0;
   for (int i = 0; i < n && weight != nullptr; ++i) {
@@ -100,20 +106,12 @@ int Sampler::Place(uint32_t bits) const {
   return static_cast<int>(static_cast<uint32_t>(at) < coin_[i] ? i : alias_[i]);
 }
 
-void Sampler::Take(const Draws& draws, uint64_t line, int64_t count, uint64_t* taken) const {
-  constexpr int64_t kBatch = 64;
-  uint64_t bits[kBatch];
-  const int64_t patience = count * 4 + 32;  // of two places each
-  for (int64_t draw = 0; count > 0 && draw < patience;) {
-    const int64_t n = std::min(kBatch, (count + 1) / 2 + count / 16);  // some are taken already
-    draws.Bits(line, draw, n, bits);
-    draw += n;
-    for (int64_t half = 0; half < 2 * n && count > 0; ++half) {
-      const int i = Place(static_cast<uint32_t>(bits[half / 2] >> (half % 2 * 32)));
-      if (kernels::IsKept(taken, i)) continue;
-      kernels::Keep(i, taken);
-      --count;
-    }
+void Sampler::Take(const Draws& draws, uint64_t line, DrawReader& reader, int64_t count, uint64_t* taken) const {
+  for (int64_t patience = 4 * count + 32; count > 0 && patience > 0; --patience) {
+    const int i = Place(reader.Next());
+    if (kernels::IsKept(taken, i)) continue;
+    kernels::Keep(i, taken);
+    --count;
   }
   if (count > 0) TakeExactly(draws, line, count, taken);
 }

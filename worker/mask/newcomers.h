@@ -38,6 +38,30 @@ class Draws {
   uint64_t seed_, stream_, first_;
 };
 
+// The draws of a line one after the other, 32 bits each.
+class DrawReader {
+ public:
+  // At most kMost / 2 draws.
+  DrawReader(const Draws& draws, uint64_t line) : draws_(draws), line_(line) {}
+
+  uint32_t Next() {
+    if (used_ == 2 * kBatch) Refill();
+    const uint64_t bits = bits_[used_ / 2] >> (used_ % 2 * 32);
+    ++used_;
+    return static_cast<uint32_t>(bits);
+  }
+
+ private:
+  static constexpr int kBatch = 32;
+  void Refill();
+
+  const Draws& draws_;
+  const uint64_t line_;
+  uint64_t next_ = 0;
+  int used_ = 2 * kBatch;
+  uint64_t bits_[kBatch];
+};
+
 // Places 0 .. n - 1 of a line with weights, n <= 65536.
 class Sampler {
  public:
@@ -50,7 +74,12 @@ class Sampler {
 
   // Sets `count` more bits of taken[ceil(n / 64)], of those still free: one after the other, each with probability
   // proportional to its weight among the free; those of weight 0 come last, all alike. count <= free places.
-  void Take(const Draws& draws, uint64_t line, int64_t count, uint64_t* taken) const;
+  // `reader` may go on from line to line: 8 lines of 65536 places do not exhaust it.
+  void Take(const Draws& draws, uint64_t line, DrawReader& reader, int64_t count, uint64_t* taken) const;
+  void Take(const Draws& draws, uint64_t line, int64_t count, uint64_t* taken) const {
+    DrawReader reader(draws, line);
+    Take(draws, line, reader, count, taken);
+  }
 
  private:
   int Place(uint32_t bits) const;

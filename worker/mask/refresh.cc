@@ -17,27 +17,34 @@ using kernels::IsKept;
 using kernels::PatternView;
 
 constexpr int64_t kEntriesPerTask = 1 << 16;
+constexpr int kRowsPerDraws = 8;  // that share a line of draws
 constexpr int64_t kRowsPerTask = 64;
 
 int64_t TasksOf(int64_t n, int64_t per_task) { return (n + per_task - 1) / per_task; }
 
-// A float whose magnitude bits rank as an entry does: the mask above all, then u, NaN last.
-float Rank(float m, float v, float eps, bool kept) {
+// Floats whose magnitude bits rank as entries [first, last) do: the mask above all, then u, NaN last.
+void RankEntries(const float* m, const float* v, const uint64_t* kept, float eps, int64_t first, int64_t last,
+                 float* rank) {
   constexpr uint32_t kMask = 0x7fffffff, kInfinity = 0x7f800000;
-  const float u = std::abs(m) / (std::sqrt(v) + eps);
-  const uint32_t bits = std::bit_cast<uint32_t>(u) & kMask;
-  return std::bit_cast<float>(kept ? kMask : bits > kInfinity ? 0 : bits + 1);
+  for (int64_t e = first; e < last; ++e) {
+    const float u = std::abs(m[e]) / (std::sqrt(v[e]) + eps);
+    const uint32_t bits = std::bit_cast<uint32_t>(u) & kMask;
+    rank[e] = std::bit_cast<float>(bits > kInfinity ? 0 : bits + 1);
+  }
+  for (int64_t word = first / 64; word < (last + 63) / 64; ++word) {
+    for (uint64_t bits = kept[word]; bits != 0; bits &= bits - 1) {
+      rank[word * 64 + std::countr_zero(bits)] = std::bit_cast<float>(kMask);
+    }
+  }
 }
 
-// Bitmap of the mask and of the `stay` best others.
+// Bitmap of the mask and of the best others, `count` in all.
 kernels::Buffer<uint64_t> WhoStays(const float* m, const float* v, const uint64_t* kept, int64_t n, double eps,
                                    int64_t count, kernels::ThreadPool& pool) {
   kernels::Buffer<float> rank(static_cast<size_t>(n));
   pool.Run(TasksOf(n, kEntriesPerTask), [&](int64_t task, int) {
-    const int64_t last = std::min(n, (task + 1) * kEntriesPerTask);
-    for (int64_t e = task * kEntriesPerTask; e < last; ++e) {
-      rank[e] = Rank(m[e], v[e], static_cast<float>(eps), IsKept(kept, e));
-    }
+    const int64_t first = task * kEntriesPerTask, last = std::min(n, first + kEntriesPerTask);
+    RankEntries(m, v, kept, static_cast<float>(eps), first, last, rank.data());
   });
   kernels::Buffer<uint64_t> stays(static_cast<size_t>((n + 63) / 64));
   kernels::SelectWeights(rank.data(), {.rows = 1, .cols = n, .k = count}, nullptr, pool, stays.data());
@@ -105,11 +112,12 @@ class Assembly {
     for (int r = 0; r < old_.rows; ++r) first_chosen_[r + 1] += first_chosen_[r];
   }
 
+  // visit(first row, past the last, worker).
   template <typename Visit>
-  void ForRows(Visit visit) {
-    pool_.Run(TasksOf(old_.rows, kRowsPerTask), [&](int64_t task, int worker) {
-      const int last = static_cast<int>(std::min<int64_t>(old_.rows, (task + 1) * kRowsPerTask));
-      for (int r = static_cast<int>(task * kRowsPerTask); r < last; ++r) visit(r, worker);
+  void ForRows(int64_t rows_per_task, Visit visit) {
+    pool_.Run(TasksOf(old_.rows, rows_per_task), [&](int64_t task, int worker) {
+      const int64_t first = task * rows_per_task;
+      visit(static_cast<int>(first), static_cast<int>(std::min<int64_t>(old_.rows, first + rows_per_task)), worker);
     });
   }
 
@@ -117,21 +125,25 @@ class Assembly {
   void MeasureRows() {
     room_.resize(old_.rows);
     mass_.resize(old_.rows);
-    ForRows([&](int r, int) {
-      int32_t taken = 0;
-      double weight = 0;
-      for (uint32_t e = old_.row_offsets[r]; e < old_.row_offsets[r + 1]; ++e) {
-        if (!IsKept(stays_, e)) continue;
-        ++taken;
-        weight += columns_.weight(old_.col_indices[e]);
-      }
-      for (uint32_t i = first_chosen_[r]; i < first_chosen_[r + 1]; ++i) {
-        ++taken;
-        weight += columns_.weight(static_cast<int>(chosen_[i] % old_.cols));
-      }
-      room_[r] = old_.cols - taken;
-      mass_[r] = rows_.weight(r) * std::max(0.0, columns_.total() - weight);
+    ForRows(kRowsPerTask, [&](int first, int last, int) {
+      for (int r = first; r < last; ++r) MeasureRow(r);
     });
+  }
+
+  void MeasureRow(int r) {
+    int32_t taken = 0;
+    double weight = 0;
+    for (uint32_t e = old_.row_offsets[r]; e < old_.row_offsets[r + 1]; ++e) {
+      const bool stays = IsKept(stays_, e);
+      taken += stays ? 1 : 0;
+      weight += stays ? columns_.weight(old_.col_indices[e]) : 0;
+    }
+    for (uint32_t i = first_chosen_[r]; i < first_chosen_[r + 1]; ++i) {
+      ++taken;
+      weight += columns_.weight(static_cast<int>(chosen_[i] % old_.cols));
+    }
+    room_[r] = old_.cols - taken;
+    mass_[r] = rows_.weight(r) * std::max(0.0, columns_.total() - weight);
   }
 
   Membership Emit() {
@@ -142,30 +154,53 @@ class Assembly {
     next.source = kernels::Buffer<uint32_t>(static_cast<size_t>(total));
     uint32_t* offsets = next.pattern.row_offsets();
     for (int r = 0; r < old_.rows; ++r) offsets[r + 1] = offsets[r] + old_.cols - room_[r] + shares_[r];
-    std::vector<std::vector<uint64_t>> taken(pool_.threads());
-    ForRows([&](int r, int worker) {
-      EmitRow(r, taken[worker], next.pattern.col_indices() + offsets[r], next.source.data() + offsets[r]);
+    std::vector<Scratch> scratch(pool_.threads());
+    ForRows(kRowsPerTask, [&](int first, int last, int worker) {
+      for (int group = first; group < last; group += kRowsPerDraws) {
+        DrawReader reader(draws_, Draws::Row(group));
+        for (int r = group; r < std::min(group + kRowsPerDraws, last); ++r) {
+          EmitRow(r, reader, scratch[worker], next.pattern.col_indices() + offsets[r], next.source.data() + offsets[r]);
+        }
+      }
     });
     return next;
   }
 
-  void EmitRow(int r, std::vector<uint64_t>& taken, uint16_t* columns, uint32_t* source) const {
-    taken.assign((static_cast<size_t>(old_.cols) + 63) / 64, 0);
-    uint32_t e = old_.row_offsets[r];
-    const uint32_t last = old_.row_offsets[r + 1];
-    for (uint32_t i = e; i < last; ++i) {
-      if (IsKept(stays_, i)) kernels::Keep(old_.col_indices[i], taken.data());
+  // What a worker keeps of a row: who stays, and the positions that are taken.
+  struct Scratch {
+    std::vector<uint16_t> columns;
+    std::vector<uint32_t> entries;
+    std::vector<uint64_t> taken;
+  };
+
+  // The choices within are chance, so they are made without branches.
+  void EmitRow(int r, DrawReader& reader, Scratch& s, uint16_t* columns, uint32_t* source) const {
+    const uint32_t first = old_.row_offsets[r], last = old_.row_offsets[r + 1];
+    s.taken.assign((static_cast<size_t>(old_.cols) + 63) / 64, 0);
+    s.columns.resize(last - first + 1);
+    s.entries.resize(last - first + 1);
+    size_t staying = 0;
+    for (uint32_t e = first; e < last; ++e) {
+      const uint16_t c = old_.col_indices[e];
+      const uint64_t stays = stays_[e / 64] >> (e % 64) & 1;
+      s.columns[staying] = c;
+      s.entries[staying] = e;
+      staying += stays;
+      s.taken[c / 64] |= stays << (c % 64);
     }
+    s.entries[staying] = kNewcomer;
     for (uint32_t i = first_chosen_[r]; i < first_chosen_[r + 1]; ++i) {
-      kernels::Keep(chosen_[i] % static_cast<uint32_t>(old_.cols), taken.data());
+      kernels::Keep(chosen_[i] % static_cast<uint32_t>(old_.cols), s.taken.data());
     }
-    columns_.Take(draws_, Draws::Row(r), shares_[r], taken.data());
-    for (size_t word = 0; word < taken.size(); ++word) {
-      for (uint64_t bits = taken[word]; bits != 0; bits &= bits - 1) {
+    columns_.Take(draws_, Draws::Row(r), reader, shares_[r], s.taken.data());
+    size_t next = 0;
+    for (size_t word = 0; word < s.taken.size(); ++word) {
+      for (uint64_t bits = s.taken[word]; bits != 0; bits &= bits - 1) {
         const auto c = static_cast<uint16_t>(word * 64 + std::countr_zero(bits));
-        while (e < last && (old_.col_indices[e] < c || !IsKept(stays_, e))) ++e;
+        const bool old = next < staying && s.columns[next] == c;
         *columns++ = c;
-        *source++ = e < last && old_.col_indices[e] == c ? e : kNewcomer;
+        *source++ = old ? s.entries[next] : kNewcomer;
+        next += old ? 1 : 0;
       }
     }
   }
