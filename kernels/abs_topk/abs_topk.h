@@ -20,9 +20,11 @@ namespace filigree::kernels {
 //
 // Shapes         x, y: [channels][64]; 1 <= k <= channels; channels <= 32768. y may be x.
 // kept           channels words: bit t of kept[c] is set where entry (c, t) was kept.
-// guess          in: the expected k-th magnitude (0: none), out: about the mean of this tile's, without tokens whose
-//                own is zero (0 if that is all of them; left alone where k = channels). Null is allowed. A close guess
-//                saves a pass, a wrong one costs only time: never a different result.
+// guess          in: what a call on such activations gave out (0: none); out: how far the k-th magnitudes of this tile
+//                are from its mean magnitude, in octaves (0 where they are all zero; left alone where k = channels). Of
+//                the shape of a distribution, not of its scale: so it holds from tile to tile. Null is allowed: as if
+//                the activations were normal draws. A close guess saves passes where they are not (after GELU half of
+//                them), a wrong one costs only time: never a different result.
 // Writes         all of y and all of kept; nothing is accumulated.
 // NaN            is larger than every number, so a NaN stays visible in y. (Among themselves NaNs go by payload.)
 // Determinism    bitwise, for any k, any guess.

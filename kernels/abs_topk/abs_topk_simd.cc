@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <bit>
-#include <cfloat>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -26,6 +26,8 @@
 #define FILIGREE_KERNELS_ABS_TOPK_ABS_TOPK_SIMD_CC_ONCE_
 namespace filigree::kernels {
 namespace {
+
+constexpr double kOctaveBits = 1 << 23;
 
 // What a few rows tell about a tile.
 struct Sample {
@@ -54,15 +56,19 @@ Sample TakeSample(ConstTile x) {
   return sample;
 }
 
-// The bits of a magnitude near which the thresholds are to be looked for.
-int32_t ExpectedBits(const Sample& sample, double kept_share, const float* guess) {
-  if (guess != nullptr && *guess > 0 && *guess <= FLT_MAX) return std::bit_cast<int32_t>(*guess);
-  // As if the nonzeros were normal draws, whose logarithms have the mean log2(sd) - 0.92; linear between powers of two,
-  // as bits are, it is -0.86.
+// Octaves from the mean of the sample to the thresholds, as bits have them: linear between powers of two.
+double ExpectedOctaves(const Sample& sample, double kept_share, const float* guess) {
+  constexpr float kMostOctaves = 64;
+  if (guess != nullptr && *guess != 0 && std::abs(*guess) <= kMostOctaves) return *guess;
+  // As if the nonzeros were normal draws, whose logarithms have the mean log2(sd) - 0.92; by their bits it is -0.86.
   constexpr double kMeanOctave = -0.86;
   const double share = kept_share * static_cast<double>(sample.size) / static_cast<double>(sample.nonzeros + 1);
-  const double octaves = TailOctaves()[static_cast<int>(std::min(share, 1.0) * kTailEntries)] - kMeanOctave;
-  const double bits = static_cast<double>(sample.mean_bits) + octaves * (1 << 23);
+  return TailOctaves()[static_cast<int>(std::min(share, 1.0) * kTailEntries)] - kMeanOctave;
+}
+
+// The bits of a magnitude near which the thresholds are to be looked for.
+int32_t ExpectedBits(const Sample& sample, double octaves) {
+  const double bits = static_cast<double>(sample.mean_bits) + octaves * kOctaveBits;
   return static_cast<int32_t>(std::clamp(bits, 0.0, static_cast<double>(0x7f7fffff)));
 }
 
@@ -118,8 +124,8 @@ HWY_INLINE void Write(ConstTile x, const int16_t* keys, const Rule* rules, Tile 
   }
 }
 
-// Of the tokens that have one: next call's guess.
-float MeanMagnitude(const Rule* rules) {
+// Octaves from the mean of the sample to the thresholds of the tokens that have one.
+float NextGuess(const Rule* rules, const Sample& sample) {
   int64_t sum = 0, count = 0;
   for (int g = 0; g < kGroups; ++g) {
     for (const int64_t bits : rules[g].magnitude_bits) {
@@ -127,8 +133,8 @@ float MeanMagnitude(const Rule* rules) {
       count += bits != 0;
     }
   }
-  if (count == 0) return 0;
-  return std::bit_cast<float>(static_cast<int32_t>(std::min(sum / count, int64_t{0x7f7fffff})));
+  if (count == 0 || sample.nonzeros == 0) return 0;
+  return static_cast<float>(static_cast<double>(sum / count - sample.mean_bits) / kOctaveBits);
 }
 
 HWY_INLINE void TakeFirstTrials(const FirstTrials& first, int group, int k, Brackets& b) {
@@ -149,7 +155,7 @@ void Forward(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
   extra.clear();
 
   const Sample sample = TakeSample(x);
-  const int32_t base = ExpectedBits(sample, static_cast<double>(k) / x.channels, guess);
+  const int32_t base = ExpectedBits(sample, ExpectedOctaves(sample, static_cast<double>(k) / x.channels, guess));
   const Zeros zeros = sample.nonzeros * 8 < sample.size * 7 ? Zeros::kOwnKey : Zeros::kShareKey;
   FirstTrials first;
   if (zeros == Zeros::kOwnKey) {
@@ -164,7 +170,7 @@ void Forward(ConstTile x, int k, Tile y, uint64_t* kept, float* guess) {
     TakeFirstTrials(first, g, k, brackets);
     SelectGroup(x, k, g, base, zeros, keys + g * group_size, brackets, rules[g], extra);
   }
-  if (guess != nullptr) *guess = MeanMagnitude(rules);
+  if (guess != nullptr) *guess = NextGuess(rules, sample);
 
   if (rules[0].any_ties || rules[1].any_ties) {
     Write<true>(x, keys, rules, y, kept);
