@@ -12,11 +12,15 @@
 //
 // Shapes         w: [rows][cols]; x: [cols][64]; y: [rows][64]; bias: rows or null (0).
 // Writes         all of y; y may not overlap x.
-// Determinism    bitwise: each product is one fused multiply-add onto the running sum, in ascending order of columns,
-//                beginning from the bias. The same bits in ref, AVX2 and AVX-512.
+// Determinism    bitwise: the entries of a row are cut into blocks of kSpmmBlock; a block's sum is formed by fused
+//                multiply-adds in ascending order of columns, the first block's from the bias, the others' from 0; the
+//                blocks are added in ascending order. (One running sum over a thousand entries would err as the
+//                thousand, blocks err as their length and number.) The same bits in ref, AVX2 and AVX-512.
 // Cost           2 * nnz * 64 FLOPs; nnz * 256 bytes read of x (from L2 if the tile fits), rows * 256 written.
 
 namespace filigree::kernels {
+
+inline constexpr uint32_t kSpmmBlock = 32;
 
 void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y);
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
 #include "kernels/base/trace.h"
@@ -26,14 +28,21 @@ void SpmmTile(const CsrView& w, ConstTile x, const float* bias, Tile y) {
   const D d;
   uint32_t e = w.row_offsets[0];
   for (int r = 0; r < w.rows; ++r) {
-    V sum[kRowVectors];
-    for (V& s : sum) s = hn::Set(d, bias == nullptr ? 0.0f : bias[r]);
-    for (const uint32_t end = w.row_offsets[r + 1]; e < end; ++e) {
-      const float* row = x.row(w.col_indices[e]);
-      const V value = hn::Set(d, w.values[e]);
-      for (int j = 0; j < kRowVectors; ++j) sum[j] = hn::MulAdd(value, hn::Load(d, row + j * kLanes), sum[j]);
+    const uint32_t row_end = w.row_offsets[r + 1];
+    float* out = y.row(r);
+    float start = bias == nullptr ? 0.0f : bias[r];
+    for (bool first = true; first || e < row_end; first = false, start = 0) {
+      V sum[kRowVectors];
+      for (V& s : sum) s = hn::Set(d, start);
+      for (const uint32_t end = std::min(e + kSpmmBlock, row_end); e < end; ++e) {
+        const float* row = x.row(w.col_indices[e]);
+        const V value = hn::Set(d, w.values[e]);
+        for (int j = 0; j < kRowVectors; ++j) sum[j] = hn::MulAdd(value, hn::Load(d, row + j * kLanes), sum[j]);
+      }
+      for (int j = 0; j < kRowVectors; ++j) {
+        hn::Store(first ? sum[j] : hn::Add(hn::Load(d, out + j * kLanes), sum[j]), d, out + j * kLanes);
+      }
     }
-    for (int j = 0; j < kRowVectors; ++j) hn::Store(sum[j], d, y.row(r) + j * kLanes);
   }
 }
 

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "tests/parity/activation_recorder.h"
@@ -29,10 +31,24 @@ double LossAndGradient(const GoldenCase& golden, int shards, Network& network, A
 
 }  // namespace
 
-absl::Status RunForwardCase(const GoldenCase& golden, int shards, kernels::ThreadPool& pool, Report& report) {
+std::shared_ptr<model::Layout> LayoutFor(config::Regime regime, const model::Registry& registry) {
+  auto layout = std::make_shared<model::Layout>(registry.numels());
+  if (regime != config::Regime::kActive) return layout;
+  std::vector<model::Layout::Change> changes;
+  for (const model::TensorInfo& info : registry.tensors()) {
+    if (info.density != model::Density::kWeight && info.density != model::Density::kEmbedding) continue;
+    changes.push_back({info.index, kernels::Pattern::Full(static_cast<int>(info.rows), static_cast<int>(info.cols))});
+  }
+  layout->Apply(std::move(changes));
+  return layout;
+}
+
+absl::Status RunForwardCase(const GoldenCase& golden, int shards, config::Regime regime, kernels::ThreadPool& pool,
+                            Report& report) {
   const int B = golden.batch, T = golden.positions, V = golden.spec.vocab;
   const model::Registry registry(golden.spec);
-  model::Arena weights(registry), gradient(registry);
+  const std::shared_ptr<model::Layout> layout = LayoutFor(regime, registry);
+  model::Arena weights(layout), gradient(layout);
   absl::Status read = ReadWeights(golden, registry, weights);
   if (!read.ok()) return read;
   Network network(golden.spec, registry, pool);

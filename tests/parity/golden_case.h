@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/checkpoint/safetensors.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 #include "worker/model/spec.h"
 
 // One golden case: NAME.json and NAME.safetensors, what the authors' own code computes on a small model.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <thread>
 
@@ -18,6 +19,7 @@ namespace {
 struct Options {
   std::string folder;
   int threads = 1, shards = 4;
+  config::Regime regime = config::Regime::kExact;
   bool quiet = false;
 };
 
@@ -27,8 +29,8 @@ absl::Status RunCase(const Options& options, const std::string& name, kernels::T
   for (const std::string& key : golden->unknown_keys) {
     report.AddNote(name, fmt::format("the configuration's '{}' is unknown here and was ignored", key));
   }
-  return golden->training.has_value() ? RunTrainingCase(*golden, options.shards, pool, report)
-                                      : RunForwardCase(*golden, options.shards, pool, report);
+  return golden->training.has_value() ? RunTrainingCase(*golden, options.shards, options.regime, pool, report)
+                                      : RunForwardCase(*golden, options.shards, options.regime, pool, report);
 }
 
 int RunFolder(const Options& options) {
@@ -60,6 +62,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--shards", options.shards, "logical shards of a batch, at most its sequences")
       ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  using filigree::config::Regime;
+  const std::map<std::string, Regime> regimes = {{"exact", Regime::kExact}, {"active", Regime::kActive}};
+  app.add_option("--regime", options.regime, "exact, or active with everything a candidate")
+      ->transform(CLI::CheckedTransformer(regimes))
       ->capture_default_str();
   app.add_flag("--quiet", options.quiet, "print misses only");
   try {

@@ -1,22 +1,33 @@
 #ifndef FILIGREE_TESTS_PARITY_RUN_CASE_H_
 #define FILIGREE_TESTS_PARITY_RUN_CASE_H_
 
+#include <memory>
+
 #include "absl/status/status.h"
 #include "kernels/base/thread_pool.h"
 #include "tests/parity/golden_case.h"
 #include "tests/parity/report.h"
+#include "worker/config/settings.h"
+#include "worker/model/layout.h"
 
 // Runs one case through the program's own network, and trainer, and adds every comparison to the report.
 //
 // `shards`: logical shards of the batch, lowered to the number of its sequences.
+// `regime`: exact, or active with everything a candidate: the same mathematics through the storage, kernels, selection
+// and optimiser of candidate sets.
 
 namespace filigree::parity {
 
+// Every tensor whole, or every matrix on the candidate set of all its positions.
+std::shared_ptr<model::Layout> LayoutFor(config::Regime regime, const model::Registry& registry);
+
 // Weights, then logits, every activation, the loss, every gradient. A status where a weight cannot be read.
-absl::Status RunForwardCase(const GoldenCase& golden, int shards, kernels::ThreadPool& pool, Report& report);
+absl::Status RunForwardCase(const GoldenCase& golden, int shards, config::Regime regime, kernels::ThreadPool& pool,
+                            Report& report);
 
 // Weights, then every step with its record, then the weights after the last one.
-absl::Status RunTrainingCase(const GoldenCase& golden, int shards, kernels::ThreadPool& pool, Report& report);
+absl::Status RunTrainingCase(const GoldenCase& golden, int shards, config::Regime regime, kernels::ThreadPool& pool,
+                             Report& report);
 
 }  // namespace filigree::parity
 

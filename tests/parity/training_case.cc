@@ -15,11 +15,13 @@ namespace {
 
 constexpr double kScheduleBound = 1e-12, kLossBound = 1e-6, kGradRmsBound = 2e-4;
 
-config::Settings SettingsOf(const GoldenCase& golden, int shards) {
+config::Settings SettingsOf(const GoldenCase& golden, config::Regime regime, int shards) {
   const TrainingPlan& plan = *golden.training;
   config::Settings settings;
   settings.run.steps = plan.steps;
-  settings.sparsity.regime = config::Regime::kExact;
+  settings.sparsity.regime = regime;
+  settings.sparsity.candidates = 1 << 16;  // everything, at any density
+  settings.sparsity.dense_phase = false;
   settings.sparsity.density = plan.weight_density();
   settings.sparsity.embedding_density = plan.embedding_density();
   settings.sparsity.density_start = 1;
@@ -135,9 +137,10 @@ void CompareSteps(const GoldenCase& golden, const config::Settings& settings, tr
 
 }  // namespace
 
-absl::Status RunTrainingCase(const GoldenCase& golden, int shards, kernels::ThreadPool& pool, Report& report) {
-  const config::Settings settings = SettingsOf(golden, std::clamp(shards, 1, golden.batch));
-  train::TrainState state(golden.spec, settings);
+absl::Status RunTrainingCase(const GoldenCase& golden, int shards, config::Regime regime, kernels::ThreadPool& pool,
+                             Report& report) {
+  const config::Settings settings = SettingsOf(golden, regime, std::clamp(shards, 1, golden.batch));
+  train::TrainState state(golden.spec, settings, LayoutFor(regime, model::Registry(golden.spec)));
   absl::Status read = ReadWeights(golden, state.registry, state.weights);
   if (!read.ok()) return read;
   CompareSteps(golden, settings, state, pool, report);

@@ -2,7 +2,7 @@
 #define FILIGREE_TESTS_SUPPORT_SMALL_MODEL_H_
 
 #include "tests/support/tiles.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 #include "worker/model/spec.h"
 
 // A model small enough for finite differences, with every option on and no dimension that divides another.

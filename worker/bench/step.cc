@@ -17,7 +17,7 @@
 #include "worker/machine/clock.h"
 #include "worker/mask/density.h"
 #include "worker/mask/min_alive.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 #include "worker/model/spec.h"
 #include "worker/train/cost.h"
 #include "worker/train/state.h"
@@ -64,7 +64,7 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
 // Weights, two moments, and the gradients of the shards' tree.
 double ParameterBytes(const model::Registry& registry, int shards) {
   const double gradients = 1 + std::ceil(std::log2(shards));
-  return 4.0 * static_cast<double>(registry.arena_floats()) * (3 + gradients);
+  return 4.0 * static_cast<double>(model::Layout(registry.numels()).floats()) * (3 + gradients);
 }
 
 // The least that the matrices of the model are really given.
@@ -176,8 +176,9 @@ absl::StatusOr<StepReport> RunStep(const StepSizes& sizes, const Common& common)
   line["optimizer_ms"] = Tenths(Median(times->optimizer));
   line["topk_ms"] = Tenths(Median(times->topk));
   line["cpu_ms_per_step"] = Tenths(Median(times->cpu));
-  const train::StepCost cost = train::ExactStepCost(
-      *spec, state.registry, [&](int tensor) { return state.masks.nonzeros(tensor); }, sizes.batch, sizes.context);
+  const train::StepCost cost = train::CostOfStep(
+      *spec, state.registry, *state.layout, [&](int tensor) { return state.masks.nonzeros(tensor); }, sizes.batch,
+      sizes.context);
   line["percent_of_peak"] = Tenths(1e5 * bench.machine.SecondsAtBest(cost.flops, cost.bytes) / Median(times->wall));
   line["parameter_memory_mib"] = Tenths(parameter_bytes / (1 << 20));
   line["peak_memory_mib"] = Tenths(peak_memory);

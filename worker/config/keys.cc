@@ -92,7 +92,8 @@ void AddSparsityKeys(std::vector<Key>& keys) {
   const Bounds half_open = Bounds::kOpenLow;
   keys.insert(
       keys.end(),
-      {{"sparsity.regime", OnResume::kFixed, "exact: dense gradients and moments; auto: what this version has",
+      {{"sparsity.regime", OnResume::kFree,
+        "exact: dense gradients and moments; active: on candidates only; auto: whichever wins",
         Choice<S, &P::regime>({"auto", "exact", "active"})},
        {"sparsity.density", OnResume::kFixed, "f_w at the end: c_attn, c_fc, both c_proj",
         Real<S, &P::density>(0, 1, half_open)},
@@ -110,7 +111,18 @@ void AddSparsityKeys(std::vector<Key>& keys) {
        {"sparsity.min_alive", OnResume::kFixed, "j, entries of a unit that always stay; lowered where k is too small",
         Int<S, &P::min_alive>(0, 16384)},
        {"sparsity.biases", OnResume::kFixed, "whether biases are pruned like matrices",
-        Choice<S, &P::biases>({"dense", "sparse"})}});
+        Choice<S, &P::biases>({"dense", "sparse"})},
+       {"sparsity.candidates", OnResume::kFree, "active regime: c, entries that exist per entry of the mask",
+        Real<S, &P::candidates>(1, 65536)},
+       {"sparsity.refresh_every", OnResume::kFree,
+        "active regime: R, steps between changes of the candidates; 0: never", Int<S, &P::refresh_every>(0, kMany)},
+       {"sparsity.drop", OnResume::kFree, "active regime: share of the reserve that a refresh replaces",
+        Real<S, &P::drop>(0, 1)},
+       {"sparsity.newcomers", OnResume::kFree,
+        "active regime: drawn by row norm times column norm of the gradient's factors, or all alike",
+        Choice<S, &P::newcomers>({"norms", "random"})},
+       {"sparsity.dense_phase", OnResume::kFree,
+        "active regime: a matrix stays whole while its candidates would be all of it", Bool<S, &P::dense_phase>()}});
 }
 
 void AddOptimKeys(std::vector<Key>& keys) {

@@ -77,9 +77,17 @@ absl::StatusOr<Settings> Parse(std::string_view text, const std::string& name,
   return settings;
 }
 
+// The active regime wins where matrices exist on candidates from the first step; where a run begins dense, the paper's
+// own rule is kept unless it is asked for (docs/policy.md).
+Regime BetterRegime(const SparsitySettings& s) {
+  const bool constant = s.anneal_shape == AnnealShape::kConstant;
+  const double start = constant ? s.density : std::max(s.density_start, s.density);
+  return s.candidates * start < 1 ? Regime::kActive : Regime::kExact;
+}
+
 void Resolve(Settings& settings) {
   if (settings.model.d_mlp == 0) settings.model.d_mlp = 4 * settings.model.d_model;
-  if (settings.sparsity.regime == Regime::kAuto) settings.sparsity.regime = Regime::kExact;
+  if (settings.sparsity.regime == Regime::kAuto) settings.sparsity.regime = BetterRegime(settings.sparsity);
   if (settings.run.name.empty()) {
     const std::filesystem::path dir = std::filesystem::path(settings.run.dir).lexically_normal();
     settings.run.name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();

@@ -31,6 +31,9 @@ absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::st
 absl::StatusOr<Settings> Parse(std::string_view text, const std::string& name,
                                const std::vector<std::string>& overrides = {});
 
+// What sparsity.regime = "auto" means for these settings.
+Regime BetterRegime(const SparsitySettings& settings);
+
 // Fills in what a default leaves open (d_mlp, regime, run.name).
 void Resolve(Settings& settings);
 

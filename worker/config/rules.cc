@@ -12,12 +12,6 @@ namespace {
 
 int64_t Neurons(const ModelSettings& model) { return model.d_mlp > 0 ? model.d_mlp : 4 * model.d_model; }
 
-Problem RegimeExists(const Settings& s) {
-  if (s.sparsity.regime != Regime::kActive) return {};
-  return {{"sparsity.regime"},
-          "sparsity.regime \"active\" is not in this version: \"exact\" works (and \"auto\", which is exact)"};
-}
-
 Problem HeadsDivideWidth(const Settings& s) {
   const int64_t d = s.model.d_model, k = s.model.d_head;
   if (d % k == 0) return {};
@@ -110,7 +104,7 @@ Problem TokensOfStepFit(const Settings& s) {
 }  // namespace
 
 Problem FirstBrokenRule(const Settings& settings) {
-  for (const auto rule : {RegimeExists, HeadsDivideWidth, TopkKeepsSomething, AnnealHasLength, MatricesKeepSomething,
+  for (const auto rule : {HeadsDivideWidth, TopkKeepsSomething, AnnealHasLength, MatricesKeepSomething,
                           UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit}) {
     Problem problem = rule(settings);
     if (!problem.keys.empty()) return problem;

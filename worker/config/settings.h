@@ -19,6 +19,7 @@ enum class Activation { kGelu, kRelu };
 enum class Regime { kAuto, kExact, kActive };
 enum class AnnealShape { kLinear, kPower, kConstant };
 enum class Biases { kDense, kSparse };
+enum class Newcomers { kNorms, kRandom };
 enum class GradientRule { kNormalise, kClip };
 
 struct RunSettings {
@@ -64,6 +65,12 @@ struct SparsitySettings {
   double anneal_power = 3;
   int64_t min_alive = 4;  // j: a unit's entries that are always kept, lowered where k is too small
   Biases biases = Biases::kDense;
+  // Active regime (docs/policy.md).
+  double candidates = 4;                    // c: |C| = c k entries of a matrix exist
+  int64_t refresh_every = 10;               // R, steps between changes of the candidates
+  double drop = 0.5;                        // share of the reserve that a refresh replaces
+  Newcomers newcomers = Newcomers::kNorms;  // how its successors are drawn
+  bool dense_phase = true;                  // a matrix stays whole while c k reaches its size
 };
 
 struct OptimSettings {

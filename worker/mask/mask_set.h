@@ -2,15 +2,17 @@
 #define FILIGREE_WORKER_MASK_MASK_SET_H_
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
+#include "kernels/candidate_topk/candidate_topk.h"
 #include "kernels/weight_topk/weight_topk.h"
 #include "worker/config/settings.h"
 #include "worker/mask/density.h"
 #include "worker/mask/min_alive.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 
 // The masks of all sparsified tensors of a model: which entries exist, chosen anew after every step.
 //
@@ -19,7 +21,8 @@
 //
 // j is min_alive, lowered to floor(k / units) where k is too small.
 //
-// A tensor at density 1 has no mask (kept() is null).
+// A tensor at density 1 has no mask (kept() is null). Where a tensor has candidates, the choice is among them, and a
+// mask is a bitmap over them (kernels/csr/pattern.h).
 
 namespace filigree::mask {
 
@@ -29,28 +32,37 @@ class MaskSet {
   MaskSet(const model::Registry& registry, int64_t min_alive, config::Biases biases);
 
   // Will Update with these densities leave the tensor a mask? If not, it decays elsewhere.
-  bool WillMask(int tensor, const Densities& densities) const;
+  bool WillMask(int tensor, const Densities& densities, const model::Layout& layout) const;
 
   // Selects and applies, for every sparsified tensor. `decay` multiplies kept entries of tensors that decay (their
   // weight decay); tensors without a mask are left alone, they decay elsewhere. Deterministic for any number of
   // threads.
   void Update(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights);
 
-  // Bitmap (kernels/csr/csr.h) of a tensor's kept entries, null: all.
+  // The same for the tensors that `wanted` names; the others keep their masks.
+  void UpdateTensors(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights,
+                     const std::function<bool(int tensor)>& wanted);
+
+  // Bitmap over a tensor's stored values, null: all are kept.
   const uint64_t* kept(int tensor) const;
-  // Entries the mask keeps; numel where there is no mask.
+  // Entries the mask keeps; all that are stored where there is no mask.
   int64_t nonzeros(int tensor) const;
   // Does this tensor follow a density at all?
   bool sparsified(int tensor) const;
   // The last selection's threshold (0: none), also the guess of the next.
   kernels::WeightThreshold threshold(int tensor) const;
 
-  // For a resume: takes the bitmap of a tensor as it was stored (null: all) with its threshold.
-  void Restore(int tensor, const uint64_t* kept, kernels::WeightThreshold threshold);
+  // For a resume, or candidates that changed: takes the bitmap of a tensor over `stored` values (null: all) with its
+  // threshold.
+  void Restore(int tensor, const uint64_t* kept, int64_t stored, kernels::WeightThreshold threshold);
 
   size_t bytes() const;
 
  private:
+  void UpdateCandidates(std::vector<int> tensors, float decay, kernels::ThreadPool& pool, model::Arena& weights);
+  int64_t KeptOf(int tensor, const Densities& densities, const model::Layout& layout) const;
+  kernels::CandidateSelection CandidateRule(const model::TensorInfo& info, int64_t k) const;
+
   struct Mask {
     bool sparsified = false;
     bool all = true;

@@ -42,18 +42,19 @@ float* SmallGradients::at(int sequence, int tensor) {
 void BackwardPass::Layer(int layer, const SequenceSlot& slot, const LayerActivations& act,
                          BackwardBuffers& buffers) const {
   const LayerWeights& w = weights.layers[layer];
+  const LayerTensors& t = registry.layer(layer);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
     Mlp(layer, slot, i, act, buffers);
     Visit(Place::kResidMid, layer, slot, i, nullptr, buffers.resid.tile(n));
     Delta(layer, Place::kAttnOut, slot, i, act.kept_attn_out.tile(n), buffers.resid.tile(n), buffers.attn_out.tile(n));
-    w.attn_c_proj.Backward(buffers.attn_out.tile(n), scratch.attn_y.tile(i));
+    Through(w.attn_c_proj, t.attn_c_proj, slot, buffers.attn_out.tile(n), act.attn_y.tile(n), scratch.attn_y.tile(i));
     Visit(Place::kAttnY, layer, slot, i, nullptr, scratch.attn_y.tile(i));
   }
   Attention(layer, slot, act, buffers);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
-    w.c_attn.Backward(buffers.qkv.tile(n), scratch.input.tile(0));
+    Through(w.c_attn, t.c_attn, slot, buffers.qkv.tile(n), act.act_in.tile(n), scratch.input.tile(0));
     Input(layer, Place::kAttnIn, slot, i, act, buffers);
     Visit(Place::kResidIn, layer, slot, i, nullptr, buffers.resid.tile(n));
   }
@@ -62,15 +63,25 @@ void BackwardPass::Layer(int layer, const SequenceSlot& slot, const LayerActivat
 void BackwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
                        BackwardBuffers& buffers) const {
   const LayerWeights& w = weights.layers[layer];
+  const LayerTensors& t = registry.layer(layer);
   const int n = slot.first_tile + tile;
   Delta(layer, Place::kMlpOut, slot, tile, act.kept_mlp_out.tile(n), buffers.resid.tile(n), buffers.mlp_out.tile(n));
   const Tile neurons = buffers.pre_act.tile(n);
-  w.mlp_c_proj.Backward(buffers.mlp_out.tile(n), neurons);
+  Through(w.mlp_c_proj, t.mlp_c_proj, slot, buffers.mlp_out.tile(n), act.neurons.tile(n), neurons);
   const uint64_t* kept = act.kept_neurons.tile(n);
   Visit(Place::kMlpNeuron, layer, slot, tile, kept, neurons);
   kernels::ActivationBackward(Kind(spec.activation), neurons, kept, act.pre_act.tile(n), neurons);
-  w.c_fc.Backward(neurons, scratch.input.tile(0));
+  Through(w.c_fc, t.c_fc, slot, neurons, act.mlp_in.tile(n), scratch.input.tile(0));
   Input(layer, Place::kMlpIn, slot, tile, act, buffers);
+}
+
+void BackwardPass::Through(const Linear& linear, int tensor, const SequenceSlot& slot, ConstTile dy, ConstTile x,
+                           Tile dx) const {
+  if (linear.on_candidates()) {
+    linear.BackwardWithGradient(dy, x, dx, partials.at(slot.sequence, tensor));
+  } else {
+    linear.Backward(dy, dx);
+  }
 }
 
 // The gradient by what a sub-layer adds to the residual, as far as AbsTopK let it through.

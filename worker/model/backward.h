@@ -7,13 +7,15 @@
 #include "kernels/base/buffer.h"
 #include "worker/model/activations.h"
 #include "worker/model/forward.h"
+#include "worker/model/partial_gradients.h"
 #include "worker/model/registry.h"
 #include "worker/model/spec.h"
 #include "worker/model/tap.h"
 #include "worker/model/weights.h"
 
-// One layer of one sequence, backward: gradients by activations, and by the small parameters (gains, sinks). The
-// gradients of matrices and biases are formed afterwards from what this leaves in BackwardBuffers.
+// One layer of one sequence, backward: gradients by activations, by the small parameters (gains, sinks), and by
+// matrices on candidates. The gradients of whole matrices and of biases are formed afterwards from what this leaves in
+// BackwardBuffers.
 
 namespace filigree::model {
 
@@ -54,6 +56,7 @@ struct BackwardPass {
   Tap* tap;  // or null
   BackwardScratch& scratch;
   SmallGradients& small;
+  PartialGradients& partials;
 
   // buffers.resid of the slot: in, the gradient by the residual after the layer; out, before it.
   void Layer(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
@@ -63,6 +66,9 @@ struct BackwardPass {
 
  private:
   void Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, BackwardBuffers& buffers) const;
+  // dx = W^T dy; the gradient by a matrix on candidates, whose input was x, is added to its partial one.
+  void Through(const Linear& linear, int tensor, const SequenceSlot& slot, kernels::ConstTile dy, kernels::ConstTile x,
+               kernels::Tile dx) const;
   void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
   void AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act,
                      BackwardBuffers& buffers) const;

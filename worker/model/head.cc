@@ -32,7 +32,7 @@ void TokenTiles::Set(const int32_t* tokens, int sequences, int positions) {
 
 void HeadPass::Embed(const SequenceSlot& slot, TileBuffer& resid) const {
   for (int n = slot.first_tile; n < slot.first_tile + slot.tiles; ++n) {
-    kernels::GatherRows(weights.wte, tokens.inputs(n), kernels::GatherWrite::kOverwrite, resid.tile(n));
+    weights.Embed(tokens.inputs(n), resid.tile(n));
   }
 }
 
@@ -62,7 +62,7 @@ double HeadPass::Loss(const SequenceSlot& slot, HeadActivations& act, float* per
 }
 
 double HeadPass::LossAndGradient(const SequenceSlot& slot, double loss_scale, HeadActivations& act,
-                                 BackwardScratch& scratch, TileBuffer& resid, float* dgain) const {
+                                 BackwardScratch& scratch, TileBuffer& resid, float* dgain, float* dlm_head) const {
   double sum = 0;
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
@@ -71,7 +71,11 @@ double HeadPass::LossAndGradient(const SequenceSlot& slot, double loss_scale, He
     kernels::CrossEntropyGradient(act.logits.tile(n), tokens.targets(n), static_cast<float>(loss_scale), loss);
     sum = AddLosses(loss, sum);
     const kernels::Tile dnormed = scratch.input.tile(0).rows(0, spec.d_model), dx = resid.tile(n);
-    weights.lm_head.Backward(act.logits.tile(n), dnormed);
+    if (dlm_head == nullptr) {
+      weights.lm_head.Backward(act.logits.tile(n), dnormed);
+    } else {
+      weights.lm_head.BackwardWithGradient(act.logits.tile(n), act.normed.tile(n), dnormed, dlm_head);
+    }
     std::fill_n(dx.data, dx.size(), 0.0f);
     kernels::RmsNormBackward(dnormed, act.final_resid.tile(n), weights.ln_f,
                              act.r_final.data() + static_cast<size_t>(n) * kTileTokens, dx, dgain);

@@ -43,9 +43,10 @@ struct HeadPass {
   double Loss(const SequenceSlot& slot, HeadActivations& act, float* per_token) const;
 
   // The same, and: act.logits becomes the gradient of loss_scale * sum, `resid` the gradient by final_resid,
-  // overwritten; the gradient by ln_f's gain is added to dgain.
+  // overwritten; the gradient by ln_f's gain is added to dgain, that by an lm_head on candidates to dlm_head (else
+  // null).
   double LossAndGradient(const SequenceSlot& slot, double loss_scale, HeadActivations& act, BackwardScratch& scratch,
-                         TileBuffer& resid, float* dgain) const;
+                         TileBuffer& resid, float* dgain, float* dlm_head) const;
 };
 
 }  // namespace filigree::model

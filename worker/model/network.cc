@@ -34,6 +34,7 @@ struct Network::Impl {
     std::unique_ptr<HeadActivations> head;
     std::unique_ptr<BackwardBuffers> backward;
     std::unique_ptr<SmallGradients> small;
+    std::unique_ptr<PartialGradients> partials;
     std::vector<BackwardScratch> scratch;  // one a thread
     size_t bytes() const;
   };
@@ -43,7 +44,8 @@ struct Network::Impl {
   void Forward(Buffers& buffers, const SequenceSlot& slot, int worker, bool keep, Tap* tap);
   void ForEachSequence(const Batch& batch, Tap* tap,
                        const std::function<void(const SequenceSlot&, HeadPass&, HeadActivations&)>& visit);
-  double Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap);
+  double Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap, ChannelNorms* norms);
+  void BeginPartials(int layer);
 
   const ModelSpec& spec;
   const Registry& registry;
@@ -60,6 +62,7 @@ size_t Network::Impl::Buffers::bytes() const {
   for (const LayerActivations& layer : layers) total += layer.bytes();
   if (head != nullptr) total += head->bytes();
   if (backward != nullptr) total += backward->bytes();
+  if (partials != nullptr) total += partials->bytes();
   return total;
 }
 
@@ -86,6 +89,7 @@ void Network::Impl::Reserve(Buffers& buffers, int sequences, int positions, bool
   if (!backward) return;
   buffers.backward = std::make_unique<BackwardBuffers>(spec, sequences, tiles);
   buffers.small = std::make_unique<SmallGradients>(registry, sequences);
+  buffers.partials = std::make_unique<PartialGradients>(sequences);
   for (int i = 0; i < pool.threads(); ++i) buffers.scratch.emplace_back(spec, tiles);
 }
 
@@ -122,7 +126,19 @@ void Network::Impl::ForEachSequence(
   }
 }
 
-double Network::Impl::Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap) {
+// The matrices of a layer, or lm_head at the number of layers.
+void Network::Impl::BeginPartials(int layer) {
+  if (layer == spec.n_layer) return training.partials->Begin({{registry.lm_head(), weights.lm_head.candidates()}});
+  const LayerTensors& t = registry.layer(layer);
+  const LayerWeights& w = weights.layers[layer];
+  training.partials->Begin({{t.c_attn, w.c_attn.candidates()},
+                            {t.attn_c_proj, w.attn_c_proj.candidates()},
+                            {t.c_fc, w.c_fc.candidates()},
+                            {t.mlp_c_proj, w.mlp_c_proj.candidates()}});
+}
+
+double Network::Impl::Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
+                               ChannelNorms* norms) {
   const int sequences = batch.sequences;
   BackwardBuffers& buffers = *training.backward;
   std::vector<double> losses(sequences);
@@ -132,7 +148,7 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
     std::fill_n(all.data, all.size() * sequences * training.tiles_per_sequence, 0.0f);
   }
   const auto pass = [&](int worker) {
-    return BackwardPass{spec, registry, weights, tap, training.scratch[worker], *training.small};
+    return BackwardPass{spec, registry, weights, tap, training.scratch[worker], *training.small, *training.partials};
   };
   WeightGradients::Target target;
   target.sequences = sequences;
@@ -140,20 +156,28 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
   target.write = write;
   target.gradient = &gradient;
   target.inputs_as_kept = tap == nullptr || !tap->intervenes();
+  target.weights = &weights;
+  target.partials = training.partials.get();
+  target.norms = norms;
 
+  BeginPartials(spec.n_layer);
   pool.Run(sequences, [&](int64_t s, int worker) {
     const SequenceSlot slot = Slot(static_cast<int>(s), static_cast<int>(s), batch.positions);
     const HeadPass head{spec, weights, tokens};
+    training.partials->Clear(slot.sequence);
     losses[s] = head.LossAndGradient(slot, loss_scale, *training.head, training.scratch[worker], buffers.resid,
-                                     training.small->at(slot.sequence, registry.ln_f()));
+                                     training.small->at(slot.sequence, registry.ln_f()),
+                                     training.partials->at(slot.sequence, registry.lm_head()));
     for (int i = 0; i < slot.tiles; ++i) {
       pass(worker).Visit(Place::kFinalResid, spec.n_layer, slot, i, nullptr, buffers.resid.tile(slot.first_tile + i));
     }
   });
   weight_gradients.Head(target, *training.head, tokens);
   for (int l = spec.n_layer - 1; l >= 0; --l) {
+    BeginPartials(l);
     pool.Run(sequences, [&](int64_t s, int worker) {
       const SequenceSlot slot = Slot(static_cast<int>(s), static_cast<int>(s), batch.positions);
+      training.partials->Clear(slot.sequence);
       pass(worker).Layer(l, slot, training.layers[l], buffers);
     });
     weight_gradients.Layer(target, l, training.layers[l], buffers);
@@ -182,7 +206,7 @@ void Network::SetWeights(const Arena& weights) {
 }
 
 double Network::LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
-                                PassTimes* times) {
+                                PassTimes* times, ChannelNorms* norms) {
   Impl& net = *impl_;
   const double start = Now();
   net.Reserve(net.training, batch.sequences, batch.positions, /*backward=*/true);
@@ -193,7 +217,7 @@ double Network::LossAndGradient(const Batch& batch, double loss_scale, Write wri
     net.Forward(net.training, slot, worker, /*keep=*/true, tap);
   });
   const double middle = Now();
-  const double loss = net.Backward(batch, loss_scale, write, gradient, tap);
+  const double loss = net.Backward(batch, loss_scale, write, gradient, tap, norms);
   if (times != nullptr) {
     times->forward += middle - start;
     times->backward += Now() - middle;

@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "kernels/base/thread_pool.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
+#include "worker/model/channel_norms.h"
 #include "worker/model/spec.h"
 #include "worker/model/tap.h"
 
@@ -36,7 +37,8 @@ class Network {
 
   // Takes the weights of the next calls. Dense tensors are borrowed: `weights` stays where it is and unchanged until
   // the next SetWeights. `kept(tensor)` gives a sparsified matrix's bitmap (kernels/csr/csr.h) or null,
-  // `nonzeros(tensor)` its entries. A matrix that is sparse enough to be faster so is copied to CSR, both ways round.
+  // `nonzeros(tensor)` its entries. A matrix that is sparse enough to be faster so is copied to CSR, both ways round;
+  // one that exists on candidates (layout of `weights`, which the gradients share) is copied too.
   void SetWeights(const Arena& weights, const std::function<const uint64_t*(int tensor)>& kept,
                   const std::function<int64_t(int tensor)>& nonzeros);
   // The same where nothing is masked.
@@ -54,9 +56,9 @@ class Network {
 
   // Sum over sequences and predicted positions (positions - 1 a sequence) of the cross-entropy, in nats; the gradient
   // is that of loss_scale * sum. Writes all of `gradient` (padding between tensors excepted): the shard's own sum is
-  // formed first and then written or added, once.
+  // formed first and then written or added, once. `norms` (optional) gets the shard's share added.
   double LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap = nullptr,
-                         PassTimes* times = nullptr);
+                         PassTimes* times = nullptr, ChannelNorms* norms = nullptr);
 
   // The sum of the cross-entropies alone. per_token (optional): [sequences][positions - 1].
   double Loss(const Batch& batch, Tap* tap = nullptr, float* per_token = nullptr);

@@ -3,14 +3,12 @@
 #include <cmath>
 
 #include "fmt/format.h"
-#include "kernels/base/random.h"
 
 namespace filigree::model {
 namespace {
 
 using kernels::Unit;
 
-constexpr int64_t kArenaAlignment = 16;  // floats: one cache line
 constexpr double kInitStd = 0.02;
 constexpr double kBigramEnd = 0.02;
 
@@ -88,11 +86,17 @@ void Registry::AddLayer(const ModelSpec& spec, int l) {
 
 int Registry::Add(TensorInfo info) {
   if (info.name.empty()) info.name = info.kind;
-  info.offset = arena_floats_;
-  arena_floats_ += (info.numel() + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+  info.index = size();
   trained_elements_ += info.numel();
   tensors_.push_back(std::move(info));
   return size() - 1;
+}
+
+std::vector<int64_t> Registry::numels() const {
+  std::vector<int64_t> numels;
+  numels.reserve(tensors_.size());
+  for (const TensorInfo& info : tensors_) numels.push_back(info.numel());
+  return numels;
 }
 
 int Registry::Find(const std::string& name) const {
@@ -100,31 +104,6 @@ int Registry::Find(const std::string& name) const {
     if (tensors_[i].name == name) return i;
   }
   return -1;
-}
-
-void InitialiseWeights(const Registry& registry, uint64_t seed, kernels::ThreadPool& pool, Arena& weights) {
-  constexpr int64_t kBlock = 1 << 14;
-  for (const TensorInfo& info : registry.tensors()) {
-    const kernels::CounterRng rng(seed, kernels::StreamOf(info.name.c_str()));
-    float* w = weights.tensor(info);
-    const auto draw = [&](int64_t i) -> float {
-      switch (info.init) {
-        case Init::kZero:
-          return 0.0f;
-        case Init::kOne:
-          return 1.0f;
-        case Init::kNormal:
-          return static_cast<float>(info.init_scale * rng.Normal(i));
-        case Init::kUniform:
-          return static_cast<float>(info.init_scale * rng.Uniform(i));
-      }
-      return 0.0f;
-    };
-    pool.Run((info.numel() + kBlock - 1) / kBlock, [&](int64_t block, int) {
-      const int64_t end = std::min((block + 1) * kBlock, info.numel());
-      for (int64_t i = block * kBlock; i < end; ++i) w[i] = draw(i);
-    });
-  }
 }
 
 }  // namespace filigree::model

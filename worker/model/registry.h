@@ -5,12 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "kernels/base/buffer.h"
 #include "kernels/weight_topk/weight_topk.h"
 #include "worker/model/spec.h"
 
-// Every tensor of a model, once: name, shape, how it starts, how it is sparsified, whether it decays, and where it lies
-// in an arena. All rooms that walk over parameters walk over this list, in this order.
+// Every tensor of a model, once: name, shape, how it starts, how it is sparsified, whether it decays. All rooms that
+// walk over parameters walk over this list, in this order. Where values lie is worker/model/layout.h.
 
 namespace filigree::model {
 
@@ -35,7 +34,7 @@ struct TensorInfo {
   bool decays = false;                        // weight decay: 2-D tensors except bigram
   Init init = Init::kZero;
   double init_scale = 0;  // standard deviation of kNormal, upper end of kUniform
-  int64_t offset = 0;     // in an arena, in floats; a multiple of 16
+  int index = 0;          // in Registry::tensors()
 
   int64_t numel() const { return rows * cols; }
 };
@@ -64,7 +63,7 @@ class Registry {
   int bigram() const { return bigram_; }
 
   int64_t trained_elements() const { return trained_elements_; }
-  int64_t arena_floats() const { return arena_floats_; }  // with padding between tensors
+  std::vector<int64_t> numels() const;  // of the tensors, for a Layout
 
  private:
   int Add(TensorInfo info);
@@ -73,26 +72,8 @@ class Registry {
   std::vector<TensorInfo> tensors_;
   std::vector<LayerTensors> layers_;
   int wte_ = -1, wpe_ = -1, ln_f_ = -1, lm_head_ = -1, bigram_ = -1;
-  int64_t trained_elements_ = 0, arena_floats_ = 0;
+  int64_t trained_elements_ = 0;
 };
-
-// One value per parameter: weights, gradients or moments. Zero at first; padding stays zero.
-class Arena {
- public:
-  explicit Arena(const Registry& registry) : data_(static_cast<size_t>(registry.arena_floats())) {}
-  float* tensor(const TensorInfo& info) { return data_.data() + info.offset; }
-  const float* tensor(const TensorInfo& info) const { return data_.data() + info.offset; }
-  float* data() { return data_.data(); }
-  const float* data() const { return data_.data(); }
-  int64_t size() const { return static_cast<int64_t>(data_.size()); }
-
- private:
-  kernels::Buffer<float> data_;
-};
-
-// Draws the initial weights: every tensor from a stream of its own name, so that they depend on the seed, the name and
-// the index alone. Normal draws are rounded to fp32.
-void InitialiseWeights(const Registry& registry, uint64_t seed, kernels::ThreadPool& pool, Arena& weights);
 
 }  // namespace filigree::model
 

@@ -4,6 +4,7 @@
 
 #include "kernels/adam/adam.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/embedding/sparse_embedding.h"
 
 namespace filigree::model {
 namespace {
@@ -43,7 +44,7 @@ WeightGradients::WeightGradients(const ModelSpec& spec, const Registry& registry
     : spec_(spec), registry_(registry), pool_(pool), scratch_(pool.threads()) {}
 
 void WeightGradients::Head(const Target& target, const HeadActivations& act, const TokenTiles& tokens) {
-  Matrices(target, {{Input(act.logits, nullptr, act.normed, nullptr, target.tiles), registry_.lm_head(), -1}});
+  Matrices(target, {{&target.weights->lm_head, &act.logits, nullptr, &act.normed, nullptr, registry_.lm_head(), -1}});
   if (registry_.bigram() < 0) return;
   std::vector<const int32_t*> rows;
   rows.reserve(target.tiles);
@@ -54,14 +55,14 @@ void WeightGradients::Head(const Target& target, const HeadActivations& act, con
 void WeightGradients::Layer(const Target& target, int layer, const LayerActivations& act,
                             const BackwardBuffers& buffers) {
   const LayerTensors& t = registry_.layer(layer);
-  const int tiles = target.tiles;
+  const LayerWeights& w = target.weights->layers[layer];
   const auto x_kept = [&](const KeptBuffer& kept) { return target.inputs_as_kept ? &kept : nullptr; };
   Matrices(
       target,
-      {{Input(buffers.qkv, &act.kept_qkv, act.act_in, x_kept(act.kept_act_in), tiles), t.c_attn, t.c_attn_bias},
-       {Input(buffers.attn_out, &act.kept_attn_out, act.attn_y, nullptr, tiles), t.attn_c_proj, t.attn_c_proj_bias},
-       {Input(buffers.pre_act, &act.kept_neurons, act.mlp_in, x_kept(act.kept_mlp_in), tiles), t.c_fc, t.c_fc_bias},
-       {Input(buffers.mlp_out, &act.kept_mlp_out, act.neurons, x_kept(act.kept_neurons), tiles), t.mlp_c_proj,
+      {{&w.c_attn, &buffers.qkv, &act.kept_qkv, &act.act_in, x_kept(act.kept_act_in), t.c_attn, t.c_attn_bias},
+       {&w.attn_c_proj, &buffers.attn_out, &act.kept_attn_out, &act.attn_y, nullptr, t.attn_c_proj, t.attn_c_proj_bias},
+       {&w.c_fc, &buffers.pre_act, &act.kept_neurons, &act.mlp_in, x_kept(act.kept_mlp_in), t.c_fc, t.c_fc_bias},
+       {&w.mlp_c_proj, &buffers.mlp_out, &act.kept_mlp_out, &act.neurons, x_kept(act.kept_neurons), t.mlp_c_proj,
         t.mlp_c_proj_bias}});
 }
 
@@ -70,7 +71,7 @@ void WeightGradients::Embeddings(const Target& target, const BackwardBuffers& bu
   std::vector<const int32_t*> rows;
   rows.reserve(target.tiles);
   for (int n = 0; n < target.tiles; ++n) rows.push_back(tokens.inputs(n));
-  Scatter(target, registry_.wte(), buffers.resid, rows);
+  Table(target, registry_.wte(), buffers.resid, rows);
   if (registry_.wpe() < 0) return;
 
   const int per_sequence = kernels::TilesOf(positions);
@@ -101,24 +102,68 @@ void WeightGradients::Small(const Target& target, SmallGradients& small) {
 void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& matrices) {
   struct Task {
     const Matrix* matrix;
+    kernels::SddmmInput input;
     kernels::SddmmPart part;  // no rows: the bias
   };
   std::vector<Task> tasks;
   for (const Matrix& matrix : matrices) {
-    for (const kernels::SddmmPart& part : kernels::SddmmParts(matrix.input.out, matrix.input.in, pool_.threads())) {
-      tasks.push_back({&matrix, part});
+    if (target.norms != nullptr) {
+      target.norms->Add(registry_[matrix.weight], *matrix.dy, *matrix.x, target.tiles, pool_);
     }
-    if (matrix.bias >= 0) tasks.push_back({&matrix, {}});
+    const kernels::SddmmInput input = Input(*matrix.dy, matrix.kept, *matrix.x, matrix.x_kept, target.tiles);
+    if (matrix.bias >= 0) tasks.push_back({&matrix, input, {}});
+    if (matrix.linear->on_candidates()) {
+      SumPartials(target, matrix);
+      continue;
+    }
+    for (const kernels::SddmmPart& part : kernels::SddmmParts(input.out, input.in, pool_.threads())) {
+      tasks.push_back({&matrix, input, part});
+    }
   }
   pool_.Run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int worker) {
     const Task& task = tasks[i];
     if (task.part.row_end == 0) {
-      kernels::BiasGradient(task.matrix->input, Mode(target.write),
-                            target.gradient->tensor(registry_[task.matrix->bias]));
+      kernels::BiasGradient(task.input, Mode(target.write), target.gradient->tensor(registry_[task.matrix->bias]));
     } else {
-      kernels::DenseWeightGradient(task.matrix->input, task.part, Mode(target.write),
+      kernels::DenseWeightGradient(task.input, task.part, Mode(target.write),
                                    target.gradient->tensor(registry_[task.matrix->weight]), scratch_[worker]);
     }
+  });
+}
+
+void WeightGradients::SumPartials(const Target& target, const Matrix& matrix) {
+  const std::vector<const float*> partials = target.partials->all(matrix.weight, target.sequences);
+  matrix.linear->sampled().SumPartials(partials, target.write == Network::Write::kAdd,
+                                       target.gradient->tensor(registry_[matrix.weight]), pool_);
+}
+
+void WeightGradients::Table(const Target& target, int tensor, const TileBuffer& dx,
+                            const std::vector<const int32_t*>& rows) {
+  if (target.norms != nullptr) target.norms->AddTable(registry_[tensor], dx, rows, pool_);
+  if (target.gradient->layout().candidates(tensor) != nullptr) {
+    SparseScatter(target, tensor, dx, rows);
+  } else {
+    Scatter(target, tensor, dx, rows);
+  }
+}
+
+// As Scatter, for a table on candidates. Threads share its rows.
+void WeightGradients::SparseScatter(const Target& target, int tensor, const TileBuffer& dx,
+                                    const std::vector<const int32_t*>& rows) {
+  const kernels::PatternView& table = *target.gradient->layout().candidates(tensor);
+  const bool add = target.write == Network::Write::kAdd;
+  const int64_t n = table.nnz();
+  if (add && static_cast<int64_t>(table_.size()) < n) table_ = kernels::Buffer<float>(static_cast<size_t>(n));
+  float* out = target.gradient->tensor(registry_[tensor]);
+  float* sum = add ? table_.data() : out;
+  const int parts = pool_.threads() == 1 ? 1 : 4 * pool_.threads();
+  pool_.Run(parts, [&](int64_t part, int) {
+    const int begin = static_cast<int>(table.rows * part / parts),
+              end = static_cast<int>(table.rows * (part + 1) / parts);
+    const uint32_t first = table.row_offsets[begin], last = table.row_offsets[end];
+    std::fill(sum + first, sum + last, 0.0f);
+    for (int i = 0; i < target.tiles; ++i) kernels::ScatterAddSparseRows(dx.tile(i), rows[i], begin, end, table, sum);
+    if (add) kernels::AddInPlace(sum + first, last - first, out + first);
   });
 }
 

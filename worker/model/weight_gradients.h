@@ -6,11 +6,14 @@
 #include "kernels/base/thread_pool.h"
 #include "kernels/sddmm/sddmm.h"
 #include "worker/model/activations.h"
+#include "worker/model/arena.h"
 #include "worker/model/backward.h"
+#include "worker/model/channel_norms.h"
 #include "worker/model/head.h"
 #include "worker/model/network.h"
-#include "worker/model/registry.h"
+#include "worker/model/partial_gradients.h"
 #include "worker/model/spec.h"
+#include "worker/model/weights.h"
 
 // Gradients by parameters of one shard, from the activations and gradients that its passes left. Each is formed as a
 // whole sum over the shard's tokens in a fixed order, then written to the arena or added to it, once.
@@ -29,6 +32,9 @@ class WeightGradients {
     Network::Write write = Network::Write::kOverwrite;
     Arena* gradient = nullptr;
     bool inputs_as_kept = true;  // inputs of matrices are 0 where AbsTopK kept nothing: no tap has put values there
+    const Weights* weights = nullptr;      // which matrices are on candidates
+    PartialGradients* partials = nullptr;  // their gradients, sequence by sequence
+    ChannelNorms* norms = nullptr;         // or null
   };
 
   // lm_head and bigram, from the gradients by logits.
@@ -42,10 +48,17 @@ class WeightGradients {
 
  private:
   struct Matrix {
-    kernels::SddmmInput input;
+    const Linear* linear;
+    const TileBuffer* dy;
+    const KeptBuffer* kept;  // null where dy may be nonzero anywhere
+    const TileBuffer* x;
+    const KeptBuffer* x_kept;    // likewise
     int weight = -1, bias = -1;  // tensors; bias may be -1
   };
   void Matrices(const Target& target, const std::vector<Matrix>& matrices);
+  void SumPartials(const Target& target, const Matrix& matrix);
+  void Table(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
+  void SparseScatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
   void Scatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
 
   const ModelSpec& spec_;

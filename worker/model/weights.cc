@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/embedding/embedding.h"
+#include "kernels/embedding/sparse_embedding.h"
 
 namespace filigree::model {
 
@@ -26,7 +27,9 @@ void Weights::Set(const Arena& weights, const std::function<const uint64_t*(int)
                   const std::function<int64_t(int)>& nonzeros, kernels::ThreadPool& pool) {
   const auto at = [&](int tensor) { return tensor < 0 ? nullptr : weights.tensor(registry_[tensor]); };
   const auto set = [&](Linear& linear, int tensor, int bias) {
-    linear.Set(at(tensor), at(bias), kept(tensor), nonzeros(tensor), pool);
+    const Layout& layout = weights.layout();
+    linear.Set({at(tensor), kept(tensor), nonzeros(tensor), layout.candidates(tensor), layout.version(tensor)},
+               at(bias), pool);
   };
   for (int l = 0; l < spec_.n_layer; ++l) {
     const LayerTensors& t = registry_.layer(l);
@@ -41,11 +44,20 @@ void Weights::Set(const Arena& weights, const std::function<const uint64_t*(int)
     set(w.c_fc, t.c_fc, t.c_fc_bias);
     set(w.mlp_c_proj, t.mlp_c_proj, t.mlp_c_proj_bias);
   }
-  wte = at(registry_.wte());
+  wte_ = at(registry_.wte());
+  wte_candidates_ = weights.layout().candidates(registry_.wte());
   ln_f = at(registry_.ln_f());
   bigram = at(registry_.bigram());
   set(lm_head, registry_.lm_head(), -1);
   SetPositions(at(registry_.wpe()));
+}
+
+void Weights::Embed(const int32_t* token, kernels::Tile x) const {
+  if (wte_candidates_ != nullptr) {
+    kernels::GatherSparseRows(*wte_candidates_, wte_, token, x);
+  } else {
+    kernels::GatherRows(wte_, token, kernels::GatherWrite::kOverwrite, x);
+  }
 }
 
 void Weights::SetPositions(const float* wpe) {

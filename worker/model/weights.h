@@ -7,8 +7,8 @@
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
+#include "worker/model/arena.h"
 #include "worker/model/linear.h"
-#include "worker/model/registry.h"
 #include "worker/model/spec.h"
 
 // The parameters as a pass computes with them: pointers into an arena, matrices as Linear.
@@ -30,12 +30,15 @@ class Weights {
   void Set(const Arena& weights, const std::function<const uint64_t*(int)>& kept,
            const std::function<int64_t(int)>& nonzeros, kernels::ThreadPool& pool);
 
+  // x[c, t] = wte[token[t], c].
+  void Embed(const int32_t* token, kernels::Tile x) const;
+
   // Position channels of tokens [64 tile, 64 tile + 64): [P][64], before their RMSNorm; zero past n_ctx.
   kernels::ConstTile positions(int tile) const;
 
   size_t bytes() const;
 
-  const float *wte = nullptr, *ln_f = nullptr;
+  const float* ln_f = nullptr;
   const float* bigram = nullptr;  // null without
   std::vector<LayerWeights> layers;
   Linear lm_head;
@@ -46,6 +49,8 @@ class Weights {
   const ModelSpec& spec_;
   const Registry& registry_;
   kernels::Buffer<float> positions_;
+  const float* wte_ = nullptr;
+  const kernels::PatternView* wte_candidates_ = nullptr;  // null: wte is whole
 };
 
 }  // namespace filigree::model

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "worker/model/registry.h"
+#include "worker/model/layout.h"
 
-// The parameters of a model cut into fixed blocks: what one task of the pool works on, and what sums are formed over.
-// The cut depends on the registry alone, never on threads.
+// The stored values of a model's tensors cut into fixed blocks: what one task of the pool works on, and what sums are
+// formed over. The cut depends on the layout alone, never on threads.
 
 namespace filigree::optim {
 
@@ -20,13 +20,14 @@ struct Block {
   int64_t size = 0;
 };
 
-// In the order of the registry; a block lies in one tensor.
-inline std::vector<Block> BlocksOf(const model::Registry& registry) {
+// In the order of the tensors; a block lies in one of them.
+inline std::vector<Block> BlocksOf(const model::Layout& layout) {
   std::vector<Block> blocks;
-  for (int tensor = 0; tensor < registry.size(); ++tensor) {
-    const int64_t numel = registry[tensor].numel();
-    for (int64_t begin = 0; begin < numel; begin += kBlockElements) {
-      blocks.push_back({tensor, registry[tensor].offset + begin, std::min(kBlockElements, numel - begin)});
+  blocks.reserve(static_cast<size_t>(layout.floats() / kBlockElements) + layout.size());
+  for (int tensor = 0; tensor < layout.size(); ++tensor) {
+    const int64_t stored = layout.stored(tensor);
+    for (int64_t begin = 0; begin < stored; begin += kBlockElements) {
+      blocks.push_back({tensor, layout.offset(tensor) + begin, std::min(kBlockElements, stored - begin)});
     }
   }
   return blocks;

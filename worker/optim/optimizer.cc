@@ -1,6 +1,7 @@
 #include "worker/optim/optimizer.h"
 
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "kernels/adam/adam.h"
@@ -14,8 +15,8 @@ constexpr double kRmsEpsilon = 1e-5;
 
 }  // namespace
 
-GradientSize MeasureGradient(const model::Registry& registry, const model::Arena& gradient, kernels::ThreadPool& pool) {
-  const std::vector<Block> blocks = BlocksOf(registry);
+GradientSize MeasureGradient(const model::Arena& gradient, kernels::ThreadPool& pool) {
+  const std::vector<Block> blocks = BlocksOf(gradient.layout());
   std::vector<double> sums(blocks.size());
   pool.Run(static_cast<int64_t>(blocks.size()), [&](int64_t i, int) {
     sums[i] = kernels::SumOfSquares(gradient.data() + blocks[i].offset, blocks[i].size);
@@ -24,7 +25,7 @@ GradientSize MeasureGradient(const model::Registry& registry, const model::Arena
   for (const double sum : sums) total += sum;
   GradientSize size;
   size.norm = std::sqrt(total);
-  size.rms = std::sqrt(total / static_cast<double>(registry.trained_elements()));
+  size.rms = std::sqrt(total / static_cast<double>(gradient.layout().stored_elements()));
   return size;
 }
 
@@ -33,8 +34,12 @@ double GradientScale(config::GradientRule rule, double rms) {
   return 1 / (rms + kRmsEpsilon);
 }
 
+Optimizer::Optimizer(const model::Registry& registry, std::shared_ptr<const model::Layout> layout,
+                     const config::OptimSettings& settings)
+    : registry_(registry), settings_(settings), m_(layout), v_(layout) {}
+
 Optimizer::Optimizer(const model::Registry& registry, const config::OptimSettings& settings)
-    : registry_(registry), settings_(settings), m_(registry), v_(registry) {}
+    : Optimizer(registry, std::make_shared<model::Layout>(registry.numels()), settings) {}
 
 float Optimizer::DecayFactor(double lr) const { return static_cast<float>(1 - settings_.weight_decay * lr); }
 
@@ -52,7 +57,7 @@ void Optimizer::Step(int64_t s, double lr, double gradient_scale, const bool* ma
   step.gradient_scale = static_cast<float>(gradient_scale);
   const float decay = DecayFactor(lr);
 
-  const std::vector<Block> blocks = BlocksOf(registry_);
+  const std::vector<Block> blocks = BlocksOf(weights.layout());
   pool.Run(static_cast<int64_t>(blocks.size()), [&](int64_t i, int) {
     const auto& [tensor, offset, size] = blocks[i];
     kernels::AdamStep mine = step;

@@ -2,22 +2,24 @@
 #define FILIGREE_WORKER_OPTIM_OPTIMIZER_H_
 
 #include <cstdint>
+#include <memory>
 
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 
-// Gradient normalisation and Adam over all parameters of a model (exact regime: everything dense).
+// Gradient normalisation and Adam over all stored values of a model: every parameter, or, where a tensor has
+// candidates, those.
 
 namespace filigree::optim {
 
 struct GradientSize {
   double norm = 0;  // ||g||_2
-  double rms = 0;   // norm / sqrt(number of trained elements), zeros and bigram included
+  double rms = 0;   // norm / sqrt(number of stored elements), zeros and bigram included
 };
 
 // Sums in double over fixed blocks of each tensor, the blocks in order: the same bits for any number of threads.
-GradientSize MeasureGradient(const model::Registry& registry, const model::Arena& gradient, kernels::ThreadPool& pool);
+GradientSize MeasureGradient(const model::Arena& gradient, kernels::ThreadPool& pool);
 
 // What a gradient is multiplied by: normalise 1 / (rms + 1e-5), always, also when rms < 1; clip 1 / max(rms, 1).
 double GradientScale(config::GradientRule rule, double rms);
@@ -27,6 +29,10 @@ double GradientScale(config::GradientRule rule, double rms);
 // their mask (worker/mask).
 class Optimizer {
  public:
+  // The moments share `layout` with the weights and gradients of the steps. Borrows the registry.
+  Optimizer(const model::Registry& registry, std::shared_ptr<const model::Layout> layout,
+            const config::OptimSettings& settings);
+  // Every tensor whole.
   Optimizer(const model::Registry& registry, const config::OptimSettings& settings);
 
   // `masked`: one entry a tensor.

@@ -19,13 +19,14 @@ double OutputShare(const model::ModelSpec& spec, const model::LayerTensors& laye
 
 }  // namespace
 
-StepCost ExactStepCost(const model::ModelSpec& spec, const model::Registry& registry,
-                       const std::function<int64_t(int tensor)>& nonzeros, int64_t sequences, int64_t positions) {
+StepCost CostOfStep(const model::ModelSpec& spec, const model::Registry& registry, const model::Layout& layout,
+                    const std::function<int64_t(int tensor)>& nonzeros, int64_t sequences, int64_t positions) {
   StepCost cost;
   const auto tokens = static_cast<double>(sequences * positions);
   const auto matrix = [&](int tensor, double output_share) {
+    const double share = layout.candidates(tensor) == nullptr ? output_share : 1;
     cost.flops += tokens * (4.0 * static_cast<double>(nonzeros(tensor)) +
-                            2.0 * static_cast<double>(registry[tensor].numel()) * output_share);
+                            2.0 * static_cast<double>(layout.stored(tensor)) * share);
   };
   for (int l = 0; l < spec.n_layer; ++l) {
     const model::LayerTensors& t = registry.layer(l);
@@ -40,7 +41,7 @@ StepCost ExactStepCost(const model::ModelSpec& spec, const model::Registry& regi
   matrix(registry.lm_head(), 1);
   for (const model::TensorInfo& info : registry.tensors()) {
     const bool selected = info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
-    cost.bytes += static_cast<double>(info.numel()) * (selected ? 36 : 28);
+    cost.bytes += static_cast<double>(layout.stored(info.index)) * (selected ? 36 : 28);
   }
   return cost;
 }

@@ -7,13 +7,18 @@
 
 namespace filigree::train {
 
-void GradientTree::Begin() { stack_.clear(); }
+// An arena of an earlier layout serves on as long as it is not too small, nor much too large.
+void GradientTree::Begin() {
+  stack_.clear();
+  const int64_t floats = layout_->floats();
+  if (!arenas_.empty() && (arenas_[0]->size() < floats || arenas_[0]->size() > 2 * floats)) arenas_.clear();
+}
 
 GradientTree::Leaf GradientTree::NextLeaf() {
   add_ = !stack_.empty() && stack_.back().leaves == 1;
   if (add_) return {arenas_[stack_.back().arena].get(), model::Network::Write::kAdd};
   const size_t arena = stack_.size();
-  if (arena == arenas_.size()) arenas_.push_back(std::make_unique<model::Arena>(registry_));
+  if (arena == arenas_.size()) arenas_.push_back(std::make_unique<model::Arena>(layout_));
   return {arenas_[arena].get(), model::Network::Write::kOverwrite};
 }
 
@@ -43,7 +48,7 @@ void GradientTree::AddTop() {
   Node& below = stack_.back();
   const float* from = arenas_[top.arena]->data();
   float* to = arenas_[below.arena]->data();
-  const int64_t size = registry_.arena_floats();
+  const int64_t size = layout_->floats();
   pool_.Run((size + kBlock - 1) / kBlock, [&](int64_t block, int) {
     const int64_t begin = block * kBlock;
     kernels::AddInPlace(from + begin, std::min(kBlock, size - begin), to + begin);
@@ -53,7 +58,9 @@ void GradientTree::AddTop() {
 }
 
 size_t GradientTree::bytes() const {
-  return arenas_.size() * static_cast<size_t>(registry_.arena_floats()) * sizeof(float);
+  size_t floats = 0;
+  for (const auto& arena : arenas_) floats += static_cast<size_t>(arena->size());
+  return floats * sizeof(float);
 }
 
 }  // namespace filigree::train

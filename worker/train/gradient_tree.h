@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "kernels/base/thread_pool.h"
+#include "worker/model/arena.h"
 #include "worker/model/network.h"
-#include "worker/model/registry.h"
 
 // The fixed summation tree of logical shards: leaf 2i and leaf 2i + 1 are added, then pairs of pairs and so on; what is
 // left at the end is added from the right. So the sum of n shards has the same bits however many ranks or threads
@@ -19,8 +19,9 @@ namespace filigree::train {
 
 class GradientTree {
  public:
-  // Borrows both.
-  GradientTree(const model::Registry& registry, kernels::ThreadPool& pool) : registry_(registry), pool_(pool) {}
+  // Gradients are of this layout, as it is in every step. Borrows the pool.
+  GradientTree(std::shared_ptr<const model::Layout> layout, kernels::ThreadPool& pool)
+      : layout_(std::move(layout)), pool_(pool) {}
 
   // Where the next leaf goes. Call Begin before the first leaf of a step, then Leaf and Merge in turn.
   struct Leaf {
@@ -46,7 +47,7 @@ class GradientTree {
   };
   void AddTop();
 
-  const model::Registry& registry_;
+  std::shared_ptr<const model::Layout> layout_;
   kernels::ThreadPool& pool_;
   std::vector<std::unique_ptr<model::Arena>> arenas_;
   std::vector<Node> stack_;  // complete subtrees, sizes descending; the last may be a leaf's left half

@@ -9,6 +9,7 @@
 
 #include "fmt/format.h"
 #include "kernels/base/tile.h"
+#include "worker/model/layout.h"
 #include "worker/model/registry.h"
 
 namespace filigree::train {
@@ -67,7 +68,7 @@ RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::TrainSettings&
   const model::Registry registry(spec);
   RunMemory memory;
   memory.elements = registry.trained_elements();
-  const int64_t arena = registry.arena_floats() * kFloat;
+  const int64_t arena = model::Layout(registry.numels()).floats() * kFloat;
   memory.state = 3 * arena;
   // As GradientTree: floor(log2(shards + 1)).
   memory.gradients = (std::bit_width(static_cast<uint64_t>(train.shards) + 1) - 1) * arena;

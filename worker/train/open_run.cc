@@ -12,6 +12,7 @@
 #include "worker/machine/processor.h"
 #include "worker/mask/min_alive.h"
 #include "worker/model/spec.h"
+#include "worker/train/candidates.h"
 #include "worker/train/memory.h"
 #include "worker/train/start_from.h"
 #include "worker/train/stored_state.h"
@@ -70,22 +71,33 @@ absl::Status CheckCorpus(const checkpoint::Checkpoint& from, const data::Corpus&
                   from.path(), *digest, corpus.dir(), corpus.digest()));
 }
 
+// Weights of step 0, drawn or another model's.
+absl::Status Begin(const model::ModelSpec& spec, OpenedRun& run) {
+  if (run.settings.init.from.empty() && run.settings.sparsity.regime == config::Regime::kActive) {
+    run.state = BeginActive(spec, run.settings, *run.pool);
+    return absl::OkStatus();
+  }
+  run.state = std::make_unique<TrainState>(spec, run.settings);
+  if (!run.settings.init.from.empty()) return StartFrom(run.settings, *run.corpus, *run.state, run.notes);
+  model::InitialiseWeights(run.state->registry, static_cast<uint64_t>(run.settings.run.seed), *run.pool,
+                           run.state->weights);
+  return absl::OkStatus();
+}
+
 // The newest good checkpoint, or the beginning.
-absl::Status LoadOrInitialise(OpenedRun& run) {
+absl::Status LoadOrBegin(const model::ModelSpec& spec, OpenedRun& run) {
   const absl::StatusOr<checkpoint::Checkpoint> newest =
       checkpoint::LoadNewest(checkpoint::RealFileSystem(), run.settings.run.dir, &run.notes);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
+    run.state = std::make_unique<TrainState>(spec, run.settings);
     if (absl::Status status = Restore(*newest, *run.state); !status.ok()) return status;
     run.resumed = true;
     run.notes.push_back(fmt::format("resumed from {} at step {}", newest->path(), newest->step()));
     return absl::OkStatus();
   }
   if (!absl::IsNotFound(newest.status())) return newest.status();
-  if (!run.settings.init.from.empty()) return StartFrom(run.settings, *run.corpus, *run.state, run.notes);
-  model::InitialiseWeights(run.state->registry, static_cast<uint64_t>(run.settings.run.seed), *run.pool,
-                           run.state->weights);
-  return absl::OkStatus();
+  return Begin(spec, run);
 }
 
 int Threads(const config::RunSettings& settings) {
@@ -121,8 +133,7 @@ absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<s
   run.lock.emplace(*std::move(lock));
 
   run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run));
-  run.state = std::make_unique<TrainState>(*spec, run.settings);
-  if (absl::Status status = LoadOrInitialise(run); !status.ok()) return status;
+  if (absl::Status status = LoadOrBegin(*spec, run); !status.ok()) return status;
   const config::SparsitySettings& sparsity = run.settings.sparsity;
   for (std::string& note :
        mask::MinAliveNotes(run.state->registry, {sparsity.density, sparsity.embedding_density}, sparsity.min_alive)) {

@@ -29,6 +29,13 @@ int64_t FinalNonzeros(const TrainState& state, const config::SparsitySettings& s
   return sum;
 }
 
+std::string RegimeText(const config::SparsitySettings& sparsity) {
+  if (sparsity.regime == config::Regime::kExact) return "exact: gradients and moments dense";
+  return fmt::format(
+      "active: weights, moments and gradients on {:g} candidates an entry of the mask, new ones every {} steps",
+      sparsity.candidates, sparsity.refresh_every);
+}
+
 }  // namespace
 
 telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& machine, const std::string& revision) {
@@ -41,11 +48,11 @@ telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& m
   record.tokens_per_step = settings.train.batch * settings.model.n_ctx;
   record.name = settings.run.name;
   record.baselines = BaselinesOf(corpus);
-  const auto fact = [&record](const char* name, std::string text) { record.facts.push_back({name, std::move(text)}); };
+  const auto fact = [&record](const char* name, const std::string& text) { record.facts.push_back({name, text}); };
   fact("parameters", Count(static_cast<double>(state.registry.trained_elements())));
   fact("nonzeros at the end",
        fmt::format("{} in sparsified matrices", Count(static_cast<double>(FinalNonzeros(state, settings.sparsity)))));
-  fact("regime", "exact: gradients and moments dense");
+  fact("regime", RegimeText(settings.sparsity));
   fact("tokens in all", Count(static_cast<double>(record.tokens_per_step) * static_cast<double>(record.steps)));
   fact("corpus", fmt::format("{}, {} training tokens, vocabulary {}", run.corpus->dir(),
                              Count(static_cast<double>(corpus.train.tokens)), corpus.vocab));

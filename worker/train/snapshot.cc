@@ -17,7 +17,21 @@ std::string ShortKind(std::string kind) {
   return kind;
 }
 
-MatrixSnapshot SnapshotOf(const model::TensorInfo& info, const float* w) {
+// Calls visit(row, column, weight) for every stored value; candidates: null where the matrix is whole.
+template <typename Visit>
+void ForEachStored(const model::TensorInfo& info, const kernels::PatternView* candidates, const float* w, Visit visit) {
+  for (int64_t r = 0; r < info.rows; ++r) {
+    if (candidates == nullptr) {
+      for (int64_t c = 0; c < info.cols; ++c) visit(r, c, w[r * info.cols + c]);
+      continue;
+    }
+    for (uint32_t e = candidates->row_offsets[r]; e < candidates->row_offsets[r + 1]; ++e) {
+      visit(r, int64_t{candidates->col_indices[e]}, w[e]);
+    }
+  }
+}
+
+MatrixSnapshot SnapshotOf(const model::TensorInfo& info, const kernels::PatternView* candidates, const float* w) {
   MatrixSnapshot out;
   out.name = info.name;
   out.layer = info.layer;
@@ -27,16 +41,14 @@ MatrixSnapshot SnapshotOf(const model::TensorInfo& info, const float* w) {
   out.units = by_column ? info.cols : info.rows;
   std::vector<bool> alive(out.units);
   float smallest = std::numeric_limits<float>::infinity();
-  for (int64_t r = 0; r < info.rows; ++r) {
-    for (int64_t c = 0; c < info.cols; ++c) {
-      const float magnitude = std::abs(w[r * info.cols + c]);
-      if (magnitude == 0) continue;
-      ++out.nnz;
-      alive[by_column ? c : r] = true;
-      ++out.magnitudes[telemetry::MagnitudeBin(magnitude)];
-      if (magnitude < smallest) smallest = magnitude;
-    }
-  }
+  ForEachStored(info, candidates, w, [&](int64_t r, int64_t c, float weight) {
+    const float magnitude = std::abs(weight);
+    if (magnitude == 0) return;
+    ++out.nnz;
+    alive[by_column ? c : r] = true;
+    ++out.magnitudes[telemetry::MagnitudeBin(magnitude)];
+    if (magnitude < smallest) smallest = magnitude;
+  });
   for (const bool unit : alive) out.alive_units += unit ? 1 : 0;
   out.threshold = out.nnz > 0 ? smallest : 0;
   return out;
@@ -54,7 +66,7 @@ telemetry::SnapshotRecord TakeSnapshot(const TrainState& state, kernels::ThreadP
   record.matrices.resize(matrices.size());
   pool.Run(static_cast<int64_t>(matrices.size()), [&](int64_t i, int) {
     const model::TensorInfo& info = state.registry[matrices[i]];
-    record.matrices[i] = SnapshotOf(info, state.weights.tensor(info));
+    record.matrices[i] = SnapshotOf(info, state.layout->candidates(info.index), state.weights.tensor(info));
   });
   return record;
 }

@@ -6,6 +6,7 @@
 
 #include "worker/mask/density.h"
 #include "worker/optim/learning_rate.h"
+#include "worker/train/candidates.h"
 #include "worker/train/fault.h"
 
 namespace filigree::train {
@@ -32,7 +33,8 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       state_(state),
       pool_(pool),
       network_(state.spec, state.registry, pool),
-      gradients_(state.registry, pool) {
+      gradients_(state.layout, pool),
+      norms_(state.registry) {
   TakeWeights();
 }
 
@@ -49,7 +51,7 @@ StepResult Stepper::Step(const int32_t* tokens, int sequences, int positions) {
   result.loss = MeanLossAndGradient(tokens, sequences, positions, result);
   Stopwatch watch;
   const model::Arena& gradient = gradients_.Finish();
-  const optim::GradientSize size = optim::MeasureGradient(state_.registry, gradient, pool_);
+  const optim::GradientSize size = optim::MeasureGradient(gradient, pool_);
   result.gradient_norm = size.norm;
   result.gradient_rms = size.rms;
   if (!std::isfinite(result.loss) || !std::isfinite(size.norm)) return result;
@@ -57,12 +59,14 @@ StepResult Stepper::Step(const int32_t* tokens, int sequences, int positions) {
   FaultPoint("optimizer", s);
   const double scale = optim::GradientScale(settings_.optim.gradient, size.rms);
   const auto masked = std::make_unique<bool[]>(state_.registry.size());
-  for (int i = 0; i < state_.registry.size(); ++i) masked[i] = state_.masks.WillMask(i, f);
+  for (int i = 0; i < state_.registry.size(); ++i) masked[i] = state_.masks.WillMask(i, f, *state_.layout);
   state_.optimizer.Step(s, result.lr, scale, masked.get(), gradient, pool_, state_.weights);
   result.optimizer_seconds = watch.Lap();
 
   FaultPoint("topk", s);
   state_.masks.Update(f, state_.optimizer.DecayFactor(result.lr), pool_, state_.weights);
+  result.refreshed = RefreshDue(settings_, s);
+  if (result.refreshed) Refresh(s);
   TakeWeights();
   result.topk_seconds = watch.Lap();
   state_.step += 1;
@@ -75,6 +79,8 @@ double Stepper::MeanLossAndGradient(const int32_t* tokens, int sequences, int po
   const int64_t shards = settings_.train.shards;
   const double predicted = static_cast<double>(sequences) * (positions - 1);
   model::PassTimes times;
+  const bool collect = RefreshDue(settings_, state_.step) && settings_.sparsity.newcomers == config::Newcomers::kNorms;
+  if (collect) norms_.Clear();
   gradients_.Begin();
   for (int64_t shard = 0; shard < shards; ++shard) {
     const int begin = static_cast<int>(sequences * shard / shards);
@@ -82,13 +88,18 @@ double Stepper::MeanLossAndGradient(const int32_t* tokens, int sequences, int po
     const model::Network::Batch batch{tokens + static_cast<size_t>(begin) * positions, end - begin, positions};
     if (shard == 1) FaultPoint("backward", state_.step);  // the first shard has run backward
     const GradientTree::Leaf leaf = gradients_.NextLeaf();
-    gradients_.Merge(
-        network_.LossAndGradient(batch, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times));
+    gradients_.Merge(network_.LossAndGradient(batch, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times,
+                                              collect ? &norms_ : nullptr));
   }
   gradients_.Finish();
   result.forward_seconds = times.forward;
   result.backward_seconds = times.backward;
   return gradients_.loss() / predicted;
+}
+
+void Stepper::Refresh(int64_t s) {
+  FaultPoint("refresh", s);
+  RefreshCandidates(settings_, s, norms_, pool_, state_);
 }
 
 void Stepper::TakeWeights() {

@@ -10,7 +10,7 @@
 #include "worker/train/state.h"
 
 // One training step, in the order of the specification: learning rate, forward and backward, gradient scale, Adam,
-// density step, weight decay.
+// density step, weight decay; in the active regime new candidates every few steps.
 
 namespace filigree::train {
 
@@ -21,6 +21,7 @@ struct StepResult {
   double loss = 0;                            // mean nats per predicted token, before the update
   double gradient_norm = 0, gradient_rms = 0;
   double forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0, topk_seconds = 0;
+  bool refreshed = false;  // the candidates changed; topk_seconds holds the time it took
 };
 
 class Stepper {
@@ -40,12 +41,14 @@ class Stepper {
  private:
   double MeanLossAndGradient(const int32_t* tokens, int sequences, int positions, StepResult& result);
   void TakeWeights();
+  void Refresh(int64_t s);
 
   const config::Settings& settings_;
   TrainState& state_;
   kernels::ThreadPool& pool_;
   model::Network network_;
   GradientTree gradients_;
+  model::ChannelNorms norms_;  // of the steps before candidates change
 };
 
 }  // namespace filigree::train

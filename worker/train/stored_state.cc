@@ -62,7 +62,7 @@ absl::Status RestoreWeights(const checkpoint::Checkpoint& from, const model::Reg
     const absl::Status status =
         from.CopyInto(info.name, info.shape, weights.tensor(info), nullptr, nullptr, masked ? kept.data() : nullptr);
     if (!status.ok()) return status;
-    if (masks != nullptr && masks->sparsified(i)) masks->Restore(i, masked ? kept.data() : nullptr, {});
+    if (masks != nullptr && masks->sparsified(i)) masks->Restore(i, masked ? kept.data() : nullptr, info.numel(), {});
   }
   return absl::OkStatus();
 }

@@ -12,8 +12,8 @@
 #include "worker/config/settings.h"
 #include "worker/data/tokenizer.h"
 #include "worker/mask/mask_set.h"
+#include "worker/model/arena.h"
 #include "worker/model/network.h"
-#include "worker/model/registry.h"
 #include "worker/model/spec.h"
 #include "worker/train/state.h"
 

@@ -126,8 +126,8 @@ void Trainer::LogStep(const StepResult& result, double data_seconds, double seco
   seconds += pending_checkpoint_seconds_;
   record.ms = seconds * 1e3;
   record.tokens_per_second = static_cast<double>(tokens_.size()) / seconds;
-  const StepCost cost = ExactStepCost(
-      state_.spec, state_.registry, [this](int tensor) { return state_.masks.nonzeros(tensor); },
+  const StepCost cost = CostOfStep(
+      state_.spec, state_.registry, *state_.layout, [this](int tensor) { return state_.masks.nonzeros(tensor); },
       run_.settings.train.batch, state_.spec.n_ctx);
   record.percent_of_peak = 100 * machine_.SecondsAtBest(cost.flops, cost.bytes) / seconds;
   record.bits_per_byte = data::BitsPerByte(result.loss, run_.corpus->train_bytes_per_token());

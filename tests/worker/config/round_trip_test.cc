@@ -52,6 +52,10 @@ void MakeValid(Settings& settings) {
   settings.model.d_mlp = std::max<int64_t>(settings.model.d_mlp, 1);
   if (settings.sparsity.anneal_start >= settings.sparsity.anneal_end)
     std::swap(settings.sparsity.anneal_start, settings.sparsity.anneal_end);
+  if (settings.sparsity.anneal_start == settings.sparsity.anneal_end) {
+    settings.sparsity.anneal_start = 0;
+    settings.sparsity.anneal_end = 1;
+  }
   settings.train.batch = std::max(settings.train.batch / settings.model.n_ctx + 1, settings.train.shards);
   settings.train.batch = std::min(settings.train.batch, INT32_MAX / settings.model.n_ctx);
   settings.train.shards = std::min(settings.train.shards, settings.train.batch);

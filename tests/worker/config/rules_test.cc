@@ -21,11 +21,21 @@ void ExpectTaken(const std::vector<std::string>& overrides) {
   EXPECT_TRUE(settings.ok()) << settings.status();
 }
 
-TEST(Rules, ActiveRegimeIsNotInThisVersion) {
-  ExpectRefused({"--sparsity.regime=active"},
-                "--sparsity.regime=active: sparsity.regime \"active\" is not in this version: \"exact\" works (and "
-                "\"auto\", which is exact)");
+TEST(Rules, EveryRegimeIsTaken) {
+  ExpectTaken({"--sparsity.regime=active"});
   ExpectTaken({"--sparsity.regime=exact"});
+  ExpectTaken({"--sparsity.regime=auto"});
+}
+
+TEST(Rules, AutoIsActiveWhereARunStartsSparse) {
+  const auto regime = [](const std::vector<std::string>& overrides) {
+    return Parse("", "", overrides)->sparsity.regime;
+  };
+  EXPECT_EQ(regime({}), Regime::kExact);
+  EXPECT_EQ(regime({"--sparsity.density_start=0.125"}), Regime::kActive);
+  EXPECT_EQ(regime({"--sparsity.density_start=0.125", "--sparsity.candidates=8"}), Regime::kExact);
+  EXPECT_EQ(regime({"--sparsity.anneal_shape=constant"}), Regime::kActive);
+  EXPECT_EQ(regime({"--sparsity.density_start=0.125", "--sparsity.regime=exact"}), Regime::kExact);
 }
 
 TEST(Rules, WidthIsAMultipleOfTheHead) {

@@ -136,7 +136,7 @@ TEST(MaskSet, ForetellsWhatUpdateDoes) {
     const Densities densities = {density, 1};
     std::vector<bool> told;
     told.reserve(f.registry.size());
-    for (int t = 0; t < f.registry.size(); ++t) told.push_back(f.masks.WillMask(t, densities));
+    for (int t = 0; t < f.registry.size(); ++t) told.push_back(f.masks.WillMask(t, densities, f.weights.layout()));
     f.masks.Update(densities, 1, f.pool, f.weights);
     for (int t = 0; t < f.registry.size(); ++t) EXPECT_EQ(told[t], f.masks.kept(t) != nullptr) << f.registry[t].name;
   }
@@ -156,7 +156,7 @@ TEST(MaskSet, ARestoredSetGoesOnAsIfNothingHadHappened) {
   a.masks.Update({0.4, 0.5}, 0.9f, a.pool, a.weights);
   std::memcpy(b.weights.data(), a.weights.data(), a.weights.size() * sizeof(float));
   for (int t = 0; t < a.registry.size(); ++t) {
-    b.masks.Restore(t, a.masks.kept(t), a.masks.threshold(t));
+    b.masks.Restore(t, a.masks.kept(t), a.registry[t].numel(), a.masks.threshold(t));
     EXPECT_EQ(b.masks.nonzeros(t), a.masks.nonzeros(t)) << a.registry[t].name;
     EXPECT_EQ(b.masks.kept(t) == nullptr, a.masks.kept(t) == nullptr);
     EXPECT_EQ(b.masks.threshold(t).value, a.masks.threshold(t).value);
@@ -169,7 +169,7 @@ TEST(MaskSet, ARestoredSetGoesOnAsIfNothingHadHappened) {
 TEST(MaskSetDeath, RefusesAMaskForADenseTensor) {
   Fixture f;
   const std::vector<uint64_t> bits(64, ~uint64_t{0});
-  EXPECT_DEATH(f.masks.Restore(f.registry.ln_f(), bits.data(), {}), "follows no density");
+  EXPECT_DEATH(f.masks.Restore(f.registry.ln_f(), bits.data(), 64, {}), "follows no density");
 }
 
 }  // namespace

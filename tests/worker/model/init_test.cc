@@ -3,7 +3,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/support/small_model.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 
 namespace filigree::model {
 namespace {

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 #include "worker/model/spec.h"
 
 // The model of the specification in plain loops and double, forward only: what the network is compared with, by value

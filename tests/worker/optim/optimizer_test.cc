@@ -32,14 +32,15 @@ bool SameBits(const model::Arena& a, const model::Arena& b) {
 
 TEST(Blocks, CoverEveryParameterOnce) {
   const model::Registry registry(Spec());
-  std::vector<int> seen(registry.arena_floats(), 0);
-  for (const Block& block : BlocksOf(registry)) {
+  const model::Layout layout(registry.numels());
+  std::vector<int> seen(layout.floats(), 0);
+  for (const Block& block : BlocksOf(layout)) {
     EXPECT_GT(block.size, 0);
     for (int64_t i = 0; i < block.size; ++i) ++seen[block.offset + i];
   }
   int64_t covered = 0;
   for (const model::TensorInfo& info : registry.tensors()) {
-    for (int64_t i = 0; i < info.numel(); ++i) covered += seen[info.offset + i] == 1;
+    for (int64_t i = 0; i < info.numel(); ++i) covered += seen[layout.offset(info.index) + i] == 1;
   }
   EXPECT_EQ(covered, registry.trained_elements());
   int64_t total = 0;
@@ -58,7 +59,7 @@ TEST(MeasureGradient, IsTheNormOverTrainedElements) {
     }
   }
   kernels::ThreadPool pool(1);
-  const GradientSize size = MeasureGradient(registry, gradient, pool);
+  const GradientSize size = MeasureGradient(gradient, pool);
   const auto norm = static_cast<double>(std::sqrt(sum));
   EXPECT_NEAR(size.norm, norm, 1e-12 * norm);
   const double rms = norm / std::sqrt(static_cast<double>(registry.trained_elements()));
@@ -71,10 +72,10 @@ TEST(MeasureGradient, SameBitsForAnyThreadsAndWhateverThePadding) {
   for (int64_t i = 0; i < padded.size(); ++i) padded.data()[i] = NAN;
   for (model::Arena* arena : {&gradient, &padded}) FillWeights(registry, kSeed, 0.01f, *arena);
   kernels::ThreadPool one(1), two(2), four(4);
-  const GradientSize expected = MeasureGradient(registry, gradient, one);
+  const GradientSize expected = MeasureGradient(gradient, one);
   for (kernels::ThreadPool* pool : {&two, &four}) {
     for (const model::Arena* arena : {&gradient, &padded}) {
-      const GradientSize size = MeasureGradient(registry, *arena, *pool);
+      const GradientSize size = MeasureGradient(*arena, *pool);
       EXPECT_EQ(size.norm, expected.norm);
       EXPECT_EQ(size.rms, expected.rms);
     }
@@ -86,9 +87,9 @@ TEST(MeasureGradient, ShowsWhatIsNotFinite) {
   model::Arena gradient(registry);
   kernels::ThreadPool pool(1);
   gradient.tensor(registry[registry.lm_head()])[17] = NAN;
-  EXPECT_TRUE(std::isnan(MeasureGradient(registry, gradient, pool).norm));
+  EXPECT_TRUE(std::isnan(MeasureGradient(gradient, pool).norm));
   gradient.tensor(registry[registry.lm_head()])[17] = INFINITY;
-  EXPECT_TRUE(std::isinf(MeasureGradient(registry, gradient, pool).norm));
+  EXPECT_TRUE(std::isinf(MeasureGradient(gradient, pool).norm));
 }
 
 TEST(GradientScale, NormalisesAlwaysAndClipsAboveOne) {

@@ -8,7 +8,7 @@
 namespace filigree::train {
 namespace {
 
-TEST(ExactStepCost, CountsNonzerosTwiceAndTheDenseGradientByItsKeptOutputs) {
+TEST(CostOfStep, CountsNonzerosTwiceAndTheDenseGradientByItsKeptOutputs) {
   model::ModelSpec spec;
   spec.d_model = 4;
   spec.n_layer = 1;
@@ -22,7 +22,7 @@ TEST(ExactStepCost, CountsNonzerosTwiceAndTheDenseGradientByItsKeptOutputs) {
   const model::Registry registry(spec);
   const int64_t tokens = 2 * 3;
   const auto nonzeros = [](int) { return int64_t{5}; };
-  const StepCost cost = ExactStepCost(spec, registry, nonzeros, 2, 3);
+  const StepCost cost = CostOfStep(spec, registry, model::Layout(registry.numels()), nonzeros, 2, 3);
   // c_attn 12 x 4, c_proj 4 x 4, c_fc 8 x 4 at one output in two, c_proj 4 x 8, lm_head 10 x 4.
   const double gradients = 2.0 * (48 + 16 + 32 * 0.5 + 32 + 40);
   const double attention = 2 * 6 * 2 * 7 * 4;  // sequences, pairs, a fused multiply-add, products, channels

@@ -8,7 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/base/thread_pool.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 
 namespace filigree::train {
 namespace {

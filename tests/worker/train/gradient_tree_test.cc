@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "kernels/base/thread_pool.h"
 #include "tests/support/tiles.h"
-#include "worker/model/registry.h"
+#include "worker/model/arena.h"
 #include "worker/model/spec.h"
 
 namespace filigree::train {
@@ -58,11 +58,12 @@ TEST_P(GradientTreeTest, AddsAlongTheTreeOfTheDefinition) {
   const int64_t leaves = GetParam();
   const model::ModelSpec spec = SmallSpec();
   const model::Registry registry(spec);
-  const int64_t size = registry.arena_floats();
+  const auto layout = std::make_shared<model::Layout>(registry.numels());
+  const int64_t size = layout->floats();
   const Sum expected = Reference(0, leaves, size);
   for (const int threads : {1, 3}) {
     kernels::ThreadPool pool(threads);
-    GradientTree tree(registry, pool);
+    GradientTree tree(layout, pool);
     for (int step = 0; step < 2; ++step) {  // arenas are used again
       tree.Begin();
       for (int64_t leaf = 0; leaf < leaves; ++leaf) {
@@ -87,9 +88,10 @@ TEST(GradientTree, HoldsOneArenaALevel) {
   const model::ModelSpec spec = SmallSpec();
   const model::Registry registry(spec);
   kernels::ThreadPool pool(1);
-  const size_t arena = registry.arena_floats() * sizeof(float);
+  const auto layout = std::make_shared<model::Layout>(registry.numels());
+  const size_t arena = layout->floats() * sizeof(float);
   for (const auto& [leaves, most] : std::vector<std::pair<int, size_t>>{{1, 1}, {2, 1}, {4, 2}, {8, 3}, {16, 4}}) {
-    GradientTree tree(registry, pool);
+    GradientTree tree(layout, pool);
     tree.Begin();
     for (int leaf = 0; leaf < leaves; ++leaf) {
       tree.NextLeaf();

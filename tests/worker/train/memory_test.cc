@@ -8,8 +8,8 @@
 #include "gtest/gtest.h"
 #include "kernels/base/thread_pool.h"
 #include "tests/support/small_model.h"
+#include "worker/model/arena.h"
 #include "worker/model/network.h"
-#include "worker/model/registry.h"
 #include "worker/train/gradient_tree.h"
 
 namespace filigree::train {
@@ -25,7 +25,7 @@ TEST(Memory, IsWhatTheNetworkAndTheTreeHold) {
     model::Arena weights(registry);
     network.SetWeights(weights);
     const size_t before = network.bytes();
-    GradientTree tree(registry, pool);
+    GradientTree tree(std::make_shared<model::Layout>(registry.numels()), pool);
     const std::vector<int32_t> tokens(2 * spec.n_ctx, 1);
     tree.Begin();
     for (int shard = 0; shard < shards; ++shard) {

@@ -1,0 +1,88 @@
+#include "worker/model/arena.h"
+
+#include <algorithm>
+
+#include "kernels/base/check.h"
+#include "kernels/base/random.h"
+
+namespace filigree::model {
+namespace {
+
+// May tensors be moved one after the other, in the order of the arena, without overwriting what is still to be moved?
+bool MovesForward(const Layout& before, const Layout& after) {
+  std::vector<int> order(after.size());
+  for (int i = 0; i < after.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return std::pair(before.offset(a), a) < std::pair(before.offset(b), b); });
+  for (size_t i = 0; i < order.size(); ++i) {
+    const int t = order[i];
+    if (after.offset(t) > before.offset(t)) return false;
+    if (i + 1 == order.size()) break;
+    const int next = order[i + 1];
+    if (after.offset(next) < after.offset(t) || after.offset(t) + after.stored(t) > before.offset(next)) return false;
+  }
+  return after.floats() <= before.floats();
+}
+
+}  // namespace
+
+void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& pool, Arena& arena) {
+  const Layout& after = arena.layout();
+  CHECK(before.size() == after.size() && static_cast<int>(sources.of.size()) == after.size(), "{} tensors, {} sources",
+        after.size(), sources.of.size());
+  const bool in_place = MovesForward(before, after);
+  kernels::Buffer<float> fresh(in_place ? 0 : static_cast<size_t>(after.floats()));
+  float* to = in_place ? arena.data() : fresh.data();
+  kernels::Buffer<float> gathered;
+  std::vector<int> order(after.size());
+  for (int i = 0; i < after.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return std::pair(before.offset(a), a) < std::pair(before.offset(b), b); });
+  for (const int t : order) {
+    const float* from = arena.data() + before.offset(t);
+    const uint32_t* source = sources.of[t];
+    const int64_t n = after.stored(t);
+    float* out = to + after.offset(t);
+    if (source == nullptr) {
+      CHECK(n == before.stored(t), "tensor {}: {} values were {}", t, n, before.stored(t));
+      if (out != from) std::copy_n(from, n, out);  // forwards, also where the two overlap
+      continue;
+    }
+    if (static_cast<int64_t>(gathered.size()) < n) gathered = kernels::Buffer<float>(static_cast<size_t>(n));
+    constexpr int64_t kBlock = 1 << 14;
+    pool.Run((n + kBlock - 1) / kBlock, [&](int64_t block, int) {
+      const int64_t end = std::min((block + 1) * kBlock, n);
+      for (int64_t e = block * kBlock; e < end; ++e) gathered[e] = source[e] == kNoSource ? 0.0f : from[source[e]];
+    });
+    std::copy_n(gathered.data(), n, out);
+  }
+  if (!in_place) arena.data_ = std::move(fresh);
+}
+
+void InitialiseWeights(const Registry& registry, uint64_t seed, kernels::ThreadPool& pool, Arena& weights) {
+  constexpr int64_t kBlock = 1 << 14;
+  for (const TensorInfo& info : registry.tensors()) {
+    if (weights.layout().stored(info.index) != info.numel()) continue;
+    const kernels::CounterRng rng(seed, kernels::StreamOf(info.name.c_str()));
+    float* w = weights.tensor(info);
+    const auto draw = [&](int64_t i) -> float {
+      switch (info.init) {
+        case Init::kZero:
+          return 0.0f;
+        case Init::kOne:
+          return 1.0f;
+        case Init::kNormal:
+          return static_cast<float>(info.init_scale * rng.Normal(i));
+        case Init::kUniform:
+          return static_cast<float>(info.init_scale * rng.Uniform(i));
+      }
+      return 0.0f;
+    };
+    pool.Run((info.numel() + kBlock - 1) / kBlock, [&](int64_t block, int) {
+      const int64_t end = std::min((block + 1) * kBlock, info.numel());
+      for (int64_t i = block * kBlock; i < end; ++i) w[i] = draw(i);
+    });
+  }
+}
+
+}  // namespace filigree::model

@@ -1,0 +1,35 @@
+#include "worker/model/partial_gradients.h"
+
+#include <algorithm>
+
+namespace filigree::model {
+
+void PartialGradients::Begin(const std::vector<Matrix>& matrices) {
+  slots_.clear();
+  floats_ = 0;
+  for (const Matrix& matrix : matrices) {
+    if (matrix.candidates == 0) continue;
+    slots_.push_back({matrix.tensor, floats_});
+    floats_ += (matrix.candidates + 15) / 16 * 16;
+  }
+  const size_t wanted = static_cast<size_t>(floats_) * sequences_;
+  if (values_.size() < wanted) values_ = kernels::Buffer<float>(wanted);
+}
+
+void PartialGradients::Clear(int sequence) { std::fill_n(values_.data() + floats_ * sequence, floats_, 0.0f); }
+
+float* PartialGradients::at(int sequence, int tensor) {
+  for (const Slot& slot : slots_) {
+    if (slot.tensor == tensor) return values_.data() + floats_ * sequence + slot.offset;
+  }
+  return nullptr;
+}
+
+std::vector<const float*> PartialGradients::all(int tensor, int sequences) {
+  std::vector<const float*> partials;
+  partials.reserve(sequences);
+  for (int s = 0; s < sequences; ++s) partials.push_back(at(s, tensor));
+  return partials;
+}
+
+}  // namespace filigree::model

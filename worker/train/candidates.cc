@@ -1,0 +1,147 @@
+#include "worker/train/candidates.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "kernels/base/random.h"
+#include "worker/mask/density.h"
+#include "worker/mask/min_alive.h"
+#include "worker/mask/refresh.h"
+#include "worker/model/initial_draw.h"
+
+namespace filigree::train {
+namespace {
+
+using model::TensorInfo;
+
+// Matrices that follow a density; sparse biases stay whole, they are small.
+bool MayHaveCandidates(const TensorInfo& info) {
+  return info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
+}
+
+int64_t WantedCandidates(const config::SparsitySettings& settings, int64_t k, int64_t numel) {
+  return std::clamp(static_cast<int64_t>(settings.candidates * static_cast<double>(k)), k, numel);
+}
+
+int64_t KeptAt(const TensorInfo& info, const mask::Densities& densities) {
+  const bool embedding = info.density == model::Density::kEmbedding;
+  return mask::KeptEntries(embedding ? densities.embedding : densities.weight, info.numel());
+}
+
+// The mask of a changed set: what was kept and is still there, which is everything that was kept.
+kernels::Buffer<uint64_t> MovedMask(const uint64_t* kept, const kernels::Buffer<uint32_t>& source) {
+  kernels::Buffer<uint64_t> moved((source.size() + 63) / 64);
+  for (size_t e = 0; e < source.size(); ++e) {
+    const uint32_t from = source[e];
+    const bool bit = from != model::kNoSource && (kept == nullptr || (kept[from / 64] >> (from % 64) & 1) != 0);
+    moved[e / 64] |= uint64_t{bit} << (e % 64);
+  }
+  return moved;
+}
+
+mask::Membership NextMembership(const config::Settings& settings, int64_t s, const model::ChannelNorms& norms,
+                                const TensorInfo& info, int64_t wanted, kernels::ThreadPool& pool,
+                                const TrainState& state) {
+  const int t = info.index;
+  const kernels::PatternView* candidates = state.layout->candidates(t);
+  const float* m = state.optimizer.m().tensor(info);
+  const float* v = state.optimizer.v().tensor(info);
+  if (candidates == nullptr) {
+    return mask::Narrow({static_cast<int>(info.rows), static_cast<int>(info.cols), m, v, state.masks.kept(t), wanted,
+                         settings.optim.eps},
+                        pool);
+  }
+  const auto roots = [](const std::vector<double>& sums) {
+    std::vector<float> norms(sums.size());
+    for (size_t i = 0; i < sums.size(); ++i) norms[i] = static_cast<float>(std::sqrt(sums[i]));
+    return norms;
+  };
+  const std::vector<float> rows = roots(norms.rows(t)), columns = roots(norms.columns(t));
+  mask::RefreshInput input;
+  input.pattern = *candidates;
+  input.m = m;
+  input.v = v;
+  input.kept = state.masks.kept(t);
+  input.candidates = wanted;
+  input.eps = settings.optim.eps;
+  input.drop = settings.sparsity.drop;
+  if (settings.sparsity.newcomers == config::Newcomers::kNorms && !rows.empty()) {
+    input.row_weight = rows.data();
+    input.col_weight = columns.data();
+  }
+  input.unit = info.unit;
+  input.unit_candidates =
+      static_cast<int>(mask::EffectiveMinAlive(info, state.masks.nonzeros(t), settings.sparsity.min_alive).j);
+  input.seed = static_cast<uint64_t>(settings.run.seed);
+  input.stream = kernels::StreamOf((info.name + "/newcomers").c_str());
+  input.step = s;
+  return mask::Refresh(input, pool);
+}
+
+}  // namespace
+
+bool RefreshDue(const config::Settings& settings, int64_t s) {
+  const int64_t every = settings.sparsity.refresh_every;
+  return settings.sparsity.regime == config::Regime::kActive && every > 0 && (s + 1) % every == 0;
+}
+
+std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const config::Settings& settings,
+                                        kernels::ThreadPool& pool) {
+  const model::Registry registry(spec);
+  const mask::Densities densities = mask::DensitiesAt(settings.sparsity, settings.run.steps, 0);
+  const auto seed = static_cast<uint64_t>(settings.run.seed);
+  const auto layout = std::make_shared<model::Layout>(registry.numels());
+  std::vector<model::Layout::Change> changes;
+  std::vector<kernels::Buffer<float>> drawn(registry.size());  // empty: drawn whole
+  for (const TensorInfo& info : registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    const int64_t k = KeptAt(info, densities), wanted = WantedCandidates(settings.sparsity, k, info.numel());
+    if (wanted < info.numel()) {
+      const int64_t j = mask::EffectiveMinAlive(info, k, settings.sparsity.min_alive).j;
+      model::InitialDraw draw = model::DrawLargest(info, seed, wanted, j, pool);
+      drawn[info.index] = std::move(draw.values);
+      changes.push_back({info.index, std::move(draw.pattern)});
+    } else if (!settings.sparsity.dense_phase) {
+      changes.push_back({info.index, kernels::Pattern::Full(static_cast<int>(info.rows), static_cast<int>(info.cols))});
+    }
+  }
+  layout->Apply(std::move(changes));
+  auto state = std::make_unique<TrainState>(spec, settings, layout);
+  model::InitialiseWeights(state->registry, seed, pool, state->weights);
+  for (const TensorInfo& info : state->registry.tensors()) {
+    const kernels::Buffer<float>& values = drawn[info.index];
+    std::copy(values.begin(), values.begin() + (values.empty() ? 0 : layout->stored(info.index)),
+              state->weights.tensor(info));
+  }
+  state->masks.UpdateTensors(densities, /*decay=*/1, pool, state->weights,
+                             [&](int tensor) { return !drawn[tensor].empty(); });
+  return state;
+}
+
+void RefreshCandidates(const config::Settings& settings, int64_t s, const model::ChannelNorms& norms,
+                       kernels::ThreadPool& pool, TrainState& state) {
+  std::vector<TrainState::Change> changes;
+  std::vector<kernels::Buffer<uint64_t>> masks;
+  for (const TensorInfo& info : state.registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    const int t = info.index;
+    const int64_t wanted = WantedCandidates(settings.sparsity, state.masks.nonzeros(t), info.numel());
+    if (wanted == info.numel() && state.layout->stored(t) == info.numel()) continue;
+    mask::Membership next = NextMembership(settings, s, norms, info, wanted, pool, state);
+    masks.push_back(MovedMask(state.masks.kept(t), next.source));
+    changes.push_back({t, std::move(next.pattern), std::move(next.source)});
+  }
+  std::vector<int> tensors;
+  tensors.reserve(changes.size());
+  for (const TrainState::Change& change : changes) tensors.push_back(change.tensor);
+  if (changes.empty()) return;
+  state.ChangeCandidates(std::move(changes), pool);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    state.masks.Restore(tensors[i], masks[i].data(), state.layout->stored(tensors[i]),
+                        state.masks.threshold(tensors[i]));
+  }
+}
+
+}  // namespace filigree::train

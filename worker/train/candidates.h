@@ -1,0 +1,36 @@
+#ifndef FILIGREE_WORKER_TRAIN_CANDIDATES_H_
+#define FILIGREE_WORKER_TRAIN_CANDIDATES_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/base/thread_pool.h"
+#include "worker/config/settings.h"
+#include "worker/model/channel_norms.h"
+#include "worker/train/state.h"
+
+// The candidate sets of a run in the active regime: how they begin and how they change (docs/policy.md).
+//
+//   |C| = min(numel, floor(c * k))         k: entries of the mask, at the density of the step
+//
+// Where that is the whole matrix the matrix stays whole as long as sparsity.dense_phase is on (the dense phase of a run
+// that anneals), else it exists on candidates from the first step.
+
+namespace filigree::train {
+
+// Do the candidates change after step s?
+bool RefreshDue(const config::Settings& settings, int64_t s);
+
+// A run at its first step: initial weights drawn, those outside the candidate sets never formed. A run that starts
+// sparse keeps the largest of every matrix's draw as candidates, and the largest of these as its mask.
+std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const config::Settings& settings,
+                                        kernels::ThreadPool& pool);
+
+// After the mask of step s: the less useful half of every reserve makes room for newcomers; a whole matrix whose
+// candidates have become fewer than its entries leaves its dense phase. `norms`: of the step's gradient.
+void RefreshCandidates(const config::Settings& settings, int64_t s, const model::ChannelNorms& norms,
+                       kernels::ThreadPool& pool, TrainState& state);
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_CANDIDATES_H_
