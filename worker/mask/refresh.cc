@@ -112,6 +112,19 @@ class Assembly {
     for (int r = 0; r < old_.rows; ++r) first_chosen_[r + 1] += first_chosen_[r];
   }
 
+  // visit(e) for the entries of a row that stay, ascending: by the set bits, as which are set is chance.
+  template <typename Visit>
+  void ForStaying(int r, Visit visit) const {
+    const uint32_t first = old_.row_offsets[r], last = old_.row_offsets[r + 1];
+    for (uint32_t word = first / 64; word * uint64_t{64} < last; ++word) {
+      uint64_t bits = stays_[word];
+      const uint32_t begin = word * 64;
+      if (begin < first) bits &= ~uint64_t{0} << (first - begin);
+      if (last - begin < 64) bits &= ~(~uint64_t{0} << (last - begin));
+      for (; bits != 0; bits &= bits - 1) visit(begin + static_cast<uint32_t>(std::countr_zero(bits)));
+    }
+  }
+
   // visit(first row, past the last, worker).
   template <typename Visit>
   void ForRows(int64_t rows_per_task, Visit visit) {
@@ -133,11 +146,10 @@ class Assembly {
   void MeasureRow(int r) {
     int32_t taken = 0;
     double weight = 0;
-    for (uint32_t e = old_.row_offsets[r]; e < old_.row_offsets[r + 1]; ++e) {
-      const bool stays = IsKept(stays_, e);
-      taken += stays ? 1 : 0;
-      weight += stays ? columns_.weight(old_.col_indices[e]) : 0;
-    }
+    ForStaying(r, [&](uint32_t e) {
+      ++taken;
+      weight += columns_.weight(old_.col_indices[e]);
+    });
     for (uint32_t i = first_chosen_[r]; i < first_chosen_[r + 1]; ++i) {
       ++taken;
       weight += columns_.weight(static_cast<int>(chosen_[i] % old_.cols));
@@ -173,34 +185,40 @@ class Assembly {
     std::vector<uint64_t> taken;
   };
 
-  // The choices within are chance, so they are made without branches.
   void EmitRow(int r, DrawReader& reader, Scratch& s, uint16_t* columns, uint32_t* source) const {
-    const uint32_t first = old_.row_offsets[r], last = old_.row_offsets[r + 1];
+    const size_t most = old_.row_offsets[r + 1] - old_.row_offsets[r];
     s.taken.assign((static_cast<size_t>(old_.cols) + 63) / 64, 0);
-    s.columns.resize(last - first + 1);
-    s.entries.resize(last - first + 1);
+    s.columns.resize(std::max(s.columns.size(), most + 2));
+    s.entries.resize(s.columns.size());
     size_t staying = 0;
-    for (uint32_t e = first; e < last; ++e) {
-      const uint16_t c = old_.col_indices[e];
-      const uint64_t stays = stays_[e / 64] >> (e % 64) & 1;
-      s.columns[staying] = c;
-      s.entries[staying] = e;
-      staying += stays;
-      s.taken[c / 64] |= stays << (c % 64);
+    ForStaying(r, [&](uint32_t e) {
+      s.columns[staying] = old_.col_indices[e];
+      s.entries[staying++] = e;
+      kernels::Keep(old_.col_indices[e], s.taken.data());
+    });
+    for (size_t i = staying; i < staying + 2; ++i) {  // column 0 once at most, and then it is a newcomer
+      s.columns[i] = 0;
+      s.entries[i] = kNewcomer;
     }
-    s.entries[staying] = kNewcomer;
     for (uint32_t i = first_chosen_[r]; i < first_chosen_[r + 1]; ++i) {
       kernels::Keep(chosen_[i] % static_cast<uint32_t>(old_.cols), s.taken.data());
     }
     columns_.Take(draws_, Draws::Row(r), reader, shares_[r], s.taken.data());
-    size_t next = 0;
+    Merge(s, columns, source);
+  }
+
+  // Without branches on who stays, as that is chance: is_new has all bits set or none, as a newcomer's source has.
+  static void Merge(const Scratch& s, uint16_t* columns, uint32_t* source) {
+    const uint16_t* old = s.columns.data();
+    const uint32_t* entries = s.entries.data();
     for (size_t word = 0; word < s.taken.size(); ++word) {
       for (uint64_t bits = s.taken[word]; bits != 0; bits &= bits - 1) {
         const auto c = static_cast<uint16_t>(word * 64 + std::countr_zero(bits));
-        const bool old = next < staying && s.columns[next] == c;
+        const uint32_t is_new = *old == c ? 0 : kNewcomer;
         *columns++ = c;
-        *source++ = old ? s.entries[next] : kNewcomer;
-        next += old ? 1 : 0;
+        *source++ = *entries | is_new;
+        old += is_new + 1;
+        entries += is_new + 1;
       }
     }
   }
