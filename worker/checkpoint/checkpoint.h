@@ -9,6 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/base/buffer.h"
+#include "kernels/csr/pattern.h"
 #include "worker/checkpoint/file_system.h"
 #include "worker/checkpoint/safetensors.h"
 
@@ -31,6 +33,10 @@ namespace filigree::checkpoint {
 //   kept    which entries the density step kept, as a bitmap of kernels/csr/csr.h: bit i % 64 of word i / 64, unused
 //   bits
 //           0; null: the tensor is dense, every entry is kept. A selection round-trips bit by bit, kept zeros included.
+//   candidates
+//           null: the tensor is whole. Else it exists on these positions alone (one at least; the last dimension of the
+//           shape is the column): weight, m and v are one value a candidate, kept is a bitmap over the candidates,
+//           null: all of them are kept. What is no candidate is 0 and not kept.
 //
 // Names match [A-Za-z0-9._-]{1,64} and end in none of the component suffixes of the format (.values, .col_indices,
 // .row_offsets, .kept).
@@ -41,6 +47,7 @@ struct StateTensor {
   const float* m = nullptr;
   const float* v = nullptr;
   const uint64_t* kept = nullptr;
+  const kernels::PatternView* candidates = nullptr;
 };
 
 struct State {
@@ -72,10 +79,18 @@ absl::StatusOr<SaveResult> SaveFolder(FileSystem& files, const std::string& fold
 struct StoredTensor {
   std::string name;
   Shape shape;
-  bool sparse = false;    // stored as values and indices
+  bool sparse = false;    // stored as values and indices, or on candidates
   bool has_mask = false;  // the run had a selection for it
   bool has_moments = false;
-  int64_t kept = 0;  // entries the selection kept; all of them without a mask
+  int64_t kept = 0;        // entries the selection kept; all of them without a mask
+  int64_t candidates = 0;  // positions on which the tensor exists; 0: it is whole
+};
+
+// A tensor on candidates, in memory of its own: one value an entry of `pattern`, `kept` a bitmap over the entries.
+struct CandidateTensor {
+  kernels::Pattern pattern;
+  kernels::Buffer<float> weight, m, v;
+  kernels::Buffer<uint64_t> kept;
 };
 
 struct NamedShape {
@@ -113,10 +128,18 @@ class Checkpoint {
   absl::Status CopyInto(const std::string& name, const Shape& shape, float* weight, float* m, float* v,
                         uint64_t* kept) const;
 
+  // The tensor on its candidates, with memory that follows the file and never the shape. Of a tensor that was stored
+  // whole the kept entries are the candidates, all kept, with their weights and moments; what else it held is left out.
+  // Errors as CopyInto; FailedPrecondition too where the entries do not fit 16-bit indices.
+  absl::StatusOr<CandidateTensor> CopyCandidates(const std::string& name, const Shape& shape) const;
+
   // For this room: the tensors as they are stored, in the order of tensors().
   const StoredTensors& stored() const { return *stored_; }
 
  private:
+  // Index of a tensor that must have this shape.
+  absl::StatusOr<size_t> Require(const std::string& name, const Shape& shape) const;
+
   std::string path_;
   int64_t step_ = 0, position_ = 0;
   uint64_t seed_ = 0;
@@ -136,8 +159,9 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
 absl::StatusOr<Checkpoint> LoadAny(FileSystem& files, const std::string& path, std::vector<std::string>* warnings);
 
 // SHA-256 in hex over what the state means: per tensor, in the order of names, its name and shape and (global index,
-// value bits) of weights, moments and selection in ascending order of index; then step, position, seed
-// (docs/formats/checkpoint.md has the bytes). How and where the state is stored does not show. `threads` >= 1.
+// value bits) of weights, moments and selection in ascending order of index, and its candidates if it has any; then
+// step, position, seed (docs/formats/checkpoint.md has the bytes). How and where the state is stored does not show.
+// `threads` >= 1.
 std::string StateSha256(const State& state, int threads);
 absl::StatusOr<std::string> StateSha256(const Checkpoint& checkpoint, int threads);
 
@@ -145,7 +169,7 @@ absl::StatusOr<std::string> StateSha256(const Checkpoint& checkpoint, int thread
 struct TensorSummary {
   std::string name;
   int64_t nonzeros = 0;  // weights that are not 0
-  std::string sha256;    // of the tensor's weights, moments and selection
+  std::string sha256;    // of the tensor's weights, moments, selection and candidates
 };
 struct StateSummary {
   std::string state_sha256;

@@ -80,22 +80,30 @@ std::string Hex(const Digest& digest) {
 
 constexpr char kAllKept[] = "all";
 
-// What the digest asks of a state, wherever it lies. Components: 0 weight, 1 m, 2 v, 3 selection.
-constexpr int kComponents = 4;
+// What the digest asks of a state, wherever it lies. Components: 0 weight, 1 m, 2 v, 3 selection, and of tensors that
+// have candidates 4 candidates.
+constexpr int kComponents = 5;
+struct SourceTensor {
+  std::string name;
+  Shape shape;
+  bool has_candidates = false;
+
+  int components() const { return has_candidates ? kComponents : kComponents - 1; }
+};
 struct Source {
-  std::vector<NamedShape> tensors;
+  std::vector<SourceTensor> tensors;
   std::function<absl::Status(size_t tensor, int component, EntryHasher& hasher)> feed;
   int64_t step, position;
   uint64_t seed;
 };
 
 // Name, shape and the digests of the components.
-void AddTensor(const NamedShape& tensor, const Digest* components, Sha256& all) {
+void AddTensor(const SourceTensor& tensor, const Digest* components, Sha256& all) {
   all.AddNumber(tensor.name.size());
   all.Add(tensor.name.data(), tensor.name.size());
   all.AddNumber(tensor.shape.size());
   for (const int64_t dim : tensor.shape) all.AddNumber(dim);
-  for (int c = 0; c < kComponents; ++c) all.Add(components[c].data(), sizeof(Digest));
+  for (int c = 0; c < tensor.components(); ++c) all.Add(components[c].data(), sizeof(Digest));
 }
 
 absl::StatusOr<StateSummary> Combine(const Source& source, int threads) {
@@ -105,8 +113,11 @@ absl::StatusOr<StateSummary> Combine(const Source& source, int threads) {
   std::vector<absl::Status> statuses(count * kComponents);
   kernels::ThreadPool pool(threads);
   pool.Run(static_cast<int64_t>(digests.size()), [&](int64_t task, int) {
+    const int64_t t = task / kComponents;
+    const auto component = static_cast<int>(task % kComponents);
+    if (component >= source.tensors[t].components()) return;
     EntryHasher hasher;
-    statuses[task] = source.feed(task / kComponents, static_cast<int>(task % kComponents), hasher);
+    statuses[task] = source.feed(t, component, hasher);
     digests[task] = hasher.Finish();
     nonzeros[task] = hasher.nonzeros();
   });
@@ -140,7 +151,47 @@ void FeedBitmap(const uint64_t* kept, int64_t elements, EntryHasher& hasher) {
   ForEachKept(kept, elements, [&](int64_t i) { hasher.AddIndex(i); });
 }
 
+// values: one a candidate, or null: all zero.
+void FeedOnCandidates(const kernels::PatternView& candidates, const float* values, EntryHasher& hasher) {
+  EntryIndices index(candidates);
+  for (int64_t e = 0; values != nullptr && e < candidates.nnz(); ++e) hasher.AddValue(index(e), values[e]);
+}
+
+// The candidates in `kept`, a bitmap over them, or, null, all of them: of `elements` positions.
+void FeedSelected(const kernels::PatternView& candidates, const uint64_t* kept, int64_t elements, EntryHasher& hasher) {
+  const int64_t nnz = candidates.nnz();
+  if ((kept == nullptr ? nnz : CountKept(kept, nnz)) == elements) return hasher.AddText(kAllKept);
+  EntryIndices index(candidates);
+  if (kept != nullptr) return ForEachKept(kept, nnz, [&](int64_t e) { hasher.AddIndex(index(e)); });
+  for (int64_t e = 0; e < nnz; ++e) hasher.AddIndex(index(e));
+}
+
+absl::Status FeedStoredCandidates(const StoredTensors& stored, const ManifestTensor& tensor, int component,
+                                  EntryHasher& hasher) {
+  auto candidates = stored.ReadPattern(tensor);
+  if (!candidates.ok()) return candidates.status();
+  const kernels::PatternView view = candidates->view();
+  if (component == 4) {
+    FeedSelected(view, nullptr, Elements(tensor.shape), hasher);
+    return absl::OkStatus();
+  }
+  if (component == 0 || component == 3) {
+    auto weights = stored.ReadWeights(tensor, view);
+    if (!weights.ok()) return weights.status();
+    if (component == 0) FeedOnCandidates(view, weights->weight.data(), hasher);
+    if (component == 3) FeedSelected(view, weights->kept.data(), Elements(tensor.shape), hasher);
+    return absl::OkStatus();
+  }
+  if (!tensor.moments) return absl::OkStatus();
+  EntryIndices index(view);
+  return stored.ReadDense(stored.moments, tensor.name + (component == 1 ? ".m" : ".v"),
+                          [&](int64_t first, const float* values, int64_t n) {
+                            for (int64_t i = 0; i < n; ++i) hasher.AddValue(index(first + i), values[i]);
+                          });
+}
+
 absl::Status FeedStored(const StoredTensors& stored, const ManifestTensor& tensor, int component, EntryHasher& hasher) {
+  if (tensor.candidates > 0) return FeedStoredCandidates(stored, tensor, component, hasher);
   const auto add = [&](int64_t first, const float* values, int64_t n) { hasher.AddValues(first, values, n); };
   if (component == 1 || component == 2) {
     if (!tensor.moments) return absl::OkStatus();
@@ -170,20 +221,26 @@ absl::Status FeedStored(const StoredTensors& stored, const ManifestTensor& tenso
   return absl::OkStatus();
 }
 
+void FeedState(const StateTensor& tensor, int component, EntryHasher& hasher) {
+  const int64_t elements = Elements(tensor.shape);
+  const float* values = component == 0 ? tensor.weight : component == 1 ? tensor.m : tensor.v;
+  if (tensor.candidates != nullptr) {
+    if (component < 3) return FeedOnCandidates(*tensor.candidates, values, hasher);
+    return FeedSelected(*tensor.candidates, component == 3 ? tensor.kept : nullptr, elements, hasher);
+  }
+  if (component == 3) return FeedBitmap(tensor.kept, elements, hasher);
+  if (values != nullptr) hasher.AddValues(0, values, elements);
+}
+
 }  // namespace
 
 std::string StateSha256(const State& state, int threads) {
   Source source{{}, nullptr, state.step, state.position, state.seed};
-  for (const StateTensor& tensor : state.tensors) source.tensors.push_back({tensor.name, tensor.shape});
+  for (const StateTensor& tensor : state.tensors) {
+    source.tensors.push_back({tensor.name, tensor.shape, tensor.candidates != nullptr});
+  }
   source.feed = [&](size_t t, int component, EntryHasher& hasher) {
-    const StateTensor& tensor = state.tensors[t];
-    const int64_t elements = Elements(tensor.shape);
-    if (component == 3) {
-      FeedBitmap(tensor.kept, elements, hasher);
-      return absl::OkStatus();
-    }
-    const float* values = component == 0 ? tensor.weight : component == 1 ? tensor.m : tensor.v;
-    if (values != nullptr) hasher.AddValues(0, values, elements);
+    FeedState(state.tensors[t], component, hasher);
     return absl::OkStatus();
   };
   return Combine(source, threads)->state_sha256;
@@ -191,7 +248,9 @@ std::string StateSha256(const State& state, int threads) {
 
 absl::StatusOr<StateSummary> Summarise(const Checkpoint& checkpoint, int threads) {
   Source source{{}, nullptr, checkpoint.step(), checkpoint.position(), checkpoint.seed()};
-  for (const StoredTensor& tensor : checkpoint.tensors()) source.tensors.push_back({tensor.name, tensor.shape});
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    source.tensors.push_back({tensor.name, tensor.shape, tensor.candidates > 0});
+  }
   source.feed = [&](size_t t, int component, EntryHasher& hasher) {
     return FeedStored(checkpoint.stored(), checkpoint.stored().tensors[t], component, hasher);
   };

@@ -62,8 +62,8 @@ absl::StatusOr<Checkpoint> Checkpoint::Load(FileSystem& files, const std::string
   for (const ManifestTensor& tensor : manifest->tensors) {
     absl::Status status = stored->CheckComponents(tensor);
     if (!status.ok()) return status;
-    checkpoint.tensors_.push_back({tensor.name, tensor.shape, tensor.weight == WeightStorage::kSparse,
-                                   tensor.mask != MaskStorage::kNone, tensor.moments, tensor.kept});
+    checkpoint.tensors_.push_back({tensor.name, tensor.shape, tensor.weight != WeightStorage::kDense,
+                                   tensor.mask != MaskStorage::kNone, tensor.moments, tensor.kept, tensor.candidates});
   }
   stored->tensors = std::move(manifest->tensors);
   checkpoint.path_ = folder;
@@ -147,8 +147,7 @@ absl::Status Checkpoint::CheckModel(const std::vector<NamedShape>& expected) con
       fmt::format("{} is a checkpoint of another model: {}; use the settings it was made with", path_, text));
 }
 
-absl::Status Checkpoint::CopyInto(const std::string& name, const Shape& shape, float* weight, float* m, float* v,
-                                  uint64_t* kept) const {
+absl::StatusOr<size_t> Checkpoint::Require(const std::string& name, const Shape& shape) const {
   const StoredTensor* found = Find(name);
   if (found == nullptr) {
     return absl::FailedPreconditionError(
@@ -159,11 +158,24 @@ absl::Status Checkpoint::CopyInto(const std::string& name, const Shape& shape, f
         fmt::format("{}: tensor {} is {}, {} was expected: it is a checkpoint of another model", path_, name,
                     ShapeText(found->shape), ShapeText(shape)));
   }
-  const ManifestTensor& tensor = stored_->tensors[found - tensors_.data()];
+  return static_cast<size_t>(found - tensors_.data());
+}
+
+absl::Status Checkpoint::CopyInto(const std::string& name, const Shape& shape, float* weight, float* m, float* v,
+                                  uint64_t* kept) const {
+  const auto index = Require(name, shape);
+  if (!index.ok()) return index.status();
+  const ManifestTensor& tensor = stored_->tensors[*index];
   absl::Status status = stored_->ReadWeight(tensor, weight, kept);
   if (status.ok() && m != nullptr) status = stored_->ReadMoment(tensor, ".m", m);
   if (status.ok() && v != nullptr) status = stored_->ReadMoment(tensor, ".v", v);
   return status;
+}
+
+absl::StatusOr<CandidateTensor> Checkpoint::CopyCandidates(const std::string& name, const Shape& shape) const {
+  const auto index = Require(name, shape);
+  if (!index.ok()) return index.status();
+  return stored_->ReadCandidates(stored_->tensors[*index]);
 }
 
 }  // namespace filigree::checkpoint

@@ -15,7 +15,9 @@ namespace {
 using nlohmann::json;
 
 constexpr char kFormat[] = "filigree-checkpoint";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;           // the newest one, read and written
+constexpr int kVersionWhole = 1;      // written as long as no tensor has candidates
+constexpr int64_t kMostRows = 65536;  // of a tensor with candidates, and columns: kernels/csr/pattern.h
 // The end of every manifest: the hash stands between these two.
 constexpr char kBeforeHash[] = ",\n \"manifest_xxh3_128\": \"";
 constexpr char kAfterHash[] = "\"\n}\n";
@@ -29,12 +31,19 @@ json TensorJson(const ManifestTensor& tensor) {
   const char* mask = tensor.mask == MaskStorage::kNone     ? "none"
                      : tensor.mask == MaskStorage::kBitmap ? "bitmap"
                                                            : "values";
-  return {{"name", tensor.name},
-          {"shape", tensor.shape},
-          {"weight", tensor.weight == WeightStorage::kDense ? "dense" : "csr"},
-          {"mask", mask},
-          {"moments", tensor.moments ? "dense" : "none"},
-          {"kept", tensor.kept}};
+  const char* weight = tensor.weight == WeightStorage::kDense    ? "dense"
+                       : tensor.weight == WeightStorage::kSparse ? "csr"
+                                                                 : "candidates";
+  json object = {{"name", tensor.name},
+                 {"shape", tensor.shape},
+                 {"weight", weight},
+                 {"mask", mask},
+                 {"moments", !tensor.moments         ? "none"
+                             : tensor.candidates > 0 ? "candidates"
+                                                     : "dense"},
+                 {"kept", tensor.kept}};
+  if (tensor.candidates > 0) object["candidates"] = tensor.candidates;
+  return object;
 }
 
 // The text before the hash, checked against it.
@@ -77,6 +86,7 @@ class Fields {
     const json* value = Member(key, "an object", [](const json& v) { return v.is_object(); });
     return value == nullptr ? empty : *value;
   }
+  bool Has(const char* key) const { return object_.is_object() && object_.contains(key); }
   void Fail(const std::string& what) {
     if (error_.empty()) error_ = what;
   }
@@ -103,7 +113,26 @@ ManifestFile ParseFile(const json& value, std::string& error) {
   return file;
 }
 
-ManifestTensor ParseTensor(const json& value, std::string& error) {
+// How the tensor is stored: one of the combinations of the format.
+void ParseStorage(Fields& fields, ManifestTensor& tensor) {
+  const std::string weight = fields.Text("weight"), mask = fields.Text("mask"), moments = fields.Text("moments");
+  const bool on_candidates = tensor.candidates > 0;
+  const auto is = [&](const char* w, const char* m) { return weight == w && mask == m; };
+  const bool known = is("csr", "values") ||
+                     (on_candidates ? is("candidates", "bitmap") : is("dense", "none") || is("dense", "bitmap"));
+  if (!known || (moments != "none" && moments != (on_candidates ? "candidates" : "dense"))) {
+    fields.Fail(fmt::format("tensor '{}' is stored in a way this program does not know", tensor.name));
+  }
+  tensor.weight = weight == "csr"          ? WeightStorage::kSparse
+                  : weight == "candidates" ? WeightStorage::kCandidates
+                                           : WeightStorage::kDense;
+  tensor.mask = mask == "values"   ? MaskStorage::kWithValues
+                : mask == "bitmap" ? MaskStorage::kBitmap
+                                   : MaskStorage::kNone;
+  tensor.moments = moments != "none";
+}
+
+ManifestTensor ParseTensor(const json& value, int version, std::string& error) {
   Fields fields(value, error);
   ManifestTensor tensor;
   tensor.name = fields.Text("name");
@@ -118,15 +147,15 @@ ManifestTensor ParseTensor(const json& value, std::string& error) {
     }
     tensor.shape.push_back(dim.get<int64_t>());
   }
-  const std::string weight = fields.Text("weight"), mask = fields.Text("mask"), moments = fields.Text("moments");
-  const bool sparse = weight == "csr";
-  const bool known = (sparse ? mask == "values" : weight == "dense" && (mask == "none" || mask == "bitmap")) &&
-                     (moments == "dense" || moments == "none");
-  if (!known) fields.Fail(fmt::format("tensor '{}' is stored in a way this program does not know", tensor.name));
-  tensor.weight = sparse ? WeightStorage::kSparse : WeightStorage::kDense;
-  tensor.mask = sparse ? MaskStorage::kWithValues : mask == "bitmap" ? MaskStorage::kBitmap : MaskStorage::kNone;
-  tensor.moments = moments == "dense";
-  tensor.kept = fields.Unsigned<int64_t>("kept", elements);
+  if (version != kVersionWhole && fields.Has("candidates")) {
+    tensor.candidates = fields.Unsigned<int64_t>("candidates", std::min<uint64_t>(elements, INT32_MAX));
+    const auto [rows, cols] = Matrix(tensor.shape);
+    if (rows > kMostRows || cols > kMostRows) {
+      fields.Fail(fmt::format("tensor '{}' is too large to have candidates", tensor.name));
+    }
+  }
+  ParseStorage(fields, tensor);
+  tensor.kept = fields.Unsigned<int64_t>("kept", tensor.candidates > 0 ? tensor.candidates : elements);
   return tensor;
 }
 
@@ -151,16 +180,18 @@ absl::StatusOr<Manifest> FromJson(const json& root, const std::string& path) {
   Fields fields(root, error);
   if (fields.Text("format") != kFormat) fields.Fail("it is not the manifest of a checkpoint");
   const auto version = fields.Unsigned<int>("version", INT32_MAX);
-  if (error.empty() && version != kVersion) {
+  if (error.empty() && version != kVersion && version != kVersionWhole) {
     return absl::FailedPreconditionError(
-        fmt::format("{}: it has version {} of the format, this program reads version {}", path, version, kVersion));
+        fmt::format("{}: it has version {} of the format, this program reads versions {} "
+                    "and {}",
+                    path, version, kVersionWhole, kVersion));
   }
   Manifest manifest;
   manifest.step = fields.Unsigned<int64_t>("step", INT64_MAX);
   manifest.position = fields.Unsigned<int64_t>("position", INT64_MAX);
   manifest.seed = fields.Unsigned<uint64_t>("seed", UINT64_MAX);
   for (const json& value : fields.Array("files")) manifest.files.push_back(ParseFile(value, error));
-  for (const json& value : fields.Array("tensors")) manifest.tensors.push_back(ParseTensor(value, error));
+  for (const json& value : fields.Array("tensors")) manifest.tensors.push_back(ParseTensor(value, version, error));
   for (size_t i = 1; i < manifest.tensors.size(); ++i) {
     if (manifest.tensors[i - 1].name >= manifest.tensors[i].name) fields.Fail("its tensors are not in order of name");
   }
@@ -197,9 +228,12 @@ absl::StatusOr<std::string> EncodeManifest(const Manifest& manifest) {
   }
   for (const ManifestTensor& tensor : manifest.tensors) tensors.push_back(TensorJson(tensor));
   for (const auto& [key, value] : manifest.extras) extras[key] = fmt::format("{:016x}", std::bit_cast<uint64_t>(value));
+  const bool whole = std::all_of(manifest.tensors.begin(), manifest.tensors.end(),
+                                 [](const ManifestTensor& tensor) { return tensor.candidates == 0; });
+  const int version = whole ? kVersionWhole : kVersion;
   const json root = {
-      {"format", kFormat},     {"version", kVersion}, {"step", manifest.step}, {"position", manifest.position},
-      {"seed", manifest.seed}, {"files", files},      {"tensors", tensors},    {"texts", manifest.texts},
+      {"format", kFormat},     {"version", version}, {"step", manifest.step}, {"position", manifest.position},
+      {"seed", manifest.seed}, {"files", files},     {"tensors", tensors},    {"texts", manifest.texts},
       {"extras", extras}};
   std::string text;
   try {

@@ -19,8 +19,8 @@ namespace filigree::checkpoint {
 inline constexpr char kManifestName[] = "manifest.json";
 inline constexpr uint64_t kMaxManifestBytes = 64 << 20;
 
-enum class WeightStorage { kDense, kSparse };
-enum class MaskStorage { kNone, kBitmap, kWithValues };  // of a sparse tensor the stored entries are the selection
+enum class WeightStorage { kDense, kSparse, kCandidates };  // kCandidates: one value a candidate
+enum class MaskStorage { kNone, kBitmap, kWithValues };     // of a sparse tensor the stored entries are the selection
 
 struct ManifestTensor {
   std::string name;
@@ -29,6 +29,7 @@ struct ManifestTensor {
   MaskStorage mask = MaskStorage::kNone;
   bool moments = false;
   int64_t kept = 0;
+  int64_t candidates = 0;  // 0: the tensor is whole; else moments, and a bitmap, are over the candidates
 };
 
 struct ManifestFile {

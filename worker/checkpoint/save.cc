@@ -58,14 +58,7 @@ class FolderWriter {
     for (const StateTensor& tensor : state.tensors) {
       manifest.tensors.push_back(ChooseStorage(tensor));
       for (TensorSource& source : WeightSources(tensor, manifest.tensors.back())) weights.push_back(std::move(source));
-      const auto add_moment = [&](const char* suffix, const float* values) {
-        const uint64_t bytes = static_cast<uint64_t>(Elements(tensor.shape)) * sizeof(float);
-        moments.push_back({tensor.name + suffix, DType::kF32, tensor.shape,
-                           [values, bytes](WritableFile& file) { return file.Append(values, bytes); }});
-      };
-      if (tensor.m == nullptr) continue;
-      add_moment(".m", tensor.m);
-      add_moment(".v", tensor.v);
+      for (TensorSource& source : MomentSources(tensor)) moments.push_back(std::move(source));
     }
     std::sort(manifest.tensors.begin(), manifest.tensors.end(),
               [](const ManifestTensor& a, const ManifestTensor& b) { return a.name < b.name; });

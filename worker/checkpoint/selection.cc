@@ -37,31 +37,43 @@ class NumberWriter {
   absl::Status status_;
 };
 
+// Calls f(row, column, value) for every kept entry of the tensor, ascending.
+template <typename F>
+void ForEachEntry(const StateTensor& tensor, F f) {
+  const int64_t values = StoredValues(tensor), cols = Matrix(tensor.shape).cols;
+  int64_t row = 0;
+  const auto visit = [&](int64_t i) {
+    if (tensor.candidates != nullptr) {
+      while (i >= tensor.candidates->row_offsets[row + 1]) ++row;
+      return f(row, int64_t{tensor.candidates->col_indices[i]}, tensor.weight[i]);
+    }
+    while (i >= (row + 1) * cols) ++row;
+    f(row, i - row * cols, tensor.weight[i]);
+  };
+  if (tensor.kept != nullptr) return ForEachKept(tensor.kept, values, visit);
+  for (int64_t i = 0; i < values; ++i) visit(i);
+}
+
 absl::Status WriteValues(const StateTensor& tensor, WritableFile& file) {
   NumberWriter<float> out(file);
-  ForEachKept(tensor.kept, Elements(tensor.shape), [&](int64_t i) { out.Add(tensor.weight[i]); });
+  ForEachEntry(tensor, [&](int64_t, int64_t, float value) { out.Add(value); });
   return out.Finish();
 }
 
 absl::Status WriteColIndices(const StateTensor& tensor, WritableFile& file) {
   NumberWriter<int32_t> out(file);
-  const int64_t cols = Matrix(tensor.shape).cols;
-  int64_t row_begin = 0;
-  ForEachKept(tensor.kept, Elements(tensor.shape), [&](int64_t i) {
-    while (i >= row_begin + cols) row_begin += cols;
-    out.Add(static_cast<int32_t>(i - row_begin));
-  });
+  ForEachEntry(tensor, [&](int64_t, int64_t col, float) { out.Add(static_cast<int32_t>(col)); });
   return out.Finish();
 }
 
 absl::Status WriteRowOffsets(const StateTensor& tensor, WritableFile& file) {
   NumberWriter<int32_t> out(file);
-  const auto [rows, cols] = Matrix(tensor.shape);
+  const int64_t rows = Matrix(tensor.shape).rows;
   int64_t row = 0;
   int32_t entries = 0;
   out.Add(0);
-  ForEachKept(tensor.kept, Elements(tensor.shape), [&, cols = cols](int64_t i) {
-    for (; i >= (row + 1) * cols; ++row) out.Add(entries);
+  ForEachEntry(tensor, [&](int64_t of, int64_t, float) {
+    for (; row < of; ++row) out.Add(entries);
     ++entries;
   });
   for (; row < rows; ++row) out.Add(entries);
@@ -82,6 +94,20 @@ bool ZeroElsewhere(const float* weight, const uint64_t* kept, int64_t elements) 
   return stray == 0;
 }
 
+std::string CheckCandidates(const StateTensor& tensor) {
+  const kernels::PatternView& candidates = *tensor.candidates;
+  const auto [rows, cols] = Matrix(tensor.shape);
+  if (rows != candidates.rows || cols != candidates.cols) {
+    return fmt::format("of shape {} has candidates of a {} x {} matrix", ShapeText(tensor.shape), candidates.rows,
+                       candidates.cols);
+  }
+  if (!kernels::IsSound(candidates)) return "has candidates that do not ascend within its rows";
+  if (candidates.nnz() < 1 || candidates.nnz() > INT32_MAX) {
+    return fmt::format("has {} candidates, 1 to {} can be stored", candidates.nnz(), INT32_MAX);
+  }
+  return "";
+}
+
 std::string CheckTensor(const StateTensor& tensor) {
   if (!SoundName(tensor.name)) return "has a name that is not [A-Za-z0-9._-]{1,64}";
   for (const char* suffix : kSuffixes) {
@@ -95,7 +121,12 @@ std::string CheckTensor(const StateTensor& tensor) {
   }
   if (tensor.weight == nullptr) return "has no weights";
   if ((tensor.m == nullptr) != (tensor.v == nullptr)) return "has one moment without the other";
-  if (tensor.kept != nullptr && elements % 64 != 0 && tensor.kept[elements / 64] >> (elements % 64) != 0) {
+  if (tensor.candidates != nullptr) {
+    const std::string reason = CheckCandidates(tensor);
+    if (!reason.empty()) return reason;
+  }
+  const int64_t values = StoredValues(tensor);
+  if (tensor.kept != nullptr && values % 64 != 0 && tensor.kept[values / 64] >> (values % 64) != 0) {
     return "has bits behind the end of its selection";
   }
   return "";
@@ -109,13 +140,23 @@ int64_t CountKept(const uint64_t* kept, int64_t elements) {
   return count;
 }
 
+int64_t StoredValues(const StateTensor& tensor) {
+  return tensor.candidates != nullptr ? tensor.candidates->nnz() : Elements(tensor.shape);
+}
+
 ManifestTensor ChooseStorage(const StateTensor& tensor) {
-  const int64_t elements = Elements(tensor.shape);
+  const int64_t elements = StoredValues(tensor);
   ManifestTensor storage{tensor.name, tensor.shape};
   storage.moments = tensor.m != nullptr;
-  storage.kept = elements;
+  storage.kept = tensor.kept == nullptr ? elements : CountKept(tensor.kept, elements);
+  if (tensor.candidates != nullptr) {
+    const bool lossless = tensor.kept == nullptr || ZeroElsewhere(tensor.weight, tensor.kept, elements);
+    storage.weight = lossless ? WeightStorage::kSparse : WeightStorage::kCandidates;
+    storage.mask = lossless ? MaskStorage::kWithValues : MaskStorage::kBitmap;
+    storage.candidates = elements;
+    return storage;
+  }
   if (tensor.kept == nullptr) return storage;
-  storage.kept = CountKept(tensor.kept, elements);
   storage.mask = MaskStorage::kBitmap;
   const auto [rows, cols] = Matrix(tensor.shape);
   const int64_t sparse_bytes = 8 * storage.kept + 4 * (rows + 1), dense_bytes = 4 * elements + (elements + 7) / 8;
@@ -128,7 +169,7 @@ ManifestTensor ChooseStorage(const StateTensor& tensor) {
 }
 
 std::vector<TensorSource> WeightSources(const StateTensor& tensor, const ManifestTensor& storage) {
-  const auto elements = static_cast<uint64_t>(Elements(tensor.shape));
+  const auto values = static_cast<uint64_t>(StoredValues(tensor));
   if (storage.weight == WeightStorage::kSparse) {
     const int64_t rows = Matrix(tensor.shape).rows;
     return {
@@ -141,12 +182,13 @@ std::vector<TensorSource> WeightSources(const StateTensor& tensor, const Manifes
            return WriteRowOffsets(tensor, f);
          }}};
   }
-  std::vector<TensorSource> sources = {{tensor.name, DType::kF32, tensor.shape, [tensor, elements](auto& f) {
-                                          return f.Append(tensor.weight, elements * sizeof(float));
+  const Shape shape = storage.candidates > 0 ? Shape{storage.candidates} : tensor.shape;
+  std::vector<TensorSource> sources = {{tensor.name, DType::kF32, shape, [tensor, values](auto& f) {
+                                          return f.Append(tensor.weight, values * sizeof(float));
                                         }}};
   if (storage.mask == MaskStorage::kBitmap) {
     // Bit i % 8 of byte i / 8: the words as they lie in memory.
-    const uint64_t bytes = (elements + 7) / 8;
+    const uint64_t bytes = (values + 7) / 8;
     sources.push_back({tensor.name + ".kept", DType::kU8, {static_cast<int64_t>(bytes)}, [tensor, bytes](auto& f) {
                          return f.Append(tensor.kept, bytes);
                        }});

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "worker/checkpoint/components.h"
 #include "worker/checkpoint/selection.h"
 
 namespace filigree::checkpoint {
@@ -26,45 +27,33 @@ absl::Status Check(const DataFile& data, const std::string& name, DType dtype, c
   return absl::OkStatus();
 }
 
-// A whole component; that it is there was checked at load.
-template <typename T>
-absl::Status ReadAll(const DataFile& data, const std::string& name, T* to) {
-  const TensorEntry* entry = data.header.Find(name);
-  return data.file->ReadAt(entry->begin, to, entry->end - entry->begin);
-}
-
-template <typename T>
-absl::StatusOr<std::vector<T>> ReadAll(const DataFile& data, const std::string& name) {
-  const TensorEntry* entry = data.header.Find(name);
-  std::vector<T> all((entry->end - entry->begin) / sizeof(T));
-  absl::Status status = ReadAll(data, name, all.data());
-  if (!status.ok()) return status;
-  return all;
-}
-
-absl::Status Unsound(const DataFile& data, const ManifestTensor& tensor, const char* what) {
-  return absl::DataLossError(fmt::format("{}: tensor {}: {}", data.path, tensor.name, what));
-}
-
 }  // namespace
 
 absl::Status StoredTensors::CheckComponents(const ManifestTensor& tensor) const {
   const std::string& name = tensor.name;
-  const int64_t elements = Elements(tensor.shape);
+  const bool whole = tensor.candidates == 0;
+  const int64_t values = whole ? Elements(tensor.shape) : tensor.candidates, rows = Matrix(tensor.shape).rows;
+  const Shape shape = whole ? tensor.shape : Shape{tensor.candidates};
   absl::Status status;
+  const auto check = [&](const DataFile& data, const char* suffix, DType dtype, const Shape& expected) {
+    if (status.ok()) status = Check(data, name + suffix, dtype, expected);
+  };
   if (tensor.weight == WeightStorage::kSparse) {
-    status = Check(weights, name + ".values", DType::kF32, {tensor.kept});
-    if (status.ok()) status = Check(weights, name + ".col_indices", DType::kI32, {tensor.kept});
-    const int64_t rows = Matrix(tensor.shape).rows;
-    if (status.ok()) status = Check(weights, name + ".row_offsets", DType::kI32, {rows + 1});
+    check(weights, ".values", DType::kF32, {tensor.kept});
+    check(weights, ".col_indices", DType::kI32, {tensor.kept});
+    check(weights, ".row_offsets", DType::kI32, {rows + 1});
   } else {
-    status = Check(weights, name, DType::kF32, tensor.shape);
+    check(weights, "", DType::kF32, shape);
   }
-  if (status.ok() && tensor.mask == MaskStorage::kBitmap) {
-    status = Check(weights, name + ".kept", DType::kU8, {(elements + 7) / 8});
+  if (tensor.mask == MaskStorage::kBitmap) check(weights, ".kept", DType::kU8, {(values + 7) / 8});
+  if (!whole) {
+    check(moments, ".candidates.row_offsets", DType::kI32, {rows + 1});
+    check(moments, ".candidates.col_indices", DType::kU16, {tensor.candidates});
   }
-  if (status.ok() && tensor.moments) status = Check(moments, name + ".m", DType::kF32, tensor.shape);
-  if (status.ok() && tensor.moments) status = Check(moments, name + ".v", DType::kF32, tensor.shape);
+  if (tensor.moments) {
+    check(moments, ".m", DType::kF32, shape);
+    check(moments, ".v", DType::kF32, shape);
+  }
   return status;
 }
 
@@ -93,14 +82,14 @@ absl::StatusOr<SparseEntries> StoredTensors::ReadSparse(const ManifestTensor& te
 }
 
 absl::StatusOr<std::vector<uint64_t>> StoredTensors::ReadBitmap(const ManifestTensor& tensor) const {
-  const int64_t elements = Elements(tensor.shape);
-  std::vector<uint64_t> kept(BitmapWords(elements));
+  const int64_t values = tensor.candidates > 0 ? tensor.candidates : Elements(tensor.shape);
+  std::vector<uint64_t> kept(BitmapWords(values));
   absl::Status status = ReadAll(weights, tensor.name + ".kept", kept.data());
   if (!status.ok()) return status;
-  if (elements % 64 != 0 && kept.back() >> (elements % 64) != 0) {
+  if (values % 64 != 0 && kept.back() >> (values % 64) != 0) {
     return Unsound(weights, tensor, "its selection has bits behind its end");
   }
-  if (CountKept(kept.data(), elements) != tensor.kept) {
+  if (CountKept(kept.data(), values) != tensor.kept) {
     return Unsound(weights, tensor, "its selection has another size than the manifest says");
   }
   return kept;
@@ -108,6 +97,7 @@ absl::StatusOr<std::vector<uint64_t>> StoredTensors::ReadBitmap(const ManifestTe
 
 absl::Status StoredTensors::ReadWeight(const ManifestTensor& tensor, float* weight, uint64_t* kept) const {
   const int64_t elements = Elements(tensor.shape);
+  if (tensor.candidates > 0) return ReadCandidateWeight(tensor, weight, kept);
   if (tensor.weight == WeightStorage::kSparse) {
     auto entries = ReadSparse(tensor);
     if (!entries.ok()) return entries.status();
@@ -137,9 +127,9 @@ absl::Status StoredTensors::ReadWeight(const ManifestTensor& tensor, float* weig
 }
 
 absl::Status StoredTensors::ReadMoment(const ManifestTensor& tensor, const char* suffix, float* moment) const {
-  if (tensor.moments) return ReadAll(moments, tensor.name + suffix, moment);
+  if (tensor.moments && tensor.candidates == 0) return ReadAll(moments, tensor.name + suffix, moment);
   std::fill_n(moment, Elements(tensor.shape), 0.0f);
-  return absl::OkStatus();
+  return tensor.moments ? ReadCandidateMoment(tensor, suffix, moment) : absl::OkStatus();
 }
 
 absl::Status StoredTensors::ReadDense(const DataFile& data, const std::string& component, const TakePiece& take) const {

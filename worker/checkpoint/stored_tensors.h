@@ -28,6 +28,12 @@ struct SparseEntries {
   std::vector<int64_t> indices;  // ascending
 };
 
+// Weights and selection of a tensor on candidates: one value and one bit a candidate.
+struct CandidateWeights {
+  kernels::Buffer<float> weight;
+  kernels::Buffer<uint64_t> kept;
+};
+
 struct StoredTensors {
   DataFile weights, moments;
   std::vector<ManifestTensor> tensors;
@@ -43,9 +49,35 @@ struct StoredTensors {
   // As they are stored, without a dense copy: memory follows the file, not the shape.
   absl::StatusOr<SparseEntries> ReadSparse(const ManifestTensor& tensor) const;
   absl::StatusOr<std::vector<uint64_t>> ReadBitmap(const ManifestTensor& tensor) const;
+  // Of a tensor with candidates. DataLoss where they do not ascend, lie outside, or do not hold the selection.
+  absl::StatusOr<kernels::Pattern> ReadPattern(const ManifestTensor& tensor) const;
+  absl::StatusOr<CandidateWeights> ReadWeights(const ManifestTensor& tensor,
+                                               const kernels::PatternView& candidates) const;
+  // Of any tensor; its kept entries are the candidates where it has none.
+  absl::StatusOr<CandidateTensor> ReadCandidates(const ManifestTensor& tensor) const;
   // Calls take(first index, values, n) for pieces of a dense component, in order.
   using TakePiece = std::function<void(int64_t, const float*, int64_t)>;
   absl::Status ReadDense(const DataFile& data, const std::string& component, const TakePiece& take) const;
+
+ private:
+  // Of a tensor with candidates, dense; the moment is added to zeros.
+  absl::Status ReadCandidateWeight(const ManifestTensor& tensor, float* weight, uint64_t* kept) const;
+  absl::Status ReadCandidateMoment(const ManifestTensor& tensor, const char* suffix, float* moment) const;
+  absl::StatusOr<CandidateTensor> ReadKeptAsCandidates(const ManifestTensor& tensor) const;
+};
+
+// The global index of entries that are asked for in ascending order.
+class EntryIndices {
+ public:
+  explicit EntryIndices(const kernels::PatternView& pattern) : pattern_(pattern) {}
+  int64_t operator()(int64_t entry) {
+    while (entry >= pattern_.row_offsets[row_ + 1]) ++row_;
+    return int64_t{row_} * pattern_.cols + pattern_.col_indices[entry];
+  }
+
+ private:
+  kernels::PatternView pattern_;
+  int row_ = 0;
 };
 
 }  // namespace filigree::checkpoint

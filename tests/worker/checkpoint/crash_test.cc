@@ -14,9 +14,10 @@ namespace {
 
 constexpr uint64_t kSeed = 97;
 
-// A run with checkpoints of steps 1 and 2; `next` is the state to be saved with keep_last 2.
+// A run with checkpoints of steps 1 and 2; `next` is the state to be saved with keep_last 2: the run changes from the
+// exact to the active regime.
 struct Scene {
-  explicit Scene(int64_t next_step) : older(kSeed, 1), old(kSeed + 1, 2), next(kSeed + 2, next_step) {
+  explicit Scene(int64_t next_step) : older(kSeed, 1), old(kSeed + 1, 2), next(kSeed + 2, next_step, Regime::kActive) {
     EXPECT_TRUE(files.CreateFolder("run").ok());
     EXPECT_TRUE(files.SyncFolder("").ok());
     EXPECT_TRUE(Save(files, "run", older.state(), 2).ok());

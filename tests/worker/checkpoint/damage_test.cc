@@ -40,7 +40,7 @@ class DamageTest : public ::testing::Test {
   static constexpr char kNewPath[] = "run/checkpoints/step-0000000020";
   const std::string kNew = kNewPath;
   FaultFileSystem files_;
-  TestState old_{kSeed, 10}, new_{kSeed + 1, 20};
+  TestState old_{kSeed, 10}, new_{kSeed + 1, 20, Regime::kActive};
 };
 
 TEST_F(DamageTest, EveryBitOfTheManifest) { ExpectEveryFlipFound("manifest.json", 1, 0); }
@@ -121,8 +121,25 @@ class ForgedManifestTest : public DamageTest {
 
 TEST_F(ForgedManifestTest, IsRefusedWithAReason) {
   EXPECT_TRUE(LoadChanged("\"step\": 20", "\"step\": 21").ok()) << "the forging itself works";
-  EXPECT_TRUE(absl::IsFailedPrecondition(LoadChanged("\"version\": 1", "\"version\": 2")));
-  const std::pair<const char*, const char*> changes[] = {
+  EXPECT_TRUE(absl::IsFailedPrecondition(LoadChanged("\"version\": 2", "\"version\": 3")));
+  const auto candidates = [&](const std::string& number) { return "\"candidates\": " + number + ","; };
+  const std::string found = candidates(fmt::format("{}", new_.tensors()[9].view.nnz()));  // x.csr.weight
+  const std::pair<std::string, std::string> changes[] = {
+      {"\"version\": 2", "\"version\": 1"},  // which knows no candidates
+      {found, candidates("0")},
+      {found, candidates("-1")},
+      {found, candidates("1")},
+      {found, candidates("2406")},  // more than elements
+      {found, candidates("4294967297")},
+      {found, candidates("\"many\"")},
+      {found, ""},
+      {"\"weight\": \"candidates\"", "\"weight\": \"dense\""},
+      {"\"weight\": \"candidates\"", "\"weight\": \"csr\""},
+      {"\"moments\": \"candidates\"", "\"moments\": \"dense\""},
+      {"\"moments\": \"dense\"", "\"moments\": \"candidates\""},
+      {"\"name\": \"x.csr.weight\"", "\"name\": \"x.cst.weight\""},
+      {"\"shape\": [\n    37,\n    65\n   ]", "\"shape\": [\n    36,\n    65\n   ]"},
+      {"\"shape\": [\n    37,\n    65\n   ]", "\"shape\": [\n    65537,\n    65\n   ]"},
       {"\"format\": \"filigree-checkpoint\"", "\"format\": \"other\""},
       {"\"step\": 20", "\"step\": -1"},
       {"\"step\": 20", "\"step\": 1e3"},
@@ -150,36 +167,102 @@ TEST_F(ForgedManifestTest, IsRefusedWithAReason) {
 }
 
 // Data files with right hashes but senseless indices.
-TEST_F(DamageTest, SenselessIndicesAreRefused) {
-  const auto forge = [&](const std::string& component, size_t entry, int32_t value) {
-    std::string& bytes = files_.Bytes(kNew + "/weights.safetensors");
-    const std::string whole = bytes;
-    auto file = files_.OpenForRead(kNew + "/weights.safetensors");
-    auto header = ReadSafetensorsHeader(**file, "weights");
-    const TensorEntry* entry_of = header->Find("h.0.c_attn.weight." + component);
-    std::memcpy(bytes.data() + entry_of->begin + entry * 4, &value, 4);
+class SenselessTest : public DamageTest {
+ protected:
+  // Overwrites entry `at` of a component and its hashes: what reading the tensor says then, in every way of reading it.
+  template <typename T>
+  absl::Status Forge(const std::string& role, const std::string& tensor, const std::string& component, size_t at,
+                     T value) {
+    std::string& bytes = files_.Bytes(kNew + "/" + role + ".safetensors");
     std::string& manifest = files_.Bytes(kNew + "/manifest.json");
-    const std::string whole_manifest = manifest;
-    const std::string old_hash = Xxh3Hex(whole);
-    manifest.replace(manifest.find(old_hash), 32, Xxh3Hex(bytes));
+    const std::string whole = bytes, whole_manifest = manifest;
+    auto file = files_.OpenForRead(kNew + "/" + role + ".safetensors");
+    auto header = ReadSafetensorsHeader(**file, role);
+    const TensorEntry* entry = header->Find(tensor + component);
+    EXPECT_NE(entry, nullptr) << tensor + component;
+    EXPECT_LE((at + 1) * sizeof(T), entry->end - entry->begin);
+    std::memcpy(bytes.data() + entry->begin + at * sizeof(T), &value, sizeof(T));
+    manifest.replace(manifest.find(Xxh3Hex(whole)), 32, Xxh3Hex(bytes));
     const size_t hash = manifest.size() - 4 - 32;
     manifest.replace(hash, 32, Xxh3Hex(manifest.substr(0, hash)));
-    auto loaded = Checkpoint::Load(files_, kNew);
-    EXPECT_TRUE(loaded.ok()) << loaded.status();
-    std::vector<float> weight(33 * 65);
-    const absl::Status status =
-        loaded->CopyInto("h.0.c_attn.weight", {33, 65}, weight.data(), nullptr, nullptr, nullptr);
-    EXPECT_EQ(StateSha256(*loaded, 1).ok(), status.ok());
+    const absl::Status status = ReadEveryWay(tensor);
     bytes = whole;
     manifest = whole_manifest;
     return status;
+  }
+
+  absl::Status ReadEveryWay(const std::string& name) {
+    auto loaded = Checkpoint::Load(files_, kNew);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    const Shape shape = loaded->Find(name)->shape;
+    const size_t n = Elements(shape);
+    std::vector<float> weight(n), m(n), v(n);
+    const absl::Status status = loaded->CopyInto(name, shape, weight.data(), m.data(), v.data(), nullptr);
+    EXPECT_EQ(loaded->CopyCandidates(name, shape).status().code(), status.code());
+    EXPECT_EQ(StateSha256(*loaded, 1).ok(), status.ok());
+    if (!status.ok()) {
+      EXPECT_NE(status.message().find(name), absl::string_view::npos) << status;
+    }
+    return status;
+  }
+};
+
+TEST_F(SenselessTest, IndicesOfEntriesAreRefused) {
+  const auto forge = [&](const std::string& component, size_t at, int32_t value) {
+    return Forge("weights", "h.0.c_attn.weight", component, at, value);
   };
-  EXPECT_TRUE(absl::IsDataLoss(forge("col_indices", 0, -1)));
-  EXPECT_TRUE(absl::IsDataLoss(forge("col_indices", 3, 65)));
-  EXPECT_TRUE(absl::IsDataLoss(forge("col_indices", 0, 64)));
-  EXPECT_TRUE(absl::IsDataLoss(forge("row_offsets", 0, 1)));
-  EXPECT_TRUE(absl::IsDataLoss(forge("row_offsets", 5, 1 << 20)));
-  EXPECT_TRUE(absl::IsDataLoss(forge("row_offsets", 33, 1)));
+  EXPECT_TRUE(absl::IsDataLoss(forge(".col_indices", 0, -1)));
+  EXPECT_TRUE(absl::IsDataLoss(forge(".col_indices", 3, 65)));
+  EXPECT_TRUE(absl::IsDataLoss(forge(".col_indices", 0, 64)));
+  EXPECT_TRUE(absl::IsDataLoss(forge(".row_offsets", 0, 1)));
+  EXPECT_TRUE(absl::IsDataLoss(forge(".row_offsets", 5, 1 << 20)));
+  EXPECT_TRUE(absl::IsDataLoss(forge(".row_offsets", 33, 1)));
+}
+
+TEST_F(SenselessTest, CandidatesAreRefused) {
+  const std::string name = "x.csr.weight";
+  const OwnedTensor& t = new_.tensors()[9];
+  ASSERT_EQ(t.name, name);
+  ASSERT_TRUE(ReadEveryWay(name).ok());
+  const std::string columns = ".candidates.col_indices", offsets = ".candidates.row_offsets";
+  const auto column = [&](size_t at, uint16_t value) { return Forge("moments", name, columns, at, value); };
+  const auto offset = [&](size_t at, int32_t value) { return Forge("moments", name, offsets, at, value); };
+  EXPECT_TRUE(absl::IsDataLoss(column(0, 64))) << "not ascending";
+  EXPECT_TRUE(absl::IsDataLoss(column(1, t.view.col_indices[0]))) << "twice";
+  EXPECT_TRUE(absl::IsDataLoss(column(t.view.nnz() - 1, 65))) << "outside";
+  EXPECT_TRUE(absl::IsDataLoss(column(t.view.row_offsets[5] - 1, 65535)));
+  EXPECT_TRUE(absl::IsDataLoss(offset(0, 1)));
+  EXPECT_TRUE(absl::IsDataLoss(offset(0, -1)));
+  EXPECT_TRUE(absl::IsDataLoss(offset(7, 1 << 30)));
+  EXPECT_TRUE(absl::IsDataLoss(offset(37, 5)));
+  EXPECT_TRUE(absl::IsDataLoss(offset(37, static_cast<int32_t>(t.view.nnz()) + 1)));
+  // A row more and a row less: sums stay, rows do not ascend or keep what is none of theirs.
+  EXPECT_TRUE(absl::IsDataLoss(offset(5, static_cast<int32_t>(t.view.row_offsets[6]))));
+}
+
+TEST_F(SenselessTest, SelectionsThatAreNoPartOfTheCandidatesAreRefused) {
+  const OwnedTensor& t = new_.tensors()[9];
+  // The first kept entry moves to a column in front of the first candidate, or between candidates.
+  const std::vector<int64_t> indices = t.Indices();
+  int tried = 0;
+  for (size_t i = 0, kept = 0; i < indices.size(); ++i) {
+    if (!t.IsKept(i)) continue;
+    const int64_t before = i == 0 ? -1 : indices[i - 1], col = indices[i] % t.view.cols;
+    if (col > 0 && before < indices[i] - 1) {
+      EXPECT_TRUE(absl::IsDataLoss(Forge("weights", t.name, ".col_indices", kept, static_cast<int32_t>(col - 1))));
+      ++tried;
+    }
+    ++kept;
+  }
+  EXPECT_GT(tried, 20);
+
+  const OwnedTensor& stray = new_.tensors().back();
+  ASSERT_EQ(stray.name, "x.stray.weight");
+  ASSERT_NE(stray.view.nnz() % 8, 0) << "no unused bits";
+  const auto last = static_cast<size_t>(stray.view.nnz() / 8);
+  const auto byte = [&](size_t at) { return static_cast<uint8_t>(stray.kept[at / 8] >> (at % 8 * 8)); };
+  EXPECT_TRUE(absl::IsDataLoss(Forge<uint8_t>("weights", stray.name, ".kept", last, byte(last) | 0x80)));
+  EXPECT_TRUE(absl::IsDataLoss(Forge<uint8_t>("weights", stray.name, ".kept", 0, byte(0) ^ 1)));
 }
 
 }  // namespace

@@ -28,45 +28,62 @@ std::string Raw(T x) {
   return std::string(reinterpret_cast<const char*>(&x), sizeof(x));
 }
 
-// The digest written down as plainly as the format describes it.
-std::string Plain(const State& state) {
-  std::vector<StateTensor> tensors = state.tensors;
-  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  std::string all = "filigree-state-1\n";
-  for (const StateTensor& t : tensors) {
-    const int64_t n = Elements(t.shape);
-    all += Raw<uint64_t>(t.name.size()) + t.name + Raw<uint64_t>(t.shape.size());
-    for (const int64_t dim : t.shape) all += Raw<uint64_t>(dim);
-    for (const float* values : {t.weight, t.m, t.v}) {
-      std::string entries;
-      for (int64_t i = 0; values != nullptr && i < n; ++i) {
-        const auto bits = std::bit_cast<uint32_t>(values[i]);
-        if (bits != 0) entries += Raw<uint64_t>(i) + Raw<uint32_t>(bits);
-      }
-      all += Sha256(entries);
-    }
-    std::string kept;
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      const bool keeps = t.kept == nullptr || (t.kept[i / 64] >> (i % 64) & 1) != 0;
-      if (keeps) kept += Raw<uint64_t>(i);
-      count += keeps;
-    }
-    all += Sha256(count == n ? "all" : kept);
+std::string ValueEntries(const OwnedTensor& t, const std::vector<float>& values) {
+  const std::vector<float> whole = t.Whole(values);
+  std::string entries;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const auto bits = std::bit_cast<uint32_t>(whole[i]);
+    if (bits != 0) entries += Raw<uint64_t>(i) + Raw<uint32_t>(bits);
   }
-  all += Raw<uint64_t>(state.step) + Raw<uint64_t>(state.position) + Raw<uint64_t>(state.seed);
+  return entries;
+}
+
+// Indices, or "all" where they are those of every element.
+std::string IndexEntries(const OwnedTensor& t, const std::vector<int64_t>& indices) {
+  if (static_cast<int64_t>(indices.size()) == Elements(t.shape)) return "all";
+  std::string entries;
+  for (const int64_t i : indices) entries += Raw<uint64_t>(i);
+  return entries;
+}
+
+// The digest written down as plainly as the format describes it.
+std::string Plain(TestState& state) {
+  std::vector<const OwnedTensor*> tensors;
+  for (const OwnedTensor& t : state.tensors()) tensors.push_back(&t);
+  std::sort(tensors.begin(), tensors.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
+  std::string all = "filigree-state-1\n";
+  for (const OwnedTensor* t : tensors) {
+    all += Raw<uint64_t>(t->name.size()) + t->name + Raw<uint64_t>(t->shape.size());
+    for (const int64_t dim : t->shape) all += Raw<uint64_t>(dim);
+    for (const auto* values : {&t->weight, &t->m, &t->v}) all += Sha256(ValueEntries(*t, *values));
+    std::vector<int64_t> kept;
+    for (size_t i = 0; i < t->weight.size(); ++i) {
+      if (t->IsKept(i)) kept.push_back(t->Indices()[i]);
+    }
+    all += Sha256(IndexEntries(*t, kept));
+    if (!t->whole()) all += Sha256(IndexEntries(*t, t->Indices()));
+  }
+  const State& s = state.state();
+  all += Raw<uint64_t>(s.step) + Raw<uint64_t>(s.position) + Raw<uint64_t>(s.seed);
   std::string hex;
   for (const char c : Sha256(all)) hex += fmt::format("{:02x}", static_cast<uint8_t>(c));
   return hex;
 }
 
 TEST(StateSha256Test, IsWhatTheFormatSays) {
+  TestState exact(kSeed), active(kSeed, 10, Regime::kActive);
+  EXPECT_EQ(StateSha256(exact.state(), 1), Plain(exact));
+  EXPECT_EQ(StateSha256(active.state(), 1), Plain(active));
+}
+
+// Digests that were written down keep their meaning: this one is of before there were candidates.
+TEST(StateSha256Test, OfAStateWithoutCandidatesIsWhatItWas) {
   TestState state(kSeed);
-  EXPECT_EQ(StateSha256(state.state(), 1), Plain(state.state()));
+  EXPECT_EQ(StateSha256(state.state(), 1), "7f8904148847bae0c506de7104090f0c3a6c911c876187e84ba583cc5d29b542");
 }
 
 TEST(StateSha256Test, ThreadsOrderAndStorageDoNotShow) {
-  TestState state(kSeed);
+  TestState state(kSeed, 10, Regime::kActive);
   const std::string digest = StateSha256(state.state(), 1);
   EXPECT_EQ(StateSha256(state.state(), 3), digest);
 
@@ -80,7 +97,8 @@ TEST(StateSha256Test, ThreadsOrderAndStorageDoNotShow) {
   State turned = state.state();
   std::reverse(turned.tensors.begin(), turned.tensors.end());
   for (StateTensor& t : turned.tensors) {
-    if (t.name == "full.weight") t.kept = nullptr;  // everything is kept, with or without a bitmap
+    if (t.name == "full.weight" || t.name == "x.full.weight")
+      t.kept = nullptr;  // everything is kept, with or without a bitmap
   }
   EXPECT_EQ(StateSha256(turned, 2), digest);
   // Texts and extras describe the state, they are not part of it.
@@ -99,10 +117,23 @@ TEST(StateSha256Test, MomentsThatAreAbsentAreZeros) {
   EXPECT_EQ(StateSha256(with, 1), digest);
 }
 
+// One of the reserve, without moments, moves by a column: nothing but the candidates tells.
+void MoveACandidateWithoutValue(OwnedTensor& t) {
+  for (size_t i = 0; i < t.weight.size(); ++i) {
+    const int64_t index = t.Indices()[i];
+    const bool last = i + 1 == t.weight.size() || t.Indices()[i + 1] > index + 1;
+    if (t.IsKept(i) || !last || index % t.view.cols == t.view.cols - 1) continue;
+    t.m[i] = t.v[i] = 0;
+    ++t.candidates.col_indices()[i];
+    return;
+  }
+  FAIL() << "no such candidate";
+}
+
 TEST(StateSha256Test, EveryPartOfTheStateShows) {
   std::set<std::string> digests;
   const auto add = [&](auto change) {
-    TestState state(kSeed);
+    TestState state(kSeed, 10, Regime::kActive);
     change(state);
     digests.insert(StateSha256(state.state(), 2));
   };
@@ -119,7 +150,14 @@ TEST(StateSha256Test, EveryPartOfTheStateShows) {
   add([](TestState& s) { s.tensors()[1].kept[2] ^= 2; });
   add([](TestState& s) { s.tensors()[3].weight[0] = -0.0f; });
   add([](TestState& s) { s.tensors()[3].weight[0] = 0.0f; });
-  EXPECT_EQ(digests.size(), 13u);
+  // Tensor 9 is x.csr.weight, on candidates: its values, its selection, its reserve.
+  add([](TestState& s) { s.tensors()[9].weight[3] += 1; });
+  add([](TestState& s) { s.tensors()[9].m[3] = 17; });
+  add([](TestState& s) { s.tensors()[9].v[3] = 17; });
+  add([](TestState& s) { s.tensors()[9].kept[0] ^= 2; });
+  add([](TestState& s) { MoveACandidateWithoutValue(s.tensors()[9]); });
+  add([](TestState& s) { s.state().tensors[9].kept = nullptr; });
+  EXPECT_EQ(digests.size(), 19u);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
@@ -29,10 +30,13 @@ class RoundTripTest : public ::testing::Test {
 TEST_F(RoundTripTest, EveryStorageComesBackBitByBit) {
   for (uint64_t seed = kSeed; seed < kSeed + 20; ++seed) {
     SCOPED_TRACE(seed);
-    TestState state(seed, static_cast<int64_t>(seed));
+    TestState state(seed, static_cast<int64_t>(seed), Regime::kActive);
     auto saved = Save(files_, "run", state.state(), 2);
     ASSERT_TRUE(saved.ok()) << saved.status();
     EXPECT_TRUE(saved->warnings.empty());
+    const std::string& manifest = files_.Bytes(saved->path + "/manifest.json");
+    EXPECT_NE(manifest.find("\"version\": 2"), std::string::npos);
+    EXPECT_NE(manifest.find("\"weight\": \"candidates\""), std::string::npos) << "x.stray.weight";
     auto loaded = Checkpoint::Load(files_, saved->path);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     EXPECT_EQ(Difference(*loaded, state), "");
@@ -41,7 +45,61 @@ TEST_F(RoundTripTest, EveryStorageComesBackBitByBit) {
     EXPECT_FALSE(loaded->Find("h.0.c_proj.weight")->sparse);
     EXPECT_FALSE(loaded->Find("stray.weight")->sparse) << "a -0.0 outside the selection would be lost";
     EXPECT_FALSE(loaded->Find("h.1.c_proj.weight")->has_moments);
+    EXPECT_FALSE(loaded->Find("x.still.weight")->has_moments);
+    EXPECT_TRUE(loaded->Find("x.csr.weight")->sparse);
+    EXPECT_EQ(loaded->Find("x.full.weight")->candidates, 64);
+    EXPECT_EQ(loaded->Find("x.empty.weight")->kept, 0);
   }
+}
+
+// Programs that know version 1 alone go on reading every run that has no candidates.
+TEST_F(RoundTripTest, WithoutCandidatesTheVersionStaysOne) {
+  TestState state(kSeed);
+  auto saved = Save(files_, "run", state.state(), 1);
+  ASSERT_TRUE(saved.ok());
+  const std::string& manifest = files_.Bytes(saved->path + "/manifest.json");
+  EXPECT_NE(manifest.find("\"version\": 1"), std::string::npos);
+  EXPECT_EQ(manifest.find("candidates"), std::string::npos);
+}
+
+int64_t PeakMegabytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
+}
+
+// 1.6 G elements, of which 2000 exist: dense they would be 6.4 GB, their bitmap 200 MB.
+TEST_F(RoundTripTest, MemoryFollowsTheCandidatesAndNeverTheShape) {
+  constexpr int kRows = 40000, kEntries = 2000;
+  kernels::Pattern pattern(kRows, kRows, kEntries);
+  std::vector<float> w(kEntries), m(kEntries), v(kEntries);
+  std::vector<uint64_t> kept((kEntries + 63) / 64, 0);
+  testing_support::Rng rng(kSeed);
+  for (int e = 0; e < kEntries; ++e) {
+    pattern.row_offsets()[e * (kRows / kEntries) + 7]++;
+    pattern.col_indices()[e] = static_cast<uint16_t>(rng.Below(kRows));
+    m[e] = rng.Normal();
+    v[e] = rng.Normal();
+    if (rng.Below(4) != 0) continue;
+    w[e] = rng.Normal();
+    kept[e / 64] |= uint64_t{1} << (e % 64);
+  }
+  for (int r = 0; r < kRows; ++r) pattern.row_offsets()[r + 1] += pattern.row_offsets()[r];
+  const kernels::PatternView view = pattern.view();
+  State state;
+  state.tensors = {{"huge.weight", {kRows, kRows}, w.data(), m.data(), v.data(), kept.data(), &view}};
+  const int64_t before = PeakMegabytes();
+  auto saved = Save(files_, "run", state, 1);
+  ASSERT_TRUE(saved.ok()) << saved.status();
+  EXPECT_LT(saved->bytes, 1 << 20);
+  auto loaded = Checkpoint::Load(files_, saved->path);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  auto read = loaded->CopyCandidates("huge.weight", {kRows, kRows});
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(std::memcmp(read->pattern.col_indices(), view.col_indices, kEntries * sizeof(uint16_t)), 0);
+  EXPECT_TRUE(SameBits(read->weight.data(), w.data(), kEntries) && SameBits(read->v.data(), v.data(), kEntries));
+  EXPECT_EQ(*StateSha256(*loaded, 2), StateSha256(state, 2));
+  EXPECT_LT(PeakMegabytes() - before, 50);
 }
 
 TEST_F(RoundTripTest, FilesAreAFunctionOfTheState) {
@@ -133,6 +191,27 @@ TEST_F(RoundTripTest, StatesTheFormatCannotHoldAreRefusedBeforeAnythingIsWritten
   EXPECT_TRUE(refused([](State& s) { s.tensors[0].shape = {INT64_MAX, 5}; }));
   EXPECT_TRUE(refused([](State& s) { s.tensors[0].v = nullptr; }));
   EXPECT_TRUE(refused([](State& s) { s.step = -1; }));
+  // Candidates: of another matrix, not ascending, none at all; a bitmap with bits behind their end.
+  TestState active(kSeed, 10, Regime::kActive);
+  const auto refused_candidates = [&](auto change) {
+    OwnedTensor& t = active.tensors()[9];  // x.csr.weight
+    kernels::Pattern copy = kernels::Pattern::Full(t.view.rows, t.view.cols);
+    kernels::PatternView view = copy.view();
+    std::vector<uint64_t> kept(view.words(), 0);
+    change(copy, view, kept);
+    State state = active.state();
+    std::vector<float> values(view.rows * view.cols, 0.0f);
+    state.tensors[9] = {t.name, t.shape, values.data(), nullptr, nullptr, kept.data(), &view};
+    return absl::IsInvalidArgument(SaveFolder(files_, "run/x", state).status());
+  };
+  EXPECT_EQ(active.state().tensors[9].name, "x.csr.weight");
+  EXPECT_TRUE(refused_candidates([](auto&, auto& view, auto&) { --view.rows; }));
+  EXPECT_TRUE(refused_candidates([](auto&, auto& view, auto&) { ++view.cols; }));
+  EXPECT_TRUE(refused_candidates([](auto& pattern, auto&, auto&) { pattern.col_indices()[70] = 0; }));
+  EXPECT_TRUE(refused_candidates([](auto& pattern, auto&, auto&) { pattern.row_offsets()[3] = 1; }));
+  EXPECT_TRUE(refused_candidates(
+      [](auto& pattern, auto& view, auto&) { std::fill_n(pattern.row_offsets(), view.rows + 1, 0); }));
+  EXPECT_TRUE(refused_candidates([](auto&, auto&, auto& kept) { kept.back() |= uint64_t{1} << 63; }));
   EXPECT_EQ(files_.operations(), before);
   EXPECT_TRUE(refused([](State& s) { s.texts["vocab"] = "\xff"; }));
   EXPECT_FALSE(files_.Exists("run/x"));
