@@ -78,7 +78,8 @@ TEST(Gelu, HasADerivativeWithAnErrorBelowHalfAMillionth) {
 
 // The derivatives of the reference against its functions.
 TEST(ActivationReference, DerivativeIsTheSlope) {
-  for (double x = -6.05; x < 6; x += 0.1) {
+  for (int i = 0; i <= 120; ++i) {
+    double x = -6.05 + 0.1 * i;
     EXPECT_NEAR(NumericDerivative(x, [&] { return ref::Gelu(x); }), ref::GeluDerivative(x), 1e-9) << x;
     EXPECT_NEAR(NumericDerivative(x, [&] { return ref::Relu(x); }), ref::ReluDerivative(x), 1e-9) << x;
   }
@@ -86,7 +87,10 @@ TEST(ActivationReference, DerivativeIsTheSlope) {
 }
 
 TEST(ActivationReference, IsTheErfForm) {
-  for (double x = -5; x < 5; x += 0.25) EXPECT_NEAR(ref::Gelu(x), x / 2 * (1 + std::erf(x / std::sqrt(2.0))), 1e-15);
+  for (int i = -20; i < 20; ++i) {
+    const double x = 0.25 * i;
+    EXPECT_NEAR(ref::Gelu(x), x / 2 * (1 + std::erf(x / std::sqrt(2.0))), 1e-15);
+  }
   EXPECT_NEAR(ref::Gelu(1), 0.841344746068543, 1e-15);
 }
 

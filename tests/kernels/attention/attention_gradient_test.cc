@@ -12,9 +12,7 @@ using testing_support::GradientError;
 using testing_support::Head;
 using testing_support::HeadShape;
 using testing_support::NumericDerivative;
-using testing_support::OwnedSeries;
 using testing_support::PlainAttention;
-using testing_support::RelativeDistance;
 
 // sum of y * dy as a function of everything attention reads.
 struct ScalarAttention {

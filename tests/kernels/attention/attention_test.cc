@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -29,7 +30,7 @@ bool SameBits(const OwnedSeries& a, const OwnedSeries& b) {
 
 bool SameResults(const Head& a, const Head& b) {
   return SameBits(a.y, b.y) && SameBits(a.dq, b.dq) && SameBits(a.dk, b.dk) && SameBits(a.dv, b.dv) &&
-         std::memcmp(&a.dsink, &b.dsink, sizeof(float)) == 0;
+         std::bit_cast<uint32_t>(a.dsink) == std::bit_cast<uint32_t>(b.dsink);
 }
 
 // Everything a head writes, as distance from the truth, must stay within 1e-6 or twice what plain float loops cost.

@@ -24,6 +24,7 @@ TokenStream Write(const TempFolder& folder, const std::string& name, const std::
   EXPECT_TRUE(writer.Append(tokens).ok());
   std::vector<std::string> paths;
   const std::vector<FileEntry> shards = writer.Finish().value();
+  paths.reserve(shards.size());
   for (const FileEntry& shard : shards) paths.push_back(folder / shard.name);
   return TokenStream::Open(paths).value();
 }

@@ -72,6 +72,7 @@ TEST(BpeTrainerTest, EqualsTheNaiveTrainerOnBytesAndCode) {
 TEST(BpeTrainerTest, DoesNotDependOnTheOrderOfWords) {
   std::mt19937_64 rng(3);
   std::vector<std::pair<std::string, int64_t>> list;
+  list.reserve(200);
   for (int i = 0; i < 200; ++i) list.emplace_back(RandomWord(rng, 12, 3), 1 + static_cast<int64_t>(rng() % 5));
   const std::vector<Merge> expected = Train(Count(list), 200);
   std::shuffle(list.begin(), list.end(), rng);

@@ -99,6 +99,7 @@ TEST(ScanFilesTest, NamesTwentyOfAReasonInTheManifestAndAllInTheList) {
 
 std::vector<Document> Numbered(int count) {
   std::vector<Document> documents;
+  documents.reserve(count);
   for (int i = 0; i < count; ++i) documents.push_back({"", 1, Sha256Hex(std::to_string(i)), false});
   return documents;
 }

@@ -25,6 +25,7 @@ TokenStream Counting(const TempFolder& folder, int64_t size, int64_t shard_token
   EXPECT_TRUE(writer.Append(tokens).ok());
   std::vector<std::string> paths;
   const std::vector<FileEntry> shards = writer.Finish().value();
+  paths.reserve(shards.size());
   for (const FileEntry& shard : shards) paths.push_back(folder / shard.name);
   return TokenStream::Open(paths).value();
 }

@@ -2,8 +2,8 @@
 #define FILIGREE_TESTS_WORKER_DATA_TEMP_FOLDER_H_
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>

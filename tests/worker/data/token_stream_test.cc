@@ -1,9 +1,9 @@
 #include "worker/data/token_stream.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/resource.h>
 
+#include <csignal>
 #include <cstring>
 #include <string>
 #include <vector>

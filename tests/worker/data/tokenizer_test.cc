@@ -36,6 +36,14 @@ const Tokenizer& CodeTokenizer() {
   return tokenizer;
 }
 
+// What the files of a tokenizer are written from: the bytes of every id but the end of text.
+std::vector<std::string> BytesOfTokens(const Tokenizer& tokenizer) {
+  std::vector<std::string> tokens;
+  tokens.reserve(tokenizer.end_of_text());
+  for (int id = 0; id < tokenizer.end_of_text(); ++id) tokens.push_back(tokenizer.TokenBytes(id));
+  return tokens;
+}
+
 // The definition: rank after rank, everywhere, from left to right.
 Ids EncodeByDefinition(const Tokenizer& tokenizer, std::string_view word) {
   Ids ids;
@@ -132,8 +140,7 @@ TEST(TokenizerTest, RefusesMergesThatAreNone) {
 
 TEST(TokenizerFilesTest, BothKindsOfFilesGiveTheTokenizerBack) {
   const Tokenizer& tokenizer = CodeTokenizer();
-  std::vector<std::string> tokens;
-  for (int id = 0; id < tokenizer.end_of_text(); ++id) tokens.push_back(tokenizer.TokenBytes(id));
+  const std::vector<std::string> tokens = BytesOfTokens(tokenizer);
   const TempFolder hugging_face, gpt2;
   hugging_face.Write(kTokenizerJsonFile, FormatTokenizerJson(tokenizer.merges(), tokens));
   gpt2.Write(kEncoderJsonFile, FormatEncoderJson(tokenizer));
@@ -151,8 +158,7 @@ class BadTokenizerJsonTest : public ::testing::TestWithParam<std::pair<const cha
 // Replaces one piece of a good file and expects a refusal that names the file.
 TEST_P(BadTokenizerJsonTest, IsRefused) {
   const Tokenizer tokenizer = Tokenizer::FromMerges({{Id('a'), Id('b')}}).value();
-  std::vector<std::string> tokens;
-  for (int id = 0; id < tokenizer.end_of_text(); ++id) tokens.push_back(tokenizer.TokenBytes(id));
+  const std::vector<std::string> tokens = BytesOfTokens(tokenizer);
   std::string text = FormatTokenizerJson(tokenizer.merges(), tokens);
   ASSERT_TRUE(ParseTokenizerJson(text, "good").ok());
   const auto [from, to] = GetParam();
@@ -178,8 +184,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(TokenizerFilesTest, ReadsMergesAsListsOfTwo) {
   const Tokenizer tokenizer = Tokenizer::FromMerges({{Id('a'), Id('b')}}).value();
-  std::vector<std::string> tokens;
-  for (int id = 0; id < tokenizer.end_of_text(); ++id) tokens.push_back(tokenizer.TokenBytes(id));
+  const std::vector<std::string> tokens = BytesOfTokens(tokenizer);
   std::string text = FormatTokenizerJson(tokenizer.merges(), tokens);
   text.replace(text.find("\"a b\""), 5, "[\"a\", \"b\"]");
   const absl::StatusOr<Tokenizer> loaded = ParseTokenizerJson(text, "lists");
@@ -200,8 +205,7 @@ TEST(TokenizerFilesTest, MissingAndDamagedFilesAreNamed) {
 
 TEST(TokenizerFilesTest, AnyCutOrFlippedByteIsRefusedOrTheSameTokenizer) {
   const Tokenizer tokenizer = MakeTokenizer("abab abcabc aaaa", 6);
-  std::vector<std::string> tokens;
-  for (int id = 0; id < tokenizer.end_of_text(); ++id) tokens.push_back(tokenizer.TokenBytes(id));
+  const std::vector<std::string> tokens = BytesOfTokens(tokenizer);
   const std::string text = FormatTokenizerJson(tokenizer.merges(), tokens);
   std::mt19937_64 rng(8);
   for (int round = 0; round < 1500; ++round) {

@@ -27,7 +27,7 @@ struct Shape {
 };
 
 void CheckGradient(const ModelSpec& spec, Shape shape) {
-  const auto [sequences, positions] = shape;
+  const int sequences = shape.sequences, positions = shape.positions;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed << ", positions " << positions);
   const Registry registry(spec);
   Arena weights(registry), gradient(registry);

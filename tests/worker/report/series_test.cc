@@ -14,6 +14,7 @@ const double kNan = std::nan("");
 std::vector<Point> Noise(int n, uint64_t seed) {
   testing_support::Rng rng(seed);
   std::vector<Point> points;
+  points.reserve(n);
   for (int i = 0; i < n; ++i) points.push_back({static_cast<double>(i), rng.Normal()});
   return points;
 }

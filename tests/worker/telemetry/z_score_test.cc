@@ -61,6 +61,7 @@ TEST(ZScore, LeavesOutWhatIsNotFinite) {
 TEST(ZScore, DependsOnTheWindowAlone) {
   ZScore resumed, whole;
   std::vector<double> values;
+  values.reserve(300);
   for (int i = 0; i < 300; ++i) values.push_back(std::cos(i * 0.7) * 3);
   for (const double x : values) whole.Add(x);
   for (size_t i = values.size() - 128; i < values.size(); ++i) resumed.Add(values[i]);
