@@ -39,14 +39,22 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-std::pair<double, std::string> LeastTime(double flops, double bytes, Level level, const machine::Machine& machine) {
+Roof RoofOf(const machine::Machine& machine) {
   const bool alone = machine.threads == 1;
-  const double read = alone ? machine.core_dram_gbps : machine.all_dram_gbps;
-  const double update = alone ? machine.core_update_gbps : machine.all_update_gbps;
-  double rate = machine.core_l2_gbps * std::min(machine.threads, machine.processor.cores);
-  if (level == Level::kMemory) rate = read;
-  if (level == Level::kMemoryBothWays) rate = std::max(read, update);
-  const double arithmetic_time = 1e-9 * flops / (alone ? machine.core_gflops : machine.all_gflops);
+  Roof roof;
+  roof.gflops = alone ? machine.core_gflops : machine.all_gflops;
+  roof.l2_gbps = machine.core_l2_gbps * std::min(machine.threads, machine.processor.cores);
+  roof.memory_gbps = alone ? machine.core_dram_gbps : machine.all_dram_gbps;
+  roof.both_ways_gbps = std::max(roof.memory_gbps, alone ? machine.core_update_gbps : machine.all_update_gbps);
+  return roof;
+}
+
+std::pair<double, std::string> LeastTime(double flops, double bytes, Level level, const machine::Machine& machine) {
+  const Roof roof = RoofOf(machine);
+  double rate = roof.l2_gbps;
+  if (level == Level::kMemory) rate = roof.memory_gbps;
+  if (level == Level::kMemoryBothWays) rate = roof.both_ways_gbps;
+  const double arithmetic_time = 1e-9 * flops / roof.gflops;
   const double transfer_time = 1e-9 * bytes / rate;
   if (arithmetic_time >= transfer_time) return {arithmetic_time, "arithmetic"};
   return {transfer_time, level == Level::kL2 ? "l2" : "memory"};
@@ -66,6 +74,7 @@ std::vector<Result> Measure(const std::vector<Case>& cases, int repeats, const m
     const Case& c = cases[i];
     Result result{.variant = c.variant, .time = Summarise(seconds[i]), .flops = c.flops, .bytes = c.bytes};
     const auto [least, bound] = LeastTime(c.flops, c.bytes, c.level, machine);
+    result.roofline = least;
     result.percent_of_peak = 100 * least / result.time.median;
     result.bound = bound;
     const auto same = [&](const Case& other) { return other.variant == c.baseline; };

@@ -38,8 +38,9 @@ struct Result {
   std::string variant;
   Timing time;
   double flops = 0, bytes = 0;
-  double percent_of_peak = 0;  // 100 * the least time the measured machine could need / median
-  std::string bound = {};      // what that least time is spent on: "arithmetic", "l2" or "memory"
+  double roofline = 0;         // the least seconds that the measured machine could need
+  double percent_of_peak = 0;  // 100 * roofline / median
+  std::string bound = {};      // what the roofline is spent on: "arithmetic", "l2" or "memory"
   std::string baseline = {};
   Timing baseline_time = {};
   double speedup = 0;  // how many times as long the baseline takes
@@ -66,7 +67,13 @@ std::vector<Result> Measure(const std::vector<Case>& cases, int repeats, const m
 
 double Median(std::vector<double> values);
 
-// The least time in seconds, and what it is spent on.
+// What all threads of the machine reach together at best, by what a case can be bound by.
+struct Roof {
+  double gflops = 0, l2_gbps = 0, memory_gbps = 0, both_ways_gbps = 0;
+};
+Roof RoofOf(const machine::Machine& machine);
+
+// The roofline: the least time in seconds, and what it is spent on.
 std::pair<double, std::string> LeastTime(double flops, double bytes, Level level, const machine::Machine& machine);
 
 }  // namespace filigree::bench

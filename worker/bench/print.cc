@@ -28,6 +28,8 @@ nlohmann::ordered_json ResultJson(const Report& report, const Result& result) {
   line["gflops"] = Rounded(Gigas(result.flops, result.time));
   line["gbps"] = Rounded(Gigas(result.bytes, result.time));
   line["gbps_per_thread"] = Rounded(Gigas(result.bytes, result.time) / report.machine.threads);
+  line["flops_per_byte"] = Rounded(result.bytes > 0 ? result.flops / result.bytes : 0);
+  line["roofline_ms"] = Rounded(1e3 * result.roofline);
   line["percent_of_peak"] = Rounded(result.percent_of_peak);
   line["bound"] = result.bound;
   if (!result.baseline.empty()) {
@@ -71,12 +73,17 @@ std::string FormatJson(const Report& report) {
 
 std::string FormatTable(const Report& report) {
   std::string text = report.machine.Describe() + "\n";
+  const Roof roof = RoofOf(report.machine);
+  text += fmt::format(
+      "roofline: {:.4g} GFLOP/s; {:.4g} GB/s of L2; {:.4g} GB/s of memory, {:.4g} where it is written back\n",
+      roof.gflops, roof.l2_gbps, roof.memory_gbps, roof.both_ways_gbps);
   text += report.bench + SizesText(report.sizes) + fmt::format("  repeats {}\n", report.repeats);
-  text += fmt::format("{:<26} {:>10} {:>10} {:>9} {:>9} {:>7} {:<11} {:>9}  {}\n", "variant", "median ms", "min ms",
-                      "GFLOP/s", "GB/s", "% peak", "bound by", "speed-up", "over");
+  text += fmt::format("{:<26} {:>10} {:>10} {:>9} {:>9} {:>10} {:<11} {:>9}  {}\n", "variant", "median ms", "min ms",
+                      "GFLOP/s", "GB/s", "% roofline", "bound by", "speed-up", "over");
   for (const Result& r : report.results) {
-    text += fmt::format("{:<26} {:>10.4g} {:>10.4g} {:>9.4g} {:>9.4g} {:>7.1f} {:<11} ", r.variant, 1e3 * r.time.median,
-                        1e3 * r.time.min, Gigas(r.flops, r.time), Gigas(r.bytes, r.time), r.percent_of_peak, r.bound);
+    text +=
+        fmt::format("{:<26} {:>10.4g} {:>10.4g} {:>9.4g} {:>9.4g} {:>10.1f} {:<11} ", r.variant, 1e3 * r.time.median,
+                    1e3 * r.time.min, Gigas(r.flops, r.time), Gigas(r.bytes, r.time), r.percent_of_peak, r.bound);
     text += r.baseline.empty() ? "\n" : fmt::format("{:>8.3g}x  {}\n", r.speedup, r.baseline);
   }
   return text;

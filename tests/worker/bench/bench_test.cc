@@ -54,6 +54,8 @@ void ExpectWellFormed(const Report& report, const std::string& bench) {
                             "gflops",
                             "gbps",
                             "gbps_per_thread",
+                            "flops_per_byte",
+                            "roofline_ms",
                             "percent_of_peak",
                             "bound",
                             "cpu",
@@ -76,12 +78,22 @@ void ExpectWellFormed(const Report& report, const std::string& bench) {
     EXPECT_GT(minimum, 0);
     EXPECT_LE(minimum, median * 1.001);
     EXPECT_NEAR(gbps * median * 1e6, line["bytes"].get<double>(), 0.002 * line["bytes"].get<double>());
+    const double roofline = line["roofline_ms"], percent = line["percent_of_peak"];
+    EXPECT_GT(roofline, 0);
+    EXPECT_NEAR(percent, 100 * roofline / median, 0.002 * percent);
+    // Bound by what takes longer: the bytes as fast as the level of the case, or the FLOPs.
+    const double arithmetic = 1e-6 * line["flops"].get<double>() / line["peak_gflops"].get<double>();
+    EXPECT_GE(roofline, 0.998 * arithmetic);
+    if (line["bound"] == "arithmetic") {
+      EXPECT_NEAR(roofline, arithmetic, 0.002 * arithmetic);
+    }
     if (line.contains("baseline")) {
       EXPECT_GT(line["speedup"], 0);
       EXPECT_GE(line["baseline_median_ms"], line["baseline_min_ms"]);
     }
   }
   const std::string table = FormatTable(report);
+  EXPECT_NE(table.find("roofline:"), std::string::npos);
   for (const Result& result : report.results) EXPECT_NE(table.find(result.variant), std::string::npos);
 }
 
@@ -201,6 +213,29 @@ TEST(MeasureTest, TheLongerOfArithmeticAndTransferIsTheBound) {
   EXPECT_EQ(LeastTime(1e11, 1e9, Level::kMemory, machine), std::make_pair(1.0, std::string("arithmetic")));
   EXPECT_EQ(LeastTime(0, 2e10, Level::kMemory, machine), std::make_pair(1.0, std::string("memory")));
   EXPECT_EQ(LeastTime(0, 2e11, Level::kL2, machine), std::make_pair(2.0, std::string("l2")));
+}
+
+TEST(MeasureTest, TheRoofIsOfAsManyThreadsAsRun) {
+  machine::Machine machine;
+  machine.processor.cores = 4;
+  machine.core_gflops = 50;
+  machine.all_gflops = 190;
+  machine.core_l2_gbps = 30;
+  machine.core_dram_gbps = 10;
+  machine.all_dram_gbps = 25;
+  machine.core_update_gbps = 12;
+  machine.all_update_gbps = 20;
+  const Roof one = RoofOf(machine);
+  EXPECT_EQ(one.gflops, 50);
+  EXPECT_EQ(one.l2_gbps, 30);
+  EXPECT_EQ(one.memory_gbps, 10);
+  EXPECT_EQ(one.both_ways_gbps, 12);
+  machine.threads = 6;
+  const Roof all = RoofOf(machine);
+  EXPECT_EQ(all.gflops, 190);
+  EXPECT_EQ(all.l2_gbps, 120);  // four cores
+  EXPECT_EQ(all.memory_gbps, 25);
+  EXPECT_EQ(all.both_ways_gbps, 25);
 }
 
 // A slow baseline that does a tenth of the work counts as ten times its time: known from the calls alone, as both cases
