@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   cli::AddGenerateCommand(app, exit_code);
   cli::AddActivationsCommand(app, exit_code);
   cli::AddInspectCommand(app, exit_code);
+  cli::AddProfileCommand(app, exit_code);
   cli::AddReportCommand(app, exit_code);
   cli::AddExportCommand(app, exit_code);
   cli::AddImportCommand(app, exit_code);
