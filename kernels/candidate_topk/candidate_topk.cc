@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/base/check.h"
+#include "kernels/base/trace.h"
 #include "kernels/candidate_topk/poor_units.h"
 #include "kernels/weight_topk/scan.h"
 
@@ -145,6 +146,10 @@ void SelectCandidates(const PatternView& pattern, const float* w, const Candidat
     if (threshold != nullptr) *threshold = WeightThreshold();
     return;
   }
+  const TraceSpan span("candidate_topk", [&] {
+    const double index_bytes = unit == Unit::kColumn ? 2 : 0;
+    return TraceWork{.bytes = (4.125 + index_bytes) * static_cast<double>(nnz), .level = TraceLevel::kMemory};
+  });
   const Problem problem = {pattern, w, selection, nnz, k - minimum};
   WeightThreshold none;
   WeightThreshold& guess = threshold != nullptr ? *threshold : none;
@@ -156,6 +161,9 @@ void SelectCandidates(const PatternView& pattern, const float* w, const Candidat
 }
 
 void ApplyCandidateSelection(const uint64_t* kept, int64_t nnz, float factor, float* w) {
+  const TraceSpan span("candidate_topk.apply", [&] {
+    return TraceWork{.bytes = 8.125 * static_cast<double>(nnz), .level = TraceLevel::kMemory};
+  });
   ApplyWords(kept, nnz, factor, {0, (nnz + 63) / 64}, w);
 }
 
