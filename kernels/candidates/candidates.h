@@ -7,8 +7,11 @@
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/tile.h"
-#include "kernels/csr/csr.h"
+#include "kernels/candidates/entry_list.h"
+#include "kernels/candidates/fused.h"
+#include "kernels/candidates/sampled.h"
 #include "kernels/csr/pattern.h"
+#include "kernels/csr/pattern_transpose.h"
 
 // A linear layer y = W x + b whose matrix exists on candidate positions only (active regime): the form to compute with,
 // derived from the positions (every few steps) and from weights and mask (every step).
@@ -20,13 +23,16 @@
 // Shapes         W: [out][in]; x, dx: [in][64]; y, dy: [out][64]; b: out or null; w, gradients: one float a candidate.
 // Ownership      copies what it needs: pattern, weights and bitmap may change afterwards.
 // Threads        Set*: one call at a time; everything else is const and may be called from several threads.
-// Determinism    bitwise, for any threads and any SIMD target, and equal to the reference: y and dx are fused
-//                multiply-adds onto a running sum; a tile's share of dw[e] is formed in 16 logical lanes (token % 16,
+// Determinism    bitwise, for any threads and any SIMD target, and equal to the reference: y and dx are those of
+//                kernels/spmm on the kept entries; a tile's share of dw[e] is formed in 16 logical lanes (token % 16,
 //                fused multiply-adds in ascending order of tokens, from 0), added as a tree whose distances are 1, 2,
 //                4, 8, and then added to what dw[e] was.
 // Source         Gao et al. 2025 has dense gradients only; the candidate set is this project's (docs/policy.md).
 
 namespace filigree::kernels {
+
+// From this many rows on a tile of dy (256 bytes a row) leaves no room in L2 for anything else.
+inline constexpr int kTallRows = 2048;
 
 class CandidateMatrix {
  public:
@@ -39,8 +45,8 @@ class CandidateMatrix {
 
   void Forward(ConstTile x, const float* bias, Tile y) const;
   void Backward(ConstTile dy, Tile dx) const;
-  // Backward, and partial[i] += the tile's share of the gradient of candidate i, in an order of this class's own.
-  // dx.data null: the gradient alone.
+  // Backward, and partial[i] += the tile's share of the gradient of candidate i, in an order of this class's own, which
+  // holds until the next call of Set*. dx.data null: the gradient alone.
   void BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const;
   // gradient[e] = (add: +=) partials[0][e'] + partials[1][e'] + ..., summed in this order first: from that order to the
   // order of the entries.
@@ -52,24 +58,29 @@ class CandidateMatrix {
   size_t bytes() const;
 
  private:
-  // Compressed rows, as CsrView: of W, kept entries alone; of W^T, all candidates, 0 where not kept.
-  struct Compressed {
-    Buffer<uint32_t> offsets;
-    Buffer<uint16_t> indices;
-    Buffer<float> values;
-  };
-  static CsrView ViewOf(const Compressed& m, int rows, int cols) {
-    return {rows, cols, m.offsets.data(), m.indices.data(), m.values.data()};
-  }
-  void SetRows(const float* w, const uint64_t* kept, ThreadPool& pool);
-  void SetColumns(const float* w, const uint64_t* kept, ThreadPool& pool);
+  CandidateRuns ColumnRuns() const;
 
   int out_ = 0, in_ = 0;
   int64_t candidates_ = 0;
-  Pattern pattern_;
-  Compressed rows_, columns_;
-  Buffer<uint32_t> source_;  // of entry i of columns_: its index in the pattern
+  Buffer<uint32_t> row_offsets_;  // the pattern
+  Buffer<uint16_t> col_indices_;
+  PatternTranspose transpose_;
+  EntryList rows_;              // the kept, by rows
+  EntryList columns_;           // by columns: the kept, and, unless reserve_by_rows_, the reserve behind them
+  Buffer<uint32_t> kept_ends_;  // of every column, where it holds both
+  EntryList reserve_;           // by rows, where reserve_by_rows_
+  bool reserve_by_rows_ = false;
 };
+
+namespace ref {
+
+void CandidateForward(const PatternView& pattern, const float* w, const uint64_t* kept, ConstTile x, const float* bias,
+                      Tile y);
+void CandidateBackward(const PatternView& pattern, const float* w, const uint64_t* kept, ConstTile dy, Tile dx);
+// dw in the order of the entries; one tile's share is added.
+void CandidateGradient(const PatternView& pattern, ConstTile dy, ConstTile x, float* dw);
+
+}  // namespace ref
 
 }  // namespace filigree::kernels
 

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cstdint>
 
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
 #include "kernels/candidates/fused.h"
+#include "kernels/spmm/spmm.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/candidates/fused_simd.cc"
@@ -61,79 +63,123 @@ HWY_INLINE V SumOfEach(const float* v) {
   }
 }
 
-// The 16 logical lanes of entries that still wait to be added up: a block of kLanes entries at a time.
+// The 16 logical lanes of entries that still wait to be added up, in the order of `partial`. Nothing waits for its turn
+// in the innermost loop: room for a block of entries is made before it.
 class WaitingSums {
  public:
   explicit WaitingSums(float* partial) : to_(partial) {}
 
+  HWY_INLINE void MakeRoom() {
+    if (end_ > lanes_ + (kCapacity - kSpmmBlock) * 16) Flush();
+  }
   HWY_INLINE void Push(const V* sums) {
     const D d;
-    for (int g = 0; g < kGroups; ++g) hn::Store(sums[g], d, lanes_ + (waiting_ * kGroups + g) * kLanes);
-    if (++waiting_ == kLanes) Flush();
+    for (int g = 0; g < kGroups; ++g) hn::Store(sums[g], d, end_ + g * kLanes);
+    end_ += 16;
   }
   void Finish() {
     const D d;
     alignas(64) float last[kLanes];
-    if (waiting_ == 0) return;
-    hn::Store(Sums(), d, last);
-    for (int i = 0; i < waiting_; ++i) to_[i] += last[i];
+    Flush();
+    const auto waiting = (end_ - lanes_) / 16;
+    if (waiting == 0) return;
+    hn::Store(Sums(lanes_), d, last);
+    for (int i = 0; i < waiting; ++i) to_[i] += last[i];
   }
 
  private:
-  HWY_INLINE V Sums() const {
+  static constexpr uint32_t kCapacity = 128;
+
+  static HWY_INLINE V Sums(const float* lanes) {
     if constexpr (kGroups == 1) {
-      return SumOfEach<1>(lanes_);
+      return SumOfEach<1>(lanes);
     } else {
-      return hn::Add(SumOfEach<2>(lanes_), SumOfEach<2>(lanes_ + kLanes));
+      return hn::Add(SumOfEach<2>(lanes), SumOfEach<2>(lanes + kLanes));
     }
   }
-  HWY_INLINE void Flush() {
+  // All but the last few, which move to the front.
+  HWY_NOINLINE void Flush() {
     const D d;
-    hn::StoreU(hn::Add(hn::LoadU(d, to_), Sums()), d, to_);
-    to_ += kLanes;
-    waiting_ = 0;
+    const float* from = lanes_;
+    for (; from + kLanes * 16 <= end_; from += kLanes * 16, to_ += kLanes) {
+      hn::StoreU(hn::Add(hn::LoadU(d, to_), Sums(from)), d, to_);
+    }
+    float* front = lanes_;
+    for (; from < end_; from += kLanes, front += kLanes) hn::Store(hn::Load(d, from), d, front);
+    end_ = front;
   }
 
   float* to_;
-  int waiting_ = 0;
-  alignas(64) float lanes_[kLanes * 16] = {};
+  alignas(64) float lanes_[kCapacity * 16] = {};
+  float* end_ = lanes_;
 };
 
-template <bool kWithDx>
-void Columns(const CsrView& columns, ConstTile dy, ConstTile x, Tile dx, float* partial) {
+// Entries [e, end) of a run whose row of x is `x`: their share of dx, which is added to `dx`, and their dw.
+template <bool kDx, bool kDw>
+HWY_INLINE void Entries(const CandidateRuns& runs, uint32_t e, uint32_t end, ConstTile dy, const V* x, V* dx,
+                        WaitingSums& sums) {
   const D d;
-  uint32_t e = columns.row_offsets[0];
-  WaitingSums sums(partial + e);
-  for (int i = 0; i < columns.rows; ++i) {
-    const float* x_row = x.row(i);
-    V dx_row[kRowVectors], x_vectors[kRowVectors];
+  if (kDw) sums.MakeRoom();
+  for (; e < end; ++e) {
+    const float* row = dy.row(runs.indices[e]);
+    const V value = hn::Set(d, kDx ? runs.values[e] : 0.0f);
+    V products[kGroups];
     for (int j = 0; j < kRowVectors; ++j) {
-      dx_row[j] = hn::Zero(d);
-      x_vectors[j] = hn::Load(d, x_row + j * kLanes);
+      const V a = hn::Load(d, row + j * kLanes);
+      if (kDx) dx[j] = hn::MulAdd(value, a, dx[j]);
+      if (!kDw) continue;
+      V& product = products[j % kGroups];
+      product = j < kGroups ? hn::Mul(a, x[j]) : hn::MulAdd(a, x[j], product);
     }
-    for (const uint32_t end = columns.row_offsets[i + 1]; e < end; ++e) {
-      const float* dy_row = dy.row(columns.col_indices[e]);
-      const V value = hn::Set(d, columns.values[e]);
-      V products[kGroups];
-      for (int j = 0; j < kRowVectors; ++j) {
-        const V a = hn::Load(d, dy_row + j * kLanes);
-        if (kWithDx) dx_row[j] = hn::MulAdd(value, a, dx_row[j]);
-        V& product = products[j % kGroups];
-        product = j < kGroups ? hn::Mul(a, x_vectors[j]) : hn::MulAdd(a, x_vectors[j], product);
-      }
-      sums.Push(products);
-    }
-    if (!kWithDx) continue;
-    for (int j = 0; j < kRowVectors; ++j) hn::Store(dx_row[j], d, dx.row(i) + j * kLanes);
+    if (kDw) sums.Push(products);
   }
-  sums.Finish();
 }
 
-void FusedTile(const CsrView& columns, ConstTile dy, ConstTile x, Tile dx, float* partial) {
-  if (dx.data == nullptr) {
-    Columns<false>(columns, dy, x, dx, partial);
+// dx of run i, and dw of its kept entries.
+template <bool kDw>
+HWY_INLINE void Kept(const CandidateRuns& runs, int i, ConstTile dy, const V* x, float* dx, WaitingSums& sums) {
+  const D d;
+  const uint32_t kept_end = runs.kept_ends[i];
+  uint32_t e = runs.begins[i];
+  for (bool first = true; first || e < kept_end; first = false) {
+    V sum[kRowVectors];
+    for (V& s : sum) s = hn::Zero(d);
+    const uint32_t end = std::min(e + kSpmmBlock, kept_end);
+    Entries<true, kDw>(runs, e, end, dy, x, sum, sums);
+    e = end;
+    for (int j = 0; j < kRowVectors; ++j) {
+      float* out = dx + j * kLanes;
+      hn::Store(first ? sum[j] : hn::Add(hn::Load(d, out), sum[j]), d, out);
+    }
+  }
+}
+
+template <bool kDx, bool kDw>
+void Runs(const CandidateRuns& runs, ConstTile dy, ConstTile x, Tile dx, float* partial) {
+  const D d;
+  WaitingSums sums(partial);
+  V x_row[kRowVectors];
+  for (int i = 0; i < runs.runs; ++i) {
+    for (int j = 0; kDw && j < kRowVectors; ++j) x_row[j] = hn::Load(d, x.row(i) + j * kLanes);
+    if (kDx) Kept<kDw>(runs, i, dy, x_row, dx.row(i), sums);
+    if (!kDw) continue;
+    const uint32_t run_end = runs.begins[i + 1];
+    for (uint32_t e = kDx ? runs.kept_ends[i] : runs.begins[i]; e < run_end;) {
+      const uint32_t end = std::min(e + kSpmmBlock, run_end);
+      Entries<false, true>(runs, e, end, dy, x_row, nullptr, sums);
+      e = end;
+    }
+  }
+  if (kDw) sums.Finish();
+}
+
+void FusedTile(const CandidateRuns& runs, ConstTile dy, ConstTile x, Tile dx, float* partial) {
+  if (partial == nullptr) {
+    Runs<true, false>(runs, dy, x, dx, partial);
+  } else if (dx.data == nullptr) {
+    Runs<false, true>(runs, dy, x, dx, partial);
   } else {
-    Columns<true>(columns, dy, x, dx, partial);
+    Runs<true, true>(runs, dy, x, dx, partial);
   }
 }
 
@@ -147,10 +193,11 @@ namespace filigree::kernels {
 
 HWY_EXPORT(FusedTile);
 
-void FusedBackward(const CsrView& columns, ConstTile dy, ConstTile x, Tile dx, float* partial) {
-  CHECK(x.channels == columns.rows && dy.channels == columns.cols, "w is {} x {}, x has {} channels, dy {}",
-        columns.cols, columns.rows, x.channels, dy.channels);
-  HWY_DYNAMIC_DISPATCH(FusedTile)(columns, dy, x, dx, partial);
+void FusedBackward(const CandidateRuns& runs, ConstTile dy, ConstTile x, Tile dx, float* partial) {
+  CHECK(dy.channels == runs.others, "dy has {} channels of {}", dy.channels, runs.others);
+  CHECK(partial == nullptr || x.channels == runs.runs, "x has {} channels of {}", x.channels, runs.runs);
+  CHECK(dx.data == nullptr || dx.channels == runs.runs, "dx has {} channels of {}", dx.channels, runs.runs);
+  HWY_DYNAMIC_DISPATCH(FusedTile)(runs, dy, x, dx, partial);
 }
 
 }  // namespace filigree::kernels
