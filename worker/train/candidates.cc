@@ -87,6 +87,24 @@ bool RefreshDue(const config::Settings& settings, int64_t s) {
   return settings.sparsity.regime == config::Regime::kActive && every > 0 && (s + 1) % every == 0;
 }
 
+int64_t FirstCandidates(const config::Settings& settings, const TensorInfo& info) {
+  if (settings.sparsity.regime != config::Regime::kActive || !MayHaveCandidates(info)) return 0;
+  const mask::Densities densities = mask::DensitiesAt(settings.sparsity, settings.run.steps, 0);
+  const int64_t wanted = WantedCandidates(settings.sparsity, KeptAt(info, densities), info.numel());
+  return wanted == info.numel() && settings.sparsity.dense_phase ? 0 : wanted;
+}
+
+void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state) {
+  const mask::Densities densities = mask::DensitiesAt(settings.sparsity, settings.run.steps, 0);
+  // A refresh ranks by first moments: for once they are the weights.
+  model::Arena& m = state.optimizer.m();
+  std::copy_n(state.weights.data(), m.size(), m.data());
+  state.masks.UpdateTensors(densities, /*decay=*/1, pool, state.weights,
+                            [&](int tensor) { return FirstCandidates(settings, state.registry[tensor]) > 0; });
+  RefreshCandidates(settings, /*s=*/-1, model::ChannelNorms(state.registry), pool, state);
+  std::fill_n(m.data(), m.size(), 0.0f);
+}
+
 std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const config::Settings& settings,
                                         kernels::ThreadPool& pool) {
   const model::Registry registry(spec);
@@ -96,16 +114,16 @@ std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const conf
   std::vector<model::Layout::Change> changes;
   std::vector<kernels::Buffer<float>> drawn(registry.size());  // empty: drawn whole
   for (const TensorInfo& info : registry.tensors()) {
-    if (!MayHaveCandidates(info)) continue;
-    const int64_t k = KeptAt(info, densities), wanted = WantedCandidates(settings.sparsity, k, info.numel());
-    if (wanted < info.numel()) {
-      const int64_t j = mask::EffectiveMinAlive(info, k, settings.sparsity.min_alive).j;
-      model::InitialDraw draw = model::DrawLargest(info, seed, wanted, j, pool);
-      drawn[info.index] = std::move(draw.values);
-      changes.push_back({info.index, std::move(draw.pattern)});
-    } else if (!settings.sparsity.dense_phase) {
+    const int64_t wanted = FirstCandidates(settings, info);
+    if (wanted == 0) continue;
+    if (wanted == info.numel()) {
       changes.push_back({info.index, kernels::Pattern::Full(static_cast<int>(info.rows), static_cast<int>(info.cols))});
+      continue;
     }
+    const int64_t j = mask::EffectiveMinAlive(info, KeptAt(info, densities), settings.sparsity.min_alive).j;
+    model::InitialDraw draw = model::DrawLargest(info, seed, wanted, j, pool);
+    drawn[info.index] = std::move(draw.values);
+    changes.push_back({info.index, std::move(draw.pattern)});
   }
   layout->Apply(std::move(changes));
   auto state = std::make_unique<TrainState>(spec, settings, layout);

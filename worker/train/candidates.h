@@ -26,6 +26,12 @@ bool RefreshDue(const config::Settings& settings, int64_t s);
 std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const config::Settings& settings,
                                         kernels::ThreadPool& pool);
 
+// Does this tensor exist on candidates from the first step, and on how many then? 0: it begins whole.
+int64_t FirstCandidates(const config::Settings& settings, const model::TensorInfo& info);
+
+// For a run at its first step whose weights are another model's: candidates and mask become the largest of them.
+void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state);
+
 // After the mask of step s: the less useful half of every reserve makes room for newcomers; a whole matrix whose
 // candidates have become fewer than its entries leaves its dense phase. `norms`: of the step's gradient.
 void RefreshCandidates(const config::Settings& settings, int64_t s, const model::ChannelNorms& norms,

@@ -73,12 +73,18 @@ absl::Status CheckCorpus(const checkpoint::Checkpoint& from, const data::Corpus&
 
 // Weights of step 0, drawn or another model's.
 absl::Status Begin(const model::ModelSpec& spec, OpenedRun& run) {
-  if (run.settings.init.from.empty() && run.settings.sparsity.regime == config::Regime::kActive) {
+  if (!run.settings.init.from.empty()) {
+    absl::StatusOr<std::unique_ptr<TrainState>> state =
+        StartFrom(run.settings, *run.corpus, spec, *run.pool, run.notes);
+    if (!state.ok()) return state.status();
+    run.state = *std::move(state);
+    return absl::OkStatus();
+  }
+  if (run.settings.sparsity.regime == config::Regime::kActive) {
     run.state = BeginActive(spec, run.settings, *run.pool);
     return absl::OkStatus();
   }
   run.state = std::make_unique<TrainState>(spec, run.settings);
-  if (!run.settings.init.from.empty()) return StartFrom(run.settings, *run.corpus, *run.state, run.notes);
   model::InitialiseWeights(run.state->registry, static_cast<uint64_t>(run.settings.run.seed), *run.pool,
                            run.state->weights);
   return absl::OkStatus();
@@ -90,8 +96,9 @@ absl::Status LoadOrBegin(const model::ModelSpec& spec, OpenedRun& run) {
       checkpoint::LoadNewest(checkpoint::RealFileSystem(), run.settings.run.dir, &run.notes);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
-    run.state = std::make_unique<TrainState>(spec, run.settings);
-    if (absl::Status status = Restore(*newest, *run.state); !status.ok()) return status;
+    absl::StatusOr<std::unique_ptr<TrainState>> state = Restore(*newest, spec, run.settings, *run.pool, run.notes);
+    if (!state.ok()) return state.status();
+    run.state = *std::move(state);
     run.resumed = true;
     run.notes.push_back(fmt::format("resumed from {} at step {}", newest->path(), newest->step()));
     return absl::OkStatus();

@@ -1,21 +1,40 @@
 #include "worker/train/stored_state.h"
 
 #include <charconv>
+#include <utility>
 
 #include "fmt/format.h"
-#include "kernels/base/buffer.h"
 #include "worker/checkpoint/texts.h"
 #include "worker/config/load.h"
 #include "worker/data/tokenizer_files.h"
+#include "worker/train/candidates.h"
+#include "worker/train/stored_arenas.h"
 
 namespace filigree::train {
 namespace {
 
-std::vector<checkpoint::NamedShape> Shapes(const model::Registry& registry) {
-  std::vector<checkpoint::NamedShape> shapes;
-  shapes.reserve(registry.size());
-  for (const model::TensorInfo& info : registry.tensors()) shapes.push_back({info.name, info.shape});
-  return shapes;
+// Entries of the state's matrices on candidates, and of the same matrices whole.
+std::pair<int64_t, int64_t> CandidateEntries(const TrainState& state) {
+  int64_t candidates = 0, whole = 0;
+  for (const model::TensorInfo& info : state.registry.tensors()) {
+    if (state.layout->candidates(info.index) == nullptr) continue;
+    candidates += state.layout->stored(info.index);
+    whole += info.numel();
+  }
+  return {candidates, whole};
+}
+
+// A run that was exact goes on among candidates, chosen now.
+void DropToCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state,
+                      std::vector<std::string>& notes) {
+  RefreshCandidates(settings, state.step, model::ChannelNorms(state.registry), pool, state);
+  const auto [candidates, whole] = CandidateEntries(state);
+  if (whole == 0) return;
+  notes.push_back(
+      fmt::format("the checkpoint is of the exact regime: from here on {} of {} entries of its matrices exist, the "
+                  "mask and those of "
+                  "the rest that had moved most; the moments of all others are dropped",
+                  candidates, whole));
 }
 
 }  // namespace
@@ -34,37 +53,41 @@ checkpoint::State StoredView(const TrainState& state, uint64_t seed) {
     tensor.m = state.optimizer.m().tensor(info);
     tensor.v = state.optimizer.v().tensor(info);
     tensor.kept = state.masks.kept(i);
+    tensor.candidates = state.layout->candidates(i);
     view.tensors.push_back(std::move(tensor));
   }
   return view;
 }
 
-absl::Status Restore(const checkpoint::Checkpoint& from, TrainState& state) {
-  absl::Status status = RestoreWeights(from, state.registry, state.weights, &state.masks);
-  for (int i = 0; status.ok() && i < state.registry.size(); ++i) {
-    const model::TensorInfo& info = state.registry[i];
-    status = from.CopyInto(info.name, info.shape, nullptr, state.optimizer.m().tensor(info),
-                           state.optimizer.v().tensor(info), nullptr);
-  }
+absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint& from, const model::ModelSpec& spec,
+                                                    const config::Settings& settings, kernels::ThreadPool& pool,
+                                                    std::vector<std::string>& notes) {
+  const bool active = settings.sparsity.regime == config::Regime::kActive;
+  int64_t spread = 0;  // matrices that were on candidates and are whole from now on
+  absl::StatusOr<StoredArenas> stored =
+      ReadSets(from, model::Registry(spec), [&](const model::TensorInfo&, const checkpoint::StoredTensor& tensor) {
+        spread += tensor.candidates > 0 && !active ? 1 : 0;
+        return active && tensor.candidates > 0;
+      });
+  if (!stored.ok()) return stored.status();
+  auto state = std::make_unique<TrainState>(spec, settings, stored->layout);
+  absl::Status status =
+      Fill(from, state->registry, *stored, state->weights, &state->optimizer.m(), &state->optimizer.v(), &state->masks);
   if (!status.ok()) return status;
-  state.step = from.step();
-  state.position = from.position();
-  return absl::OkStatus();
-}
-
-absl::Status RestoreWeights(const checkpoint::Checkpoint& from, const model::Registry& registry, model::Arena& weights,
-                            mask::MaskSet* masks) {
-  if (absl::Status status = from.CheckModel(Shapes(registry)); !status.ok()) return status;
-  for (int i = 0; i < registry.size(); ++i) {
-    const model::TensorInfo& info = registry[i];
-    const bool masked = from.Find(info.name)->has_mask && masks != nullptr && masks->sparsified(i);
-    kernels::Buffer<uint64_t> kept(masked ? static_cast<size_t>((info.numel() + 63) / 64) : 0);
-    const absl::Status status =
-        from.CopyInto(info.name, info.shape, weights.tensor(info), nullptr, nullptr, masked ? kept.data() : nullptr);
-    if (!status.ok()) return status;
-    if (masks != nullptr && masks->sparsified(i)) masks->Restore(i, masked ? kept.data() : nullptr, info.numel(), {});
+  state->step = from.step();
+  state->position = from.position();
+  if (spread > 0) {
+    notes.push_back(
+        fmt::format("the checkpoint is of the active regime: {} matrices are whole from here on; entries that were no "
+                    "candidates begin "
+                    "with weight and moments 0, and what candidates were chosen is lost",
+                    spread));
   }
-  return absl::OkStatus();
+  const absl::StatusOr<config::Settings> was = StoredSettings(from);
+  if (active && was.ok() && was->sparsity.regime == config::Regime::kExact && state->step > 0) {
+    DropToCandidates(settings, pool, *state, notes);
+  }
+  return state;
 }
 
 absl::StatusOr<config::Settings> StoredSettings(const checkpoint::Checkpoint& from) {
@@ -101,10 +124,19 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const std::string& path, 
   loaded->step = from->step();
   loaded->path = from->path();
   loaded->registry = std::make_unique<model::Registry>(loaded->spec);
-  loaded->weights = std::make_unique<model::Arena>(*loaded->registry);
+  const auto sparse = [](const model::TensorInfo& info, const checkpoint::StoredTensor& tensor) {
+    const bool matrix = info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
+    return matrix && tensor.sparse && 4 * tensor.kept < info.numel();
+  };
+  absl::StatusOr<StoredArenas> stored = ReadSets(*from, *loaded->registry, sparse);
+  if (!stored.ok()) return stored.status();
+  loaded->weights = std::make_unique<model::Arena>(stored->layout);
   loaded->masks = std::make_unique<mask::MaskSet>(*loaded->registry, 0, loaded->settings.sparsity.biases);
-  absl::Status status = RestoreWeights(*from, *loaded->registry, *loaded->weights, loaded->masks.get());
-  if (!status.ok()) return status;
+  if (absl::Status status =
+          Fill(*from, *loaded->registry, *stored, *loaded->weights, nullptr, nullptr, loaded->masks.get());
+      !status.ok()) {
+    return status;
+  }
   if (const auto json = from->texts().find(checkpoint::texts::kTokenizerJson); json != from->texts().end()) {
     absl::StatusOr<data::Tokenizer> tokenizer = data::ParseTokenizerJson(json->second, loaded->path);
     if (!tokenizer.ok()) return tokenizer.status();

@@ -25,13 +25,12 @@ namespace filigree::train {
 // which run it is of are the caller's to add.
 checkpoint::State StoredView(const TrainState& state, uint64_t seed);
 
-// Takes weights, moments, masks, step and position from a checkpoint. FailedPrecondition where it is of another model;
-// then the state is as before.
-absl::Status Restore(const checkpoint::Checkpoint& from, TrainState& state);
-
-// Only weights and masks, for a run that starts from another model's weights. Errors as Restore.
-absl::Status RestoreWeights(const checkpoint::Checkpoint& from, const model::Registry& registry, model::Arena& weights,
-                            mask::MaskSet* masks);
+// The state of a checkpoint: weights, moments, masks, candidates, step and position. FailedPrecondition where it is of
+// another model. Where the run's regime is another one than the checkpoint's, `notes` gets what that costs: from exact
+// to active every matrix drops to its candidates, back to exact what is no candidate begins without moments.
+absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint& from, const model::ModelSpec& spec,
+                                                    const config::Settings& settings, kernels::ThreadPool& pool,
+                                                    std::vector<std::string>& notes);
 
 // What eval, generate and activations need: a model with its weights, ready to run.
 struct LoadedModel {

@@ -1,0 +1,37 @@
+#ifndef FILIGREE_WORKER_TRAIN_STORED_ARENAS_H_
+#define FILIGREE_WORKER_TRAIN_STORED_ARENAS_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/mask/mask_set.h"
+#include "worker/model/arena.h"
+
+// The tensors of a checkpoint, brought into arenas: some whole, some on candidates. Memory follows what is stored,
+// never the shapes of tensors that are taken on candidates.
+
+namespace filigree::train {
+
+struct StoredArenas {
+  std::shared_ptr<model::Layout> layout;
+  std::vector<std::optional<checkpoint::CandidateTensor>> sets;  // one a tensor; none: whole
+};
+
+// Reads the sets of the tensors that `on_candidates` picks; matrices only. FailedPrecondition where the checkpoint is
+// of another model.
+absl::StatusOr<StoredArenas> ReadSets(
+    const checkpoint::Checkpoint& from, const model::Registry& registry,
+    const std::function<bool(const model::TensorInfo&, const checkpoint::StoredTensor&)>& on_candidates);
+
+// Fills arenas of that layout (m, v, masks: or null).
+absl::Status Fill(const checkpoint::Checkpoint& from, const model::Registry& registry, const StoredArenas& stored,
+                  model::Arena& weights, model::Arena* m, model::Arena* v, mask::MaskSet* masks);
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_STORED_ARENAS_H_
