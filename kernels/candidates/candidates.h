@@ -9,7 +9,6 @@
 #include "kernels/base/tile.h"
 #include "kernels/candidates/entry_list.h"
 #include "kernels/candidates/fused.h"
-#include "kernels/candidates/sampled.h"
 #include "kernels/csr/pattern.h"
 #include "kernels/csr/pattern_transpose.h"
 
