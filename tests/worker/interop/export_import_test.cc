@@ -104,6 +104,29 @@ TEST_F(ExportImportTest, EveryVariantInBothFormats) {
   }
 }
 
+// A checkpoint of the active regime is exported as that of a run with the same weights: byte by byte.
+TEST_F(ExportImportTest, CandidatesDoNotShowInTheExport) {
+  const SmallModel model = MakeSmallModel(SmallSettings(), kSeed);
+  const auto saved_exact = SaveSmallModel(model, Path("exact"));
+  const auto saved_active = SaveSmallModel(model, Path("active"), {}, Regime::kActive);
+  ASSERT_GT(saved_active.Find("transformer.h.1.mlp.c_fc.weight")->candidates, 0);
+  for (const Format format : {Format::kOpenAi, Format::kHuggingFace}) {
+    for (const char* name : {"of_exact", "of_active"}) std::filesystem::remove_all(Path(name));
+    ASSERT_TRUE(ExportCheckpoint(saved_exact, format, Path("of_exact")).ok());
+    const auto written = ExportCheckpoint(saved_active, format, Path("of_active"));
+    ASSERT_TRUE(written.ok()) << written.status();
+    int files = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(Path("of_exact"))) {
+      const std::string name = entry.path().filename();
+      EXPECT_EQ(*checkpoint::ReadFile(checkpoint::RealFileSystem(), Path("of_exact/" + name), 1 << 20),
+                *checkpoint::ReadFile(checkpoint::RealFileSystem(), Path("of_active/" + name), 1 << 20))
+          << name;
+      ++files;
+    }
+    EXPECT_GE(files, 2);
+  }
+}
+
 TEST_F(ExportImportTest, TheKeySetIsExactlyTheReleasedOne) {
   for (const config::ModelSettings& settings : Variants()) {
     const SmallModel model = MakeSmallModel(settings, kSeed);

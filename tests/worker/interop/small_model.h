@@ -2,12 +2,14 @@
 #define FILIGREE_TESTS_WORKER_INTEROP_SMALL_MODEL_H_
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "kernels/base/check.h"
+#include "kernels/csr/pattern.h"
 #include "tests/support/tiles.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/texts.h"
@@ -57,19 +59,57 @@ inline SmallModel MakeSmallModel(const config::ModelSettings& model, uint64_t se
   return small;
 }
 
+// A matrix on candidates: what it keeps and every seventh position, as a run of the active regime holds it.
+class OnCandidates {
+ public:
+  explicit OnCandidates(const checkpoint::StateTensor& whole) : tensor_(whole) {
+    const auto rows = static_cast<int>(whole.shape[0]), cols = static_cast<int>(whole.shape[1]);
+    std::vector<uint64_t> positions((rows * cols + 63) / 64, 0);
+    for (int i = 0, e = 0; i < rows * cols; ++i) {
+      const bool kept = (whole.kept[i / 64] >> (i % 64) & 1) != 0;
+      if (!kept && i % 7 != 0) continue;
+      positions[i / 64] |= uint64_t{1} << (i % 64);
+      weight_.push_back(whole.weight[i]);
+      if (e % 64 == 0) kept_.push_back(0);
+      kept_.back() |= uint64_t{kept} << (e % 64);
+      ++e;
+    }
+    pattern_ = kernels::Pattern::FromDenseBitmap(rows, cols, positions.data());
+    view_ = pattern_.view();
+    tensor_.weight = tensor_.m = tensor_.v = weight_.data();
+    tensor_.kept = kept_.data();
+    tensor_.candidates = &view_;
+  }
+  OnCandidates(const OnCandidates&) = delete;
+  OnCandidates& operator=(const OnCandidates&) = delete;
+  const checkpoint::StateTensor& tensor() const { return tensor_; }
+
+ private:
+  checkpoint::StateTensor tensor_;
+  std::vector<float> weight_;
+  std::vector<uint64_t> kept_;
+  kernels::Pattern pattern_;
+  kernels::PatternView view_;
+};
+
+enum class Regime { kExact, kActive };
+
 // Saves it into a new folder with moments and selections, as a run would.
 inline checkpoint::Checkpoint SaveSmallModel(const SmallModel& small, const std::string& folder,
-                                             const std::map<std::string, std::string>& more_texts = {}) {
+                                             const std::map<std::string, std::string>& more_texts = {},
+                                             Regime regime = Regime::kExact) {
   std::filesystem::remove_all(folder);
   checkpoint::State state;
   state.step = 17;
   std::map<std::string, std::vector<uint64_t>> kept;
+  std::deque<OnCandidates> on_candidates;
   for (const auto& [name, w] : small.weights) {
     checkpoint::StateTensor tensor{name, small.shapes.at(name), w.data(), w.data(), w.data()};
     if (name.find("c_") != std::string::npos && small.shapes.at(name).size() == 2) {
       kept[name].resize((w.size() + 63) / 64);
       for (size_t i = 0; i < w.size(); ++i) kept[name][i / 64] |= static_cast<uint64_t>(w[i] != 0) << (i % 64);
       tensor.kept = kept[name].data();
+      if (regime == Regime::kActive) tensor = on_candidates.emplace_back(tensor).tensor();
     }
     state.tensors.push_back(tensor);
   }
