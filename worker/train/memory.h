@@ -11,24 +11,27 @@
 
 namespace filigree::train {
 
-// The least a run holds at once, in bytes. Masks and compressed copies of sparse matrices come on top: a few percent.
+// The least a run holds at once, in bytes, at its first step: later ones hold less, as densities fall. Masks and, in
+// the exact regime, compressed copies of sparse matrices come on top: a few percent.
 struct RunMemory {
-  int64_t elements = 0;     // trained
+  int64_t elements = 0;     // trained: all there are, or those that exist
+  int64_t candidates = 0;   // of these, entries of matrices on candidates
   int64_t state = 0;        // weights and two moments
   int64_t gradients = 0;    // of the shards' summation tree
+  int64_t sets = 0;         // positions of candidates, the form they are computed in, gradients sequence by sequence
   int64_t activations = 0;  // of the largest shard, forward and backward
 
-  int64_t total() const { return state + gradients + activations; }
+  int64_t total() const { return state + gradients + sets + activations; }
 };
 
-// Exact regime, fp32.
-RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::TrainSettings& train);
+// fp32. Of the settings: regime, densities, candidates, batch and shards.
+RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& settings);
 
 // Bytes this process may use: what the machine has, or its control group allows.
 int64_t MachineMemory();
 
 // InvalidArgument where the run needs more than `available` bytes: says what for, and what would fit.
-absl::Status CheckMemory(const model::ModelSpec& spec, const config::TrainSettings& train, int64_t available);
+absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available);
 
 }  // namespace filigree::train
 

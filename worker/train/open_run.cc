@@ -133,7 +133,7 @@ absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<s
   if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
   const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
   if (!spec.ok()) return spec.status();
-  if (absl::Status status = CheckMemory(*spec, run.settings.train, MachineMemory()); !status.ok()) return status;
+  if (absl::Status status = CheckMemory(*spec, run.settings, MachineMemory()); !status.ok()) return status;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
   absl::StatusOr<checkpoint::RunLock> lock = checkpoint::RunLock::Acquire(run.settings.run.dir);
   if (!lock.ok()) return lock.status();

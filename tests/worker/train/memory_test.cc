@@ -15,12 +15,22 @@
 namespace filigree::train {
 namespace {
 
+config::Settings Settings(int batch, int shards) {
+  config::Settings settings;
+  settings.sparsity.regime = config::Regime::kExact;
+  settings.sparsity.density_start = settings.sparsity.embedding_density_start = 1;
+  settings.sparsity.density = settings.sparsity.embedding_density = 1;  // nothing that a sparse start would save
+  settings.train.batch = batch;
+  settings.train.shards = shards;
+  return settings;
+}
+
 TEST(Memory, IsWhatTheNetworkAndTheTreeHold) {
   const model::ModelSpec spec = testing_support::SmallSpec();
   const model::Registry registry(spec);
   kernels::ThreadPool pool(1);
   for (const int shards : {1, 2, 3, 4, 5, 7, 8}) {
-    const RunMemory said = MemoryOfRun(spec, {2 * shards, shards});
+    const RunMemory said = MemoryOfRun(spec, Settings(2 * shards, shards));
     model::Network network(spec, registry, pool);
     model::Arena weights(registry);
     network.SetWeights(weights);
@@ -41,7 +51,7 @@ TEST(Memory, IsWhatTheNetworkAndTheTreeHold) {
 
 TEST(Memory, ARunThatDoesNotFitIsRefusedWithWhatWould) {
   model::ModelSpec spec = testing_support::SmallSpec();
-  const config::TrainSettings train = {8, 2};
+  const config::Settings train = Settings(8, 2);
   const RunMemory need = MemoryOfRun(spec, train);
   EXPECT_TRUE(CheckMemory(spec, train, need.total()).ok());
 
@@ -65,6 +75,35 @@ TEST(Memory, ARunThatDoesNotFitIsRefusedWithWhatWould) {
   spec.n_head = spec.d_model / 16;
   spec.d_mlp = 4 * spec.d_model;
   EXPECT_TRUE(CheckMemory(spec, train, little).ok()) << wide;
+}
+
+// 1.6 G block parameters at 1/1024 fit where the exact regime would want thirty gigabytes.
+TEST(Memory, OfARunThatStartsSparseFollowsItsCandidates) {
+  model::ModelSpec spec = testing_support::SmallSpec();
+  spec.n_layer = 8;
+  spec.n_head = 256;
+  spec.d_head = 16;
+  spec.d_model = 4096;
+  spec.d_mlp = 16384;
+  spec.d_pos_emb = 0;
+  spec.vocab = 2048;
+  spec.n_ctx = 256;
+  config::Settings settings = Settings(16, 16);
+  settings.sparsity.density = 1.0 / 1024;
+  settings.sparsity.embedding_density = 1.0 / 128;
+  const int64_t exact = MemoryOfRun(spec, settings).total();
+  EXPECT_GT(exact, int64_t{30} << 30);
+  const absl::Status refused = CheckMemory(spec, settings, int64_t{4} << 30);
+  EXPECT_NE(std::string(refused.message()).find("sparsity.regime = \"active\" would fit"), std::string::npos)
+      << refused;
+
+  settings.sparsity.regime = config::Regime::kActive;
+  settings.sparsity.anneal_shape = config::AnnealShape::kConstant;
+  const RunMemory active = MemoryOfRun(spec, settings);
+  EXPECT_LT(active.total(), int64_t{4} << 30);
+  EXPECT_EQ(active.candidates, 4 * ((1610612736 >> 10) + 2 * ((2048 * 4096) >> 7)));
+  EXPECT_EQ(active.state,
+            3 * 4 * (active.candidates + 2048 * 2048 + 8 * (2 * 4096 + 3 * 4096 + 256 + 4096 + 16384 + 4096) + 4096));
 }
 
 TEST(Memory, TheMachineHasSome) { EXPECT_GT(MachineMemory(), int64_t{1} << 28); }
