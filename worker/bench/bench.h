@@ -57,6 +57,14 @@ struct SelectSizes {
 };
 absl::StatusOr<Report> RunSelect(const SelectSizes& sizes, const Common& common);
 
+// The mask of a matrix that exists on candidates, a matrix a thread, from the threshold of the step before (warm) and
+// without (cold), and a refresh of the candidates. Baseline: the same mask of the dense matrix.
+struct CandidateSelectSizes {
+  SelectSizes matrix = {.rows = 4096, .cols = 1024};
+  double candidates = 4;  // per entry that is kept
+};
+absl::StatusOr<Report> RunCandidateSelect(const CandidateSelectSizes& sizes, const Common& common);
+
 // Adam on dense state. Baselines: moving as many bytes, and plain loops.
 struct AdamSizes {
   int64_t elements = 1 << 24;

@@ -1,3 +1,5 @@
+#include "worker/bench/select.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -33,31 +35,6 @@ struct SelectData {
   int64_t calls = 0;
 };
 
-absl::StatusOr<kernels::WeightSelection> Selection(const SelectSizes& s) {
-  kernels::WeightSelection selection{.rows = s.rows, .cols = s.cols};
-  if (s.unit == "row") {
-    selection.unit = Unit::kRow;
-  } else if (s.unit == "column") {
-    selection.unit = Unit::kColumn;
-  } else if (s.unit != "none") {
-    return absl::InvalidArgumentError("bench: --unit is \"" + s.unit + "\"; it takes row, column or none");
-  }
-  constexpr int kMost = 1 << 20;
-  for (const absl::Status& status :
-       {CheckWhole("--rows", s.rows, 1, kMost), CheckWhole("--cols", s.cols, 1, kMost),
-        CheckShare("--density", s.density), CheckWhole("--min-alive", s.min_alive, 0, kMost),
-        CheckMemory(17.0 * s.rows * s.cols)}) {
-    if (!status.ok()) return status;
-  }
-  selection.k = static_cast<int64_t>(std::floor(s.density * static_cast<double>(selection.rows) * s.cols));
-  // As in training: lowered where k is too small.
-  const int64_t units = selection.unit == Unit::kRow ? selection.rows : selection.cols;
-  if (selection.unit != Unit::kNone) {
-    selection.min_alive = static_cast<int>(std::min<int64_t>(s.min_alive, selection.k / units));
-  }
-  return selection;
-}
-
 void ReadAll(const float* w, size_t n, kernels::ThreadPool& pool) {
   constexpr size_t kBlock = 1 << 16;
   pool.Run(static_cast<int64_t>((n + kBlock - 1) / kBlock), [&](int64_t i, int) {
@@ -92,10 +69,35 @@ std::vector<Case> Cases(SelectData& d, kernels::ThreadPool& pool) {
 
 }  // namespace
 
+absl::StatusOr<kernels::WeightSelection> SelectionOf(const SelectSizes& s) {
+  kernels::WeightSelection selection{.rows = s.rows, .cols = s.cols};
+  if (s.unit == "row") {
+    selection.unit = Unit::kRow;
+  } else if (s.unit == "column") {
+    selection.unit = Unit::kColumn;
+  } else if (s.unit != "none") {
+    return absl::InvalidArgumentError("bench: --unit is \"" + s.unit + "\"; it takes row, column or none");
+  }
+  constexpr int kMost = 1 << 20;
+  for (const absl::Status& status :
+       {CheckWhole("--rows", s.rows, 1, kMost), CheckWhole("--cols", s.cols, 1, kMost),
+        CheckShare("--density", s.density), CheckWhole("--min-alive", s.min_alive, 0, kMost),
+        CheckMemory(17.0 * s.rows * s.cols)}) {
+    if (!status.ok()) return status;
+  }
+  selection.k = static_cast<int64_t>(std::floor(s.density * static_cast<double>(selection.rows) * s.cols));
+  // As in training: lowered where k is too small.
+  const int64_t units = selection.unit == Unit::kRow ? selection.rows : selection.cols;
+  if (selection.unit != Unit::kNone) {
+    selection.min_alive = static_cast<int>(std::min<int64_t>(s.min_alive, selection.k / units));
+  }
+  return selection;
+}
+
 absl::StatusOr<Report> RunSelect(const SelectSizes& sizes, const Common& common) {
   absl::StatusOr<Common> checked = CheckCommon(common);
   if (!checked.ok()) return checked.status();
-  const absl::StatusOr<kernels::WeightSelection> selection = Selection(sizes);
+  const absl::StatusOr<kernels::WeightSelection> selection = SelectionOf(sizes);
   if (!selection.ok()) return selection.status();
 
   Bench bench(checked->threads);

@@ -10,7 +10,7 @@
 #include "worker/bench/step.h"
 #include "worker/cli/command.h"
 
-// filigree bench step|linear|attention|abstopk|select|adam: our code beside a baseline, measured in one run.
+// filigree bench step|linear|attention|abstopk|select|candidate_select|adam: our code beside a baseline, measured in one run.
 
 namespace filigree::cli {
 namespace {
@@ -136,6 +136,20 @@ void AddSelect(CLI::App& bench, int& exit_code) {
   flags->numbers.Add(*app, "--density", &flags->sizes.density, "Share of weights that is kept");
 }
 
+void AddCandidateSelect(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::CandidateSelectSizes>>();
+  CLI::App* app =
+      AddBenchmark(bench, "candidate_select", "The mask of a matrix that exists on candidates, and a refresh",
+                   "--repeats", bench::RunCandidateSelect, flags, exit_code);
+  bench::SelectSizes& matrix = flags->sizes.matrix;
+  app->add_option("--rows", matrix.rows, "Rows")->capture_default_str();
+  app->add_option("--cols", matrix.cols, "Columns")->capture_default_str();
+  app->add_option("--min-alive", matrix.min_alive, "Entries that every unit keeps")->capture_default_str();
+  app->add_option("--unit", matrix.unit, "What a unit is: row, column or none")->capture_default_str();
+  flags->numbers.Add(*app, "--density", &matrix.density, "Share of weights that is kept");
+  flags->numbers.Add(*app, "--candidates", &flags->sizes.candidates, "c, candidates per weight that is kept");
+}
+
 void AddAdam(CLI::App& bench, int& exit_code) {
   auto flags = std::make_shared<Flags<bench::AdamSizes>>();
   CLI::App* app = AddBenchmark(bench, "adam", "Adam on dense state", "--repeats", bench::RunAdam, flags, exit_code);
@@ -153,6 +167,7 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
   AddAttention(*bench, exit_code);
   AddAbsTopK(*bench, exit_code);
   AddSelect(*bench, exit_code);
+  AddCandidateSelect(*bench, exit_code);
   AddAdam(*bench, exit_code);
 }
 

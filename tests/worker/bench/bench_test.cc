@@ -149,6 +149,19 @@ TEST(BenchTest, SelectLowersMinAliveWhereTheDensityCannotCarryIt) {
   EXPECT_EQ(report->sizes["min_alive"], 2);
 }
 
+TEST(BenchTest, CandidateSelect) {
+  for (const char* unit : {"row", "column", "none"}) {
+    const CandidateSelectSizes sizes = {.matrix = {.rows = 40, .cols = 64, .density = 0.1, .unit = unit},
+                                        .candidates = 2.5};
+    const absl::StatusOr<Report> report = RunCandidateSelect(sizes, kCommon);
+    ASSERT_TRUE(report.ok()) << report.status();
+    ExpectWellFormed(*report, "candidate_select");
+    EXPECT_EQ(LineOf(*report, "warm")["k"], 256);
+    EXPECT_EQ(LineOf(*report, "warm")["nnz"], 640);
+    EXPECT_EQ(LineOf(*report, "refresh")["baseline"], "dense");
+  }
+}
+
 TEST(BenchTest, Adam) {
   const absl::StatusOr<Report> report = RunAdam({.elements = 70001}, kCommon);
   ASSERT_TRUE(report.ok()) << report.status();
@@ -176,6 +189,8 @@ TEST(LimitsTest, SizesOutOfRangeAreRefusedByName) {
   ExpectRefused(RunAbsTopK({.zeros = -0.5}, {}).status(), {"--zeros is -0.5", "from 0 to 1"});
   ExpectRefused(RunSelect({.unit = "diagonal"}, {}).status(), {"--unit is \"diagonal\"", "row, column or none"});
   ExpectRefused(RunSelect({.min_alive = -1}, {}).status(), {"--min-alive is -1"});
+  ExpectRefused(RunCandidateSelect({.candidates = 0.5}, {}).status(), {"--candidates is 0.5", "from 1"});
+  ExpectRefused(RunCandidateSelect({.matrix = {.rows = 65537}}, {}).status(), {"--rows is 65537"});
   ExpectRefused(RunAdam({.elements = 0}, {}).status(), {"--elements is 0"});
   ExpectRefused(RunAdam({}, {.threads = -1}).status(), {"--threads is -1"});
   ExpectRefused(RunAdam({}, {.repeats = 0}).status(), {"--repeats is 0"});
