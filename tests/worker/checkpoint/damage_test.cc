@@ -240,6 +240,26 @@ TEST_F(SenselessTest, CandidatesAreRefused) {
   EXPECT_TRUE(absl::IsDataLoss(offset(5, static_cast<int32_t>(t.view.row_offsets[6]))));
 }
 
+// No selection tells on these: none of them is kept.
+TEST_F(SenselessTest, CandidatesOfTheReserveAreRefused) {
+  const std::string name = "x.empty.weight", columns = ".candidates.col_indices";
+  const OwnedTensor& t = new_.tensors()[11];
+  ASSERT_EQ(t.name, name);
+  ASSERT_TRUE(ReadEveryWay(name).ok());
+  int twice = 0;
+  for (int r = 0; r < t.view.rows; ++r) {
+    const uint32_t begin = t.view.row_offsets[r], end = t.view.row_offsets[r + 1];
+    if (begin == end) continue;
+    EXPECT_TRUE(absl::IsDataLoss(Forge<uint16_t>("moments", name, columns, end - 1, 7))) << "outside";
+    if (end - begin < 2) continue;
+    EXPECT_TRUE(absl::IsDataLoss(Forge("moments", name, columns, begin + 1, t.view.col_indices[begin]))) << "twice";
+    EXPECT_TRUE(absl::IsDataLoss(Forge<uint16_t>("moments", name, columns, begin, 6))) << "not ascending";
+    ++twice;
+  }
+  EXPECT_GT(twice, 5);
+  EXPECT_TRUE(absl::IsDataLoss(Forge("moments", name, ".candidates.row_offsets", 4, int32_t{1} << 20)));
+}
+
 TEST_F(SenselessTest, SelectionsThatAreNoPartOfTheCandidatesAreRefused) {
   const OwnedTensor& t = new_.tensors()[9];
   // The first kept entry moves to a column in front of the first candidate, or between candidates.
