@@ -8,7 +8,7 @@
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/tile.h"
 #include "kernels/candidates/entry_list.h"
-#include "kernels/candidates/fused.h"
+#include "kernels/candidates/sampled.h"
 #include "kernels/csr/pattern.h"
 #include "kernels/csr/pattern_transpose.h"
 
@@ -30,9 +30,6 @@
 
 namespace filigree::kernels {
 
-// From this many rows on a tile of dy (256 bytes a row) leaves no room in L2 for anything else.
-inline constexpr int kTallRows = 2048;
-
 class CandidateMatrix {
  public:
   CandidateMatrix() = default;
@@ -45,7 +42,7 @@ class CandidateMatrix {
   void Forward(ConstTile x, const float* bias, Tile y) const;
   void Backward(ConstTile dy, Tile dx) const;
   // Backward, and partial[i] += the tile's share of the gradient of candidate i, in an order of this class's own, which
-  // holds until the next call of Set*. dx.data null: the gradient alone.
+  // holds until the next SetPattern. dx.data null: the gradient alone.
   void BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const;
   // gradient[e] = (add: +=) partials[0][e'] + partials[1][e'] + ..., summed in this order first: from that order to the
   // order of the entries.
@@ -57,18 +54,13 @@ class CandidateMatrix {
   size_t bytes() const;
 
  private:
-  CandidateRuns ColumnRuns() const;
-
   int out_ = 0, in_ = 0;
   int64_t candidates_ = 0;
   Buffer<uint32_t> row_offsets_;  // the pattern
   Buffer<uint16_t> col_indices_;
   PatternTranspose transpose_;
-  EntryList rows_;              // the kept, by rows
-  EntryList columns_;           // by columns: the kept, and, unless reserve_by_rows_, the reserve behind them
-  Buffer<uint32_t> kept_ends_;  // of every column, where it holds both
-  EntryList reserve_;           // by rows, where reserve_by_rows_
-  bool reserve_by_rows_ = false;
+  SampledOrder order_;        // of partial gradients
+  EntryList rows_, columns_;  // the kept entries: W and its transpose
 };
 
 namespace ref {

@@ -25,13 +25,12 @@ struct Parts {
   int64_t runs, count;
 };
 
-// Calls visit(first, word): bit b of word is set where entry first + b of [begin, end) has its bit equal to `wanted`.
-template <bool kWanted, typename Visit>
+// Calls visit(first, word): bit b of word is set where entry first + b of [begin, end) is kept.
+template <typename Visit>
 void ForEachWord(const uint64_t* kept, uint32_t begin, uint32_t end, Visit visit) {
   for (uint32_t e = begin; e < end;) {
     const uint32_t first = e / 64 * 64, next = std::min<uint64_t>(end, uint64_t{first} + 64);
     uint64_t word = kept == nullptr ? ~uint64_t{0} : kept[e / 64];
-    if (!kWanted) word = ~word;
     word = word >> (e - first) << (e - first);
     if (next - first < 64) word &= (uint64_t{1} << (next - first)) - 1;
     visit(first, word);
@@ -51,25 +50,24 @@ void SetOffsets(int runs, Count count, EntryList& to, ThreadPool& pool) {
   for (int r = 0; r < runs; ++r) to.offsets[r + 1] += to.offsets[r];
 }
 
-// The entries of all rows whose bit is `kWanted`: place(to, e) for each, in order, `to` counting up.
-template <bool kWanted, typename Place>
+// The kept entries of all rows: place(to, e) for each, in order, `to` counting up.
+template <typename Place>
 void PlaceRows(const PatternView& pattern, const uint64_t* kept, EntryList& list, ThreadPool& pool, Place place) {
   const Parts parts(pattern.rows, pool);
   pool.Run(parts.count, [&](int64_t part, int) {
     uint32_t to = list.offsets[parts.begin(part)];
     const uint32_t begin = pattern.row_offsets[parts.begin(part)], end = pattern.row_offsets[parts.begin(part + 1)];
-    ForEachWord<kWanted>(kept, begin, end, [&](uint32_t first, uint64_t word) {
+    ForEachWord(kept, begin, end, [&](uint32_t first, uint64_t word) {
       for (; word != 0; word &= word - 1) place(to++, first + std::countr_zero(word));
     });
   });
 }
 
-template <bool kWanted>
 void CountRows(const PatternView& pattern, const uint64_t* kept, EntryList& list, ThreadPool& pool) {
   const auto count = [&](int r) {
     uint32_t sum = 0;
-    ForEachWord<kWanted>(kept, pattern.row_offsets[r], pattern.row_offsets[r + 1],
-                         [&](uint32_t, uint64_t word) { sum += std::popcount(word); });
+    ForEachWord(kept, pattern.row_offsets[r], pattern.row_offsets[r + 1],
+                [&](uint32_t, uint64_t word) { sum += std::popcount(word); });
     return sum;
   };
   SetOffsets(pattern.rows, count, list, pool);
@@ -79,29 +77,17 @@ void CountRows(const PatternView& pattern, const uint64_t* kept, EntryList& list
 }  // namespace
 
 size_t EntryList::bytes() const {
-  return (offsets.size() + source.size()) * sizeof(uint32_t) + indices.size() * sizeof(uint16_t) +
-         values.size() * sizeof(float);
+  return offsets.size() * sizeof(uint32_t) + indices.size() * sizeof(uint16_t) + values.size() * sizeof(float);
 }
 
 void KeptRows(const PatternView& pattern, const float* w, const uint64_t* kept, EntryList& to, ThreadPool& pool) {
-  CountRows<true>(pattern, kept, to, pool);
+  CountRows(pattern, kept, to, pool);
   Grow(to.values, to.offsets[pattern.rows] + kPadding);
   uint16_t* indices = to.indices.data();
   float* values = to.values.data();
-  PlaceRows<true>(pattern, kept, to, pool, [=](uint32_t i, uint32_t e) {
+  PlaceRows(pattern, kept, to, pool, [=](uint32_t i, uint32_t e) {
     indices[i] = pattern.col_indices[e];
     values[i] = w[e];
-  });
-}
-
-void ReserveRows(const PatternView& pattern, const uint64_t* kept, EntryList& to, ThreadPool& pool) {
-  CountRows<false>(pattern, kept, to, pool);
-  Grow(to.source, to.offsets[pattern.rows]);
-  uint16_t* indices = to.indices.data();
-  uint32_t* source = to.source.data();
-  PlaceRows<false>(pattern, kept, to, pool, [=](uint32_t i, uint32_t e) {
-    indices[i] = pattern.col_indices[e];
-    source[i] = e;
   });
 }
 
@@ -118,7 +104,6 @@ void KeptColumns(const PatternTranspose& columns, int cols, const float* w, cons
   const uint32_t nowhere = to.offsets[cols];  // and after it, one place for each part
   Grow(to.indices, nowhere + parts.count + kPadding);
   Grow(to.values, nowhere + parts.count + kPadding);
-  Grow(to.source, nowhere + parts.count);
   pool.Run(parts.count, [&](int64_t part, int) {
     uint32_t next = to.offsets[parts.begin(part)];
     for (uint32_t i = offsets[parts.begin(part)]; i < offsets[parts.begin(part + 1)]; ++i) {
@@ -126,35 +111,7 @@ void KeptColumns(const PatternTranspose& columns, int cols, const float* w, cons
       const uint32_t place = bit != 0 ? next : nowhere + static_cast<uint32_t>(part);  // no branch: chance decides
       to.indices[place] = columns.rows()[i];
       to.values[place] = w[e];
-      to.source[place] = e;
       next += bit;
-    }
-  });
-}
-
-void AllColumns(const PatternTranspose& columns, int cols, const float* w, const uint64_t* kept, EntryList& to,
-                Buffer<uint32_t>& kept_ends, ThreadPool& pool) {
-  const uint32_t* offsets = columns.offsets();
-  Grow(to.offsets, cols + 1);
-  std::copy_n(offsets, cols + 1, to.offsets.data());
-  Grow(kept_ends, cols);
-  Grow(to.indices, offsets[cols] + kPadding);
-  Grow(to.values, offsets[cols] + kPadding);
-  Grow(to.source, offsets[cols]);
-  const Parts parts(cols, pool);
-  pool.Run(parts.count, [&](int64_t part, int) {
-    for (int c = parts.begin(part); c < parts.begin(part + 1); ++c) {
-      uint32_t front = offsets[c], back = offsets[c + 1];
-      for (uint32_t i = offsets[c]; i < offsets[c + 1]; ++i) {
-        const uint32_t e = columns.source()[i], bit = Bit(kept, e);
-        const uint32_t place = bit != 0 ? front : back - 1;
-        to.indices[place] = columns.rows()[i];
-        to.values[place] = w[e];
-        to.source[place] = e;
-        front += bit;
-        back -= 1 - bit;
-      }
-      kept_ends[c] = front;
     }
   });
 }

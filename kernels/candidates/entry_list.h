@@ -20,24 +20,16 @@ struct EntryList {
   Buffer<uint32_t> offsets;
   Buffer<uint16_t> indices;  // of the other side: columns in rows, rows in columns
   Buffer<float> values;
-  Buffer<uint32_t> source;  // number in the pattern
 
   size_t bytes() const;
 };
 
-// The kept entries by rows, ascending; no source.
+// The kept entries by rows, ascending.
 void KeptRows(const PatternView& pattern, const float* w, const uint64_t* kept, EntryList& to, ThreadPool& pool);
-
-// The entries that are not kept by rows, ascending; no values.
-void ReserveRows(const PatternView& pattern, const uint64_t* kept, EntryList& to, ThreadPool& pool);
 
 // The kept entries by columns, ascending.
 void KeptColumns(const PatternTranspose& columns, int cols, const float* w, const uint64_t* kept, EntryList& to,
                  ThreadPool& pool);
-
-// All entries by columns, in each first the kept ones, ascending, up to kept_ends, then the others, descending.
-void AllColumns(const PatternTranspose& columns, int cols, const float* w, const uint64_t* kept, EntryList& to,
-                Buffer<uint32_t>& kept_ends, ThreadPool& pool);
 
 }  // namespace filigree::kernels
 

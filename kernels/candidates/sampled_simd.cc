@@ -1,0 +1,131 @@
+#include <utility>
+
+#include "kernels/base/simd_targets.h"
+#include "kernels/candidates/sampled.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/candidates/sampled_simd.cc"
+#include "hwy/foreach_target.h"
+// Once per target, hence below foreach_target.h.
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace filigree::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+constexpr int kLanes = hn::MaxLanes(D());
+constexpr int kRowVectors = kTileTokens / kLanes;
+constexpr int kHalves = 16 / kLanes;  // vectors that hold the 16 logical lanes
+
+// Sums of lanes without a horizontal addition a candidate: kLanes vectors become one, whose lane i is the sum of the
+// lanes of vector i. At every level two vectors become one; the distances are 1, 2, 4, 8.
+HWY_INLINE V AddDistance1(V a, V b) {
+  const D d;
+  return hn::Add(hn::OddEven(b, a), hn::Reverse2(d, hn::OddEven(a, b)));
+}
+
+HWY_INLINE V AddDistance2(V a, V b) {
+  const D d;
+  const hn::Repartition<double, D> d64;
+  const auto a64 = hn::BitCast(d64, a), b64 = hn::BitCast(d64, b);
+  return hn::Add(hn::BitCast(d, hn::OddEven(b64, a64)), hn::BitCast(d, hn::Reverse2(d64, hn::OddEven(a64, b64))));
+}
+
+HWY_INLINE V AddDistance4(V a, V b) {
+  return hn::Add(hn::OddEvenBlocks(b, a), hn::SwapAdjacentBlocks(hn::OddEvenBlocks(a, b)));
+}
+
+HWY_INLINE V AddHalves(V a, V b) {
+  const D d;
+  return hn::Add(hn::ConcatUpperLower(d, b, a), hn::ConcatLowerUpper(d, b, a));
+}
+
+// Of each half of the logical lanes a vector.
+struct Lanes {
+  V half[kHalves];
+};
+
+// The products of four candidates, whose rows of the one tile are others[0..3]; kGroup of them share a row of the other
+// one. The first two levels of the sums are done: of every four lanes, lane i belongs to candidate i.
+template <int kGroup>
+HWY_INLINE Lanes Four(const uint16_t* shared, const uint16_t* others, ConstTile shared_tile, ConstTile other_tile) {
+  const D d;
+  Lanes products[4];
+  for (int j = 0; j < kRowVectors; ++j) {
+    V a = hn::Zero(d);
+    for (int i = 0; i < 4; ++i) {
+      if (i % kGroup == 0) a = hn::Load(d, shared_tile.row(shared[i / kGroup]) + j * kLanes);
+      const V b = hn::Load(d, other_tile.row(others[i]) + j * kLanes);
+      V& product = products[i].half[j % kHalves];
+      product = j < kHalves ? hn::Mul(a, b) : hn::MulAdd(a, b, product);
+    }
+  }
+  Lanes sums;
+  for (int h = 0; h < kHalves; ++h) {
+    sums.half[h] = AddDistance2(AddDistance1(products[0].half[h], products[1].half[h]),
+                                AddDistance1(products[2].half[h], products[3].half[h]));
+  }
+  return sums;
+}
+
+// The shares of kLanes candidates.
+template <int kGroup>
+HWY_INLINE V Shares(const uint16_t* shared, const uint16_t* others, ConstTile shared_tile, ConstTile other_tile) {
+  const auto four = [&](int i) HWY_ATTR {
+    return Four<kGroup>(shared + i * (4 / kGroup), others + i * 4, shared_tile, other_tile);
+  };
+  const Lanes a = four(0), b = four(1);
+  if constexpr (kHalves == 2) {
+    return hn::Add(AddHalves(a.half[0], b.half[0]), AddHalves(a.half[1], b.half[1]));
+  } else {
+    const V ab = AddDistance4(a.half[0], b.half[0]);
+    const Lanes c = four(2), e = four(3);
+    return AddHalves(ab, AddDistance4(c.half[0], e.half[0]));
+  }
+}
+
+// `count` candidates in groups of kGroup. Rows are read past them: of other groups, or the padding.
+template <int kGroup>
+HWY_NOINLINE void Stretch(const uint16_t* shared, const uint16_t* others, uint32_t count, ConstTile shared_tile,
+                          ConstTile other_tile, float* partial) {
+  const D d;
+  uint32_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const V shares = Shares<kGroup>(shared + i / kGroup, others + i, shared_tile, other_tile);
+    hn::StoreU(hn::Add(hn::LoadU(d, partial + i), shares), d, partial + i);
+  }
+  if (i == count) return;
+  alignas(64) float last[kLanes];
+  hn::Store(Shares<kGroup>(shared + i / kGroup, others + i, shared_tile, other_tile), d, last);
+  for (int lane = 0; i < count; ++i, ++lane) partial[i] += last[lane];
+}
+
+void SampledTile(const SampledOrder& order, ConstTile shared_tile, ConstTile other_tile, float* partial) {
+  const uint32_t *ends = order.ends(), fours = ends[0], twos = ends[1] - ends[0], ones = ends[2] - ends[1];
+  const uint16_t *shared = order.shared(), *others = order.others();
+  Stretch<4>(shared, others, fours, shared_tile, other_tile, partial);
+  Stretch<2>(shared + fours / 4, others + ends[0], twos, shared_tile, other_tile, partial + ends[0]);
+  Stretch<1>(shared + fours / 4 + twos / 2, others + ends[1], ones, shared_tile, other_tile, partial + ends[1]);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace filigree::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace filigree::kernels {
+
+HWY_EXPORT(SampledTile);
+
+void SampledGradient(const SampledOrder& order, ConstTile dy, ConstTile x, float* partial) {
+  if (order.shares_rows()) std::swap(dy, x);
+  HWY_DYNAMIC_DISPATCH(SampledTile)(order, x, dy, partial);
+}
+
+}  // namespace filigree::kernels
+#endif  // HWY_ONCE
