@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/base/check.h"
+#include "kernels/base/trace.h"
 #include "kernels/weight_topk/entry.h"
 #include "worker/mask/newcomers.h"
 #include "worker/mask/short_lines.h"
@@ -266,6 +267,11 @@ Membership Refresh(const RefreshInput& input, kernels::ThreadPool& pool) {
         input.candidates, old.rows, old.cols, k);
   CHECK(0 <= input.drop && input.drop <= 1, "drop = {}", input.drop);
   if (input.candidates == numel) return Everything(old);
+  const kernels::TraceSpan span("refresh", [&] {
+    const auto entries = static_cast<double>(nnz), next = static_cast<double>(input.candidates);
+    return kernels::TraceWork{
+        .bytes = 10.125 * entries + 6 * next, .level = kernels::TraceLevel::kMemory, .threads = pool.threads()};
+  });
   const auto most = static_cast<int64_t>((1 - input.drop) * static_cast<double>(input.candidates - k));
   const int64_t staying = k + std::min(most, nnz - k);
   Assembly assembly(input, pool);
