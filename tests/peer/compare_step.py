@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""One exact training step, ours beside PyTorch's, in turn on the same machine.
+"""One training step, ours beside PyTorch's, in turn on the same machine.
 
   compare_step.py build/release/filigree [--python PYTHON_WITH_TORCH] [--widths 256,512,1024] [--rounds 3]
+                  [--regime exact|active] [--densities 1/64,1/256,1/1000] [--candidates 4]
 
 Each round runs `filigree bench step` and then every fp32 variant of pytorch_step.py, each in a process of its own; a
-machine that drifts drifts under both. Prints every JSON line as it comes, then a table: the median over rounds of each
+machine that drifts drifts under both. The peer's time does not depend on the density, so one round serves all of ours.
+Prints every JSON line as it comes, then a table: the median over rounds of each
 one's median, and the ratio of ours to the fastest variant of the peer. Needs torch 2.4 or newer in PYTHON.
 """
 import argparse
@@ -32,6 +34,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--regime", default="exact")
+    parser.add_argument("--densities", default="1/64")
+    parser.add_argument("--embedding-density", default="1/16")
+    parser.add_argument("--candidates", default="4")
     parser.add_argument("--variants", default=",".join(VARIANTS))
     a = parser.parse_args()
     peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_step.py")
@@ -41,22 +47,27 @@ def main():
         times = {}
         sizes = ["--d", str(width), "--steps", str(a.steps), "--threads", str(a.threads)]
         for _ in range(a.rounds):
-            commands = [[a.program, "bench", "step", "--json", *sizes]]
+            commands = [[a.program, "bench", "step", "--json", *sizes, "--density", density, "--regime", a.regime,
+                         "--candidates", a.candidates, "--embedding-density", a.embedding_density]
+                        for density in a.densities.split(",")]
             commands += [[a.python, peer, *sizes, "--which", variant] for variant in a.variants.split(",")]
             for command in commands:
                 for line in lines_of(command):
                     print(json.dumps(line), flush=True)
-                    times.setdefault(line["variant"], []).append(line["ms_per_step"])
+                    ours = line["variant"].startswith("filigree")
+                    key = (line["variant"], line["density"]) if ours else line["variant"]
+                    times.setdefault(key, []).append(line["ms_per_step"])
         medians = {variant: statistics.median(each) for variant, each in times.items()}
         table.append((width, medians))
 
     print()
     for width, medians in table:
-        ours = next(ms for variant, ms in medians.items() if variant not in VARIANTS)
         peers = {variant: ms for variant, ms in medians.items() if variant in VARIANTS}
         best = min(peers, key=peers.get)
         each = ", ".join(f"{variant} {ms:.0f}" for variant, ms in peers.items())
-        print(f"D {width}: ours {ours:.0f} ms; {each} ms; {peers[best] / ours:.2f}x the fastest ({best})")
+        print(f"D {width}: {each} ms")
+        for (variant, density), ms in ((key, ms) for key, ms in medians.items() if isinstance(key, tuple)):
+            print(f"  {variant} at density {density:.5f}: {ms:.0f} ms, {peers[best] / ms:.2f}x the fastest ({best})")
 
 
 if __name__ == "__main__":

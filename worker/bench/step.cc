@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,9 @@
 #include "worker/mask/min_alive.h"
 #include "worker/model/arena.h"
 #include "worker/model/spec.h"
+#include "worker/train/candidates.h"
 #include "worker/train/cost.h"
+#include "worker/train/memory.h"
 #include "worker/train/state.h"
 #include "worker/train/step.h"
 
@@ -41,6 +44,12 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
         CheckWhole("--min-alive", s.min_alive, 0, s.d_model)}) {
     if (!status.ok()) return status;
   }
+  if (s.regime != "exact" && s.regime != "active") {
+    return absl::InvalidArgumentError(fmt::format("--regime is '{}', expected exact or active", s.regime));
+  }
+  if (s.candidates < 1 || s.refresh_every < 1) {
+    return absl::InvalidArgumentError("--candidates and --refresh-every are at least 1");
+  }
   config::Settings settings;
   settings.run.steps = 1'000'000;
   settings.model.d_model = s.d_model;
@@ -48,7 +57,9 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
   settings.model.d_head = s.d_head;
   settings.model.n_ctx = s.context;
   settings.model.afrac = s.afrac;
-  settings.sparsity.regime = config::Regime::kExact;
+  settings.sparsity.regime = s.regime == "active" ? config::Regime::kActive : config::Regime::kExact;
+  settings.sparsity.candidates = s.candidates;
+  settings.sparsity.refresh_every = s.refresh_every;
   settings.sparsity.density = settings.sparsity.density_start = s.density;
   settings.sparsity.embedding_density = settings.sparsity.embedding_density_start = s.embedding_density;
   settings.sparsity.anneal_shape = config::AnnealShape::kConstant;
@@ -61,10 +72,10 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
   return settings;
 }
 
-// Weights, two moments, and the gradients of the shards' tree.
-double ParameterBytes(const model::Registry& registry, int shards) {
-  const double gradients = 1 + std::ceil(std::log2(shards));
-  return 4.0 * static_cast<double>(model::Layout(registry.numels()).floats()) * (3 + gradients);
+// Weights, two moments, gradients of the shards' tree, candidate sets.
+double ParameterBytes(const model::ModelSpec& spec, const config::Settings& settings) {
+  const train::RunMemory memory = train::MemoryOfRun(spec, settings);
+  return static_cast<double>(memory.state + memory.gradients + memory.sets);
 }
 
 // The least that the matrices of the model are really given.
@@ -93,7 +104,14 @@ double PeakMemoryMib() {
 // Milliseconds of every step that counts.
 struct StepTimes {
   std::vector<double> wall, cpu, forward, backward, optimizer, topk;
+  std::vector<double> refresh;  // whole steps in which candidates changed: in none of the above
 };
+
+// Of an average step: see step.h.
+double MsPerStep(const StepSizes& sizes, const StepTimes& times) {
+  const double ms = Median(times.wall);
+  return times.refresh.empty() ? ms : ms + (Median(times.refresh) - ms) / sizes.refresh_every;
+}
 
 // Fresh tokens every step, as the other side has.
 absl::StatusOr<StepTimes> TimeSteps(const StepSizes& sizes, int steps, int threads, train::Stepper& stepper) {
@@ -101,7 +119,8 @@ absl::StatusOr<StepTimes> TimeSteps(const StepSizes& sizes, int steps, int threa
   std::vector<int32_t> tokens(static_cast<size_t>(sizes.batch) * sizes.context);
   StepTimes times;
   uint64_t drawn = 0;
-  for (int i = 0; i < kWarmup + steps; ++i) {
+  const int least = sizes.regime == "active" ? std::max(steps, sizes.refresh_every) : steps;
+  for (int i = 0; i < kWarmup + least; ++i) {
     for (int32_t& token : tokens) token = static_cast<int32_t>(rng.Below(drawn++, sizes.vocab));
     const double wall = machine::WallSeconds(), cpu = ProcessCpuSeconds();
     const train::StepResult result = stepper.Step(tokens.data(), sizes.batch, sizes.context);
@@ -110,6 +129,10 @@ absl::StatusOr<StepTimes> TimeSteps(const StepSizes& sizes, int steps, int threa
       return absl::InternalError(fmt::format("bench: the loss of step {} is {}", i, result.loss));
     }
     if (i < kWarmup) continue;
+    if (result.refreshed) {
+      times.refresh.push_back(1e3 * (wall_end - wall));
+      continue;
+    }
     times.wall.push_back(1e3 * (wall_end - wall));
     times.cpu.push_back(1e3 * (cpu_end - cpu) / threads);
     times.forward.push_back(1e3 * result.forward_seconds);
@@ -125,20 +148,31 @@ double Tenths(double x) { return std::round(10 * x) / 10; }
 // The keys both sides have.
 nlohmann::ordered_json SharedKeys(const StepSizes& s, const train::TrainState& state, const StepTimes& times,
                                   int threads) {
-  const double ms = Median(times.wall), tokens = static_cast<double>(s.batch) * s.context;
+  const double ms = MsPerStep(s, times), tokens = static_cast<double>(s.batch) * s.context;
   nlohmann::ordered_json line;
-  line["variant"] = "filigree-exact";
+  line["variant"] = "filigree-" + s.regime;
   line["dtype"] = "fp32";
   line["d_model"] = s.d_model;
   line["layers"] = s.layers;
   line["tokens"] = s.batch * s.context;
   line["density"] = s.density;
   line["params"] = state.registry.trained_elements();
+  line["stored"] = state.layout->stored_elements();
   line["threads"] = threads;
   line["ms_per_step"] = Tenths(ms);
   line["min_ms"] = Tenths(*std::min_element(times.wall.begin(), times.wall.end()));
   line["tokens_per_s"] = Tenths(1e3 * tokens / ms);
   return line;
+}
+
+std::unique_ptr<train::TrainState> Begin(const StepSizes& sizes, const model::ModelSpec& spec,
+                                         const config::Settings& settings, kernels::ThreadPool& pool) {
+  if (settings.sparsity.regime == config::Regime::kActive) return train::BeginActive(spec, settings, pool);
+  auto state = std::make_unique<train::TrainState>(spec, settings);
+  model::InitialiseWeights(state->registry, kSeed, pool, state->weights);
+  const mask::Densities densities{.weight = sizes.density, .embedding = sizes.embedding_density};
+  state->masks.Update(densities, /*decay=*/1, pool, state->weights);
+  return state;
 }
 
 }  // namespace
@@ -150,14 +184,12 @@ absl::StatusOr<StepReport> RunStep(const StepSizes& sizes, const Common& common)
   if (!settings.ok()) return settings.status();
   const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(settings->model, sizes.vocab);
   if (!spec.ok()) return spec.status();
-  const double parameter_bytes = ParameterBytes(model::Registry(*spec), sizes.shards);
+  const double parameter_bytes = ParameterBytes(*spec, *settings);
   if (absl::Status status = CheckMemory(parameter_bytes); !status.ok()) return status;
 
   Bench bench(checked->threads);
-  train::TrainState state(*spec, *settings);
-  model::InitialiseWeights(state.registry, kSeed, bench.pool, state.weights);
-  const mask::Densities densities{.weight = sizes.density, .embedding = sizes.embedding_density};
-  state.masks.Update(densities, /*decay=*/1, bench.pool, state.weights);
+  const std::unique_ptr<train::TrainState> begun = Begin(sizes, *spec, *settings, bench.pool);
+  train::TrainState& state = *begun;
   train::Stepper stepper(*settings, state, bench.pool);
   const absl::StatusOr<StepTimes> times = TimeSteps(sizes, checked->repeats, checked->threads, stepper);
   if (!times.ok()) return times.status();
@@ -175,6 +207,11 @@ absl::StatusOr<StepReport> RunStep(const StepSizes& sizes, const Common& common)
   line["backward_ms"] = Tenths(Median(times->backward));
   line["optimizer_ms"] = Tenths(Median(times->optimizer));
   line["topk_ms"] = Tenths(Median(times->topk));
+  if (!times->refresh.empty()) {
+    line["candidates"] = sizes.candidates;
+    line["refresh_every"] = sizes.refresh_every;
+    line["refresh_ms"] = Tenths(Median(times->refresh) - Median(times->wall));
+  }
   line["cpu_ms_per_step"] = Tenths(Median(times->cpu));
   const train::StepCost cost = train::CostOfStep(
       *spec, state.registry, *state.layout, [&](int tensor) { return state.masks.nonzeros(tensor); }, sizes.batch,

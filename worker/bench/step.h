@@ -29,6 +29,9 @@ struct StepSizes {
   double afrac = config::ModelSettings{}.afrac;
   int shards = static_cast<int>(config::TrainSettings{}.shards);
   int min_alive = static_cast<int>(config::SparsitySettings{}.min_alive);
+  std::string regime = "exact";  // or "active"
+  double candidates = config::SparsitySettings{}.candidates;
+  int refresh_every = static_cast<int>(config::SparsitySettings{}.refresh_every);
 };
 
 struct StepReport {
@@ -36,7 +39,9 @@ struct StepReport {
   machine::Machine machine;
 };
 
-// `common.repeats` steps, after two that do not count.
+// `common.repeats` steps, after two that do not count; in the active regime enough to hold one change of candidates.
+// ms_per_step is the median of the others, plus the share of a change that a step bears: what a change costs beyond a
+// step like the others (refresh_ms), divided by refresh_every.
 absl::StatusOr<StepReport> RunStep(const StepSizes& sizes, const Common& common);
 
 std::string FormatJson(const StepReport& report);

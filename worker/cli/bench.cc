@@ -10,7 +10,8 @@
 #include "worker/bench/step.h"
 #include "worker/cli/command.h"
 
-// filigree bench step|linear|attention|abstopk|select|candidate_select|adam: our code beside a baseline, measured in one run.
+// filigree bench step|linear|candidates|attention|abstopk|select|candidate_select|adam: our code beside a baseline,
+// measured in one run.
 
 namespace filigree::cli {
 namespace {
@@ -87,6 +88,11 @@ void AddStep(CLI::App& bench, int& exit_code) {
   app->add_option("--d-head", sizes.d_head, "Channels of a head")->capture_default_str();
   app->add_option("--shards", sizes.shards, "Logical shards of the batch")->capture_default_str();
   app->add_option("--min-alive", sizes.min_alive, "Entries that every unit keeps")->capture_default_str();
+  app->add_option("--regime", sizes.regime, "exact or active")->capture_default_str();
+  app->add_option("--candidates", sizes.candidates, "Active: c, entries that exist per entry of a mask")
+      ->capture_default_str();
+  app->add_option("--refresh-every", sizes.refresh_every, "Active: R, steps between changes of candidates")
+      ->capture_default_str();
   flags->numbers.Add(*app, "--density", &sizes.density, "f_w, share of block weights that are not zero");
   flags->numbers.Add(*app, "--embedding-density", &sizes.embedding_density, "f_e, the same of wte and lm_head");
   flags->numbers.Add(*app, "--afrac", &sizes.afrac, "Share of activations that is kept");
@@ -102,6 +108,19 @@ void AddLinear(CLI::App& bench, int& exit_code) {
   app->add_option("--tokens", flags->sizes.tokens, "Tokens")->capture_default_str();
   flags->numbers.Add(*app, "--density", &flags->sizes.density, "Share of weights that are not zero");
   flags->numbers.Add(*app, "--afrac", &flags->sizes.afrac, "Share of activations that are not zero");
+}
+
+void AddCandidates(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::CandidatesSizes>>();
+  CLI::App* app = AddBenchmark(bench, "candidates", "A linear layer that exists on candidates; oneDNN beside it",
+                               "--repeats", bench::RunCandidates, flags, exit_code);
+  bench::CandidatesSizes& sizes = flags->sizes;
+  app->add_option("--out", sizes.out, "Outputs")->capture_default_str();
+  app->add_option("--in", sizes.in, "Inputs")->capture_default_str();
+  app->add_option("--tokens", sizes.tokens, "Tokens")->capture_default_str();
+  flags->numbers.Add(*app, "--density", &sizes.density, "Share of weights that are not zero");
+  flags->numbers.Add(*app, "--candidates", &sizes.candidates, "c, candidates per weight that is not zero");
+  flags->numbers.Add(*app, "--afrac", &sizes.afrac, "Share of activations that are not zero");
 }
 
 void AddAttention(CLI::App& bench, int& exit_code) {
@@ -164,6 +183,7 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
   bench->require_subcommand(1);
   AddStep(*bench, exit_code);
   AddLinear(*bench, exit_code);
+  AddCandidates(*bench, exit_code);
   AddAttention(*bench, exit_code);
   AddAbsTopK(*bench, exit_code);
   AddSelect(*bench, exit_code);

@@ -66,6 +66,7 @@ ordered_json CheckpointJson(const checkpoint::Checkpoint& checkpoint, const chec
                        {"storage", stored.sparse ? "sparse" : "dense"},
                        {"mask", stored.has_mask},
                        {"moments", stored.has_moments},
+                       {"candidates", stored.candidates},
                        {"sha256", counted.sha256}});
   }
   ordered_json out = {{"path", checkpoint.path()},
@@ -96,10 +97,11 @@ void PrintCheckpoint(const ordered_json& out) {
   Print("{} tensors, {} weights, {} nonzero (density {:.6f})\n\n", out["tensors"].size(), elements, nonzeros,
         Density(nonzeros, elements));
   std::vector<std::vector<std::string>> rows = {
-      {"tensor", "shape", "nonzeros", "density", "kept", "storage", "moments", "sha256"}};
+      {"tensor", "shape", "nonzeros", "density", "kept", "candidates", "storage", "moments", "sha256"}};
   for (const ordered_json& t : out["tensors"]) {
     rows.push_back({t["name"].get<std::string>(), t["shape"].dump(), t["nonzeros"].dump(),
                     fmt::format("{:.6f}", t["density"].get<double>()), t["mask"].get<bool>() ? t["kept"].dump() : "all",
+                    t["candidates"].get<int64_t>() > 0 ? t["candidates"].dump() : "all",
                     t["storage"].get<std::string>(), t["moments"].get<bool>() ? "yes" : "no",
                     t["sha256"].get<std::string>().substr(0, 16)});
   }

@@ -29,11 +29,21 @@ int64_t FinalNonzeros(const TrainState& state, const config::SparsitySettings& s
   return sum;
 }
 
+// Which regime, and why, or against what "auto" would take.
 std::string RegimeText(const config::SparsitySettings& sparsity) {
-  if (sparsity.regime == config::Regime::kExact) return "exact: gradients and moments dense";
-  return fmt::format(
-      "active: weights, moments and gradients on {:g} candidates an entry of the mask, new ones every {} steps",
-      sparsity.candidates, sparsity.refresh_every);
+  const bool active = sparsity.regime == config::Regime::kActive;
+  std::string text = active ? fmt::format(
+                                  "active: weights, moments and gradients on {:g} candidates an entry of the mask, "
+                                  "new ones every {} steps",
+                                  sparsity.candidates, sparsity.refresh_every)
+                            : "exact: gradients and moments dense";
+  const bool starts_sparse = config::BetterRegime(sparsity) == config::Regime::kActive;
+  text += starts_sparse == active ? "; \"auto\" takes it" : "; asked for, \"auto\" would take the other one";
+  text +=
+      fmt::format(", as {:g} candidates an entry at density {:g} are {} at the start", sparsity.candidates,
+                  sparsity.anneal_shape == config::AnnealShape::kConstant ? sparsity.density : sparsity.density_start,
+                  starts_sparse ? "less than everything" : "everything");
+  return text;
 }
 
 }  // namespace
