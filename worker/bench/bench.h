@@ -30,6 +30,15 @@ struct LinearSizes {
 };
 absl::StatusOr<Report> RunLinear(const LinearSizes& sizes, const Common& common);
 
+// A linear layer that exists on candidates: forward, input gradient, gradient of the candidates, both gradients in one,
+// and what it costs that weights, masks and membership change. Baseline: the same products, dense, by oneDNN; our own
+// dense products beside them.
+struct CandidatesSizes {
+  int out = 3072, in = 1024, tokens = 4096;
+  double density = 1.0 / 64, candidates = 4, afrac = 0.25;  // candidates: per weight that is kept
+};
+absl::StatusOr<Report> RunCandidates(const CandidatesSizes& sizes, const Common& common);
+
 // Causal attention after AbsTopK of q, k and v, forward and backward. Baselines: our own kernel where every entry is
 // kept, and plain loops.
 struct AttentionSizes {

@@ -112,6 +112,31 @@ TEST(BenchTest, Linear) {
   EXPECT_EQ(LineOf(*report, "dense_dw")["flops"], 2.0 * 70 * 130 * 128);
 }
 
+TEST(BenchTest, Candidates) {
+  const CandidatesSizes sizes{.out = 70, .in = 130, .tokens = 100, .density = 1.0 / 16, .candidates = 4};
+  const absl::StatusOr<Report> report = RunCandidates(sizes, kCommon);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ExpectWellFormed(*report, "candidates");
+  const int kept = 70 * 130 / 16, nnz = 70 * 130 / 4;
+  const json forward = LineOf(*report, "forward"), both = LineOf(*report, "dx_and_dw");
+  EXPECT_EQ(forward["kept"], kept);
+  EXPECT_EQ(forward["nnz"], nnz);
+  // Two tiles: padding is computed, and counted.
+  EXPECT_EQ(forward["flops"], 2.0 * kept * 128);
+  EXPECT_EQ(LineOf(*report, "dw")["flops"], 2.0 * nnz * 128);
+  EXPECT_EQ(both["flops"], 2.0 * (kept + nnz) * 128);
+  EXPECT_EQ(both["baseline"], "dense_dx_and_dw");
+  EXPECT_EQ(LineOf(*report, "dense_dx_and_dw")["flops"], 4.0 * 70 * 130 * 128);
+}
+
+TEST(BenchTest, EverythingMayBeACandidate) {
+  const absl::StatusOr<Report> report =
+      RunCandidates({.out = 20, .in = 30, .tokens = 64, .density = 0.5, .candidates = 4}, kCommon);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->sizes["kept"], 300);
+  EXPECT_EQ(report->sizes["nnz"], 600);
+}
+
 TEST(BenchTest, Attention) {
   const AttentionSizes sizes{.heads = 3, .d_head = 8, .context = 65, .sequences = 2};
   const absl::StatusOr<Report> report = RunAttention(sizes, kCommon);
@@ -183,6 +208,9 @@ TEST(LimitsTest, SizesOutOfRangeAreRefusedByName) {
   ExpectRefused(RunLinear({.density = 0}, {}).status(), {"--density is 0", "above 0", "1/64"});
   ExpectRefused(RunLinear({.density = 1.5}, {}).status(), {"--density is 1.5"});
   ExpectRefused(RunLinear({.in = 16, .afrac = 0.01}, {}).status(), {"--afrac 0.01 keeps no entry of 16", "1/16"});
+  ExpectRefused(RunCandidates({.in = 65537}, {}).status(), {"--in is 65537"});
+  ExpectRefused(RunCandidates({.density = 2}, {}).status(), {"--density is 2"});
+  ExpectRefused(RunCandidates({.candidates = 0.5}, {}).status(), {"--candidates is 0.5", "at least 1"});
   ExpectRefused(RunAttention({.d_head = 257}, {}).status(), {"--d-head is 257", "256"});
   ExpectRefused(RunAttention({.heads = 4096, .d_head = 64}, {}).status(), {"--heads times --d-head is 262144"});
   ExpectRefused(RunAbsTopK({.channels = 40000}, {}).status(), {"--channels is 40000", "32768"});
