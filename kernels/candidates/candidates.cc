@@ -16,17 +16,14 @@ void Assign(const T* from, int64_t size, Buffer<T>& to) {
   std::copy_n(from, size, to.data());
 }
 
-CsrView ViewOf(const EntryList& list, int rows, int cols) {
-  return {rows, cols, list.offsets.data(), list.indices.data(), list.values.data()};
-}
-
 // gradient[source[i]] = (add: +=) the partials' sum of candidate i, for i in [begin, end).
 void SumAndScatter(std::span<const float* const> partials, int64_t begin, int64_t end, const uint32_t* source, bool add,
                    float* gradient) {
-  constexpr int64_t kBlock = 512;
+  constexpr int64_t kBlock = 128;
   float sums[kBlock];
   for (int64_t block = begin; block < end; block += kBlock) {
     const int64_t n = std::min(kBlock, end - block);
+    for (int64_t i = 0; i < n; ++i) __builtin_prefetch(gradient + source[block + i], 1);
     std::fill_n(sums, n, 0.0f);
     for (const float* partial : partials) {
       for (int64_t i = 0; i < n; ++i) sums[i] += partial[block + i];
@@ -49,8 +46,7 @@ void CandidateMatrix::SetPattern(const PatternView& pattern, ThreadPool& pool) {
   candidates_ = pattern.nnz();
   Assign(pattern.row_offsets, out_ + 1, row_offsets_);
   Assign(pattern.col_indices, candidates_, col_indices_);
-  transpose_.Build(pattern, pool);
-  order_.Build(pattern, transpose_, pool);
+  order_.Build(pattern, pool);
 }
 
 void CandidateMatrix::SetWeights(const float* w, const uint64_t* kept, ThreadPool& pool) {
@@ -59,17 +55,19 @@ void CandidateMatrix::SetWeights(const float* w, const uint64_t* kept, ThreadPoo
     return TraceWork{.bytes = 16 * n, .threads = pool.threads()};
   });
   KeptRows({out_, in_, row_offsets_.data(), col_indices_.data()}, w, kept, rows_, pool);
-  KeptColumns(transpose_, in_, w, kept, columns_, pool);
+  columns_.BuildTranspose(Rows(), pool);
 }
 
-void CandidateMatrix::Forward(ConstTile x, const float* bias, Tile y) const {
-  Spmm(ViewOf(rows_, out_, in_), x, bias, y);
+CsrView CandidateMatrix::Rows() const {
+  return {out_, in_, rows_.offsets.data(), rows_.indices.data(), rows_.values.data()};
 }
+
+void CandidateMatrix::Forward(ConstTile x, const float* bias, Tile y) const { Spmm(Rows(), x, bias, y); }
 
 void CandidateMatrix::Backward(ConstTile dy, Tile dx) const {
   CHECK(dy.channels == out_, "dy has {} channels of {}", dy.channels, out_);
   CHECK(dx.channels == in_, "dx has {} channels of {}", dx.channels, in_);
-  Spmm(ViewOf(columns_, in_, out_), dy, nullptr, dx);
+  Spmm(columns_.view(), dy, nullptr, dx);
 }
 
 void CandidateMatrix::BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const {
@@ -97,8 +95,8 @@ void CandidateMatrix::SumPartials(std::span<const float* const> partials, bool a
 }
 
 size_t CandidateMatrix::bytes() const {
-  return row_offsets_.size() * sizeof(uint32_t) + col_indices_.size() * sizeof(uint16_t) + transpose_.bytes() +
-         order_.bytes() + rows_.bytes() + columns_.bytes();
+  return row_offsets_.size() * sizeof(uint32_t) + col_indices_.size() * sizeof(uint16_t) + order_.bytes() +
+         rows_.bytes() + columns_.bytes();
 }
 
 }  // namespace filigree::kernels

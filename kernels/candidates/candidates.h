@@ -9,8 +9,8 @@
 #include "kernels/base/tile.h"
 #include "kernels/candidates/entry_list.h"
 #include "kernels/candidates/sampled.h"
+#include "kernels/csr/csr.h"
 #include "kernels/csr/pattern.h"
-#include "kernels/csr/pattern_transpose.h"
 
 // A linear layer y = W x + b whose matrix exists on candidate positions only (active regime): the form to compute with,
 // derived from the positions (every few steps) and from weights and mask (every step).
@@ -54,13 +54,15 @@ class CandidateMatrix {
   size_t bytes() const;
 
  private:
+  CsrView Rows() const;
+
   int out_ = 0, in_ = 0;
   int64_t candidates_ = 0;
   Buffer<uint32_t> row_offsets_;  // the pattern
   Buffer<uint16_t> col_indices_;
-  PatternTranspose transpose_;
-  SampledOrder order_;        // of partial gradients
-  EntryList rows_, columns_;  // the kept entries: W and its transpose
+  SampledOrder order_;  // of partial gradients
+  EntryList rows_;      // the kept entries
+  Csr columns_;         // and their transpose
 };
 
 namespace ref {

@@ -13,10 +13,6 @@ void Grow(Buffer<T>& buffer, int64_t size) {
   if (static_cast<int64_t>(buffer.size()) < size) buffer = Buffer<T>(static_cast<size_t>(size + size / 8));
 }
 
-uint32_t Bit(const uint64_t* kept, uint32_t e) {
-  return kept == nullptr ? 1 : static_cast<uint32_t>(kept[e / 64] >> (e % 64)) & 1;
-}
-
 // Runs are given out in parts; the result does not depend on their number.
 struct Parts {
   Parts(int runs, const ThreadPool& pool) : runs(runs), count(pool.threads() == 1 ? 1 : 4 * pool.threads()) {}
@@ -88,31 +84,6 @@ void KeptRows(const PatternView& pattern, const float* w, const uint64_t* kept, 
   PlaceRows(pattern, kept, to, pool, [=](uint32_t i, uint32_t e) {
     indices[i] = pattern.col_indices[e];
     values[i] = w[e];
-  });
-}
-
-void KeptColumns(const PatternTranspose& columns, int cols, const float* w, const uint64_t* kept, EntryList& to,
-                 ThreadPool& pool) {
-  const uint32_t* offsets = columns.offsets();
-  const auto count = [&](int c) {
-    uint32_t sum = 0;
-    for (uint32_t i = offsets[c]; i < offsets[c + 1]; ++i) sum += Bit(kept, columns.source()[i]);
-    return sum;
-  };
-  SetOffsets(cols, count, to, pool);
-  const Parts parts(cols, pool);
-  const uint32_t nowhere = to.offsets[cols];  // and after it, one place for each part
-  Grow(to.indices, nowhere + parts.count + kPadding);
-  Grow(to.values, nowhere + parts.count + kPadding);
-  pool.Run(parts.count, [&](int64_t part, int) {
-    uint32_t next = to.offsets[parts.begin(part)];
-    for (uint32_t i = offsets[parts.begin(part)]; i < offsets[parts.begin(part + 1)]; ++i) {
-      const uint32_t e = columns.source()[i], bit = Bit(kept, e);
-      const uint32_t place = bit != 0 ? next : nowhere + static_cast<uint32_t>(part);  // no branch: chance decides
-      to.indices[place] = columns.rows()[i];
-      to.values[place] = w[e];
-      next += bit;
-    }
   });
 }
 

@@ -34,11 +34,12 @@ struct Lines {
 }  // namespace
 
 // A counting sort of the groups, stable: chunk k of the lines places its groups after those of chunks before it.
-void SampledOrder::Build(const PatternView& pattern, const PatternTranspose& columns, ThreadPool& pool) {
+void SampledOrder::Build(const PatternView& pattern, ThreadPool& pool) {
   shares_rows_ = pattern.rows <= pattern.cols;
+  if (!shares_rows_) columns_.Build(pattern, pool);
   const Lines lines = shares_rows_
                           ? Lines{pattern.rows, pattern.cols, pattern.row_offsets, pattern.col_indices, nullptr}
-                          : Lines{pattern.cols, pattern.rows, columns.offsets(), columns.rows(), columns.source()};
+                          : Lines{pattern.cols, pattern.rows, columns_.offsets(), columns_.rows(), columns_.source()};
   const int windows = (lines.others + kWindow - 1) / kWindow, places = kKinds * windows;
   const int64_t chunks = pool.threads() == 1 ? 1 : 4 * pool.threads(), size = pattern.nnz();
   const auto line = [&](int64_t chunk) { return static_cast<int>(lines.count * chunk / chunks); };
@@ -82,7 +83,8 @@ void SampledOrder::Build(const PatternView& pattern, const PatternTranspose& col
 }
 
 size_t SampledOrder::bytes() const {
-  return (shared_.size() + others_.size()) * sizeof(uint16_t) + (source_.size() + next_.size()) * sizeof(uint32_t);
+  return columns_.bytes() + (shared_.size() + others_.size()) * sizeof(uint16_t) +
+         (source_.size() + next_.size()) * sizeof(uint32_t);
 }
 
 }  // namespace filigree::kernels

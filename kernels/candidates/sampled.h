@@ -29,9 +29,8 @@ namespace filigree::kernels {
 
 class SampledOrder {
  public:
-  // Positions changed; `columns` is the transpose of `pattern`. Parallel over the shared side, the same for any
-  // threads.
-  void Build(const PatternView& pattern, const PatternTranspose& columns, ThreadPool& pool);
+  // Positions changed. Parallel over the shared side, the same for any threads.
+  void Build(const PatternView& pattern, ThreadPool& pool);
 
   int64_t size() const { return ends_[2]; }
   bool shares_rows() const { return shares_rows_; }  // the shared side: rows of W, hence dy
@@ -48,6 +47,7 @@ class SampledOrder {
 
  private:
   bool shares_rows_ = false;
+  PatternTranspose columns_;  // where columns are shared
   uint32_t ends_[kKinds] = {};
   Buffer<uint16_t> shared_, others_;
   Buffer<uint32_t> source_;
