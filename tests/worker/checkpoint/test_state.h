@@ -165,7 +165,9 @@ class TestState {
   State state_;
 };
 
-inline bool SameBits(const float* a, const float* b, size_t n) { return std::memcmp(a, b, n * sizeof(float)) == 0; }
+inline bool SameBits(const float* a, const float* b, size_t n) {
+  return n == 0 || std::memcmp(a, b, n * sizeof(float)) == 0;
+}
 
 // Empty where the checkpoint holds exactly this tensor, read as a whole one.
 inline std::string WholeDifference(const Checkpoint& loaded, const OwnedTensor& t) {
