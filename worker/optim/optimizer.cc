@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "kernels/adam/adam.h"
@@ -36,7 +37,7 @@ double GradientScale(config::GradientRule rule, double rms) {
 
 Optimizer::Optimizer(const model::Registry& registry, std::shared_ptr<const model::Layout> layout,
                      const config::OptimSettings& settings)
-    : registry_(registry), settings_(settings), m_(layout), v_(layout) {}
+    : registry_(registry), settings_(settings), m_(layout), v_(std::move(layout)) {}
 
 Optimizer::Optimizer(const model::Registry& registry, const config::OptimSettings& settings)
     : Optimizer(registry, std::make_shared<model::Layout>(registry.numels()), settings) {}
