@@ -119,8 +119,13 @@ void AddSparsityKeys(std::vector<Key>& keys) {
        {"sparsity.drop", OnResume::kFree, "active regime: share of the reserve that a refresh replaces",
         Real<S, &P::drop>(0, 1)},
        {"sparsity.newcomers", OnResume::kFree,
-        "active regime: drawn by row norm times column norm of the gradient's factors, or all alike",
-        Choice<S, &P::newcomers>({"norms", "random"})},
+        "active regime: by row norm times column norm of the gradient's factors; all alike; by sampled votes; by the "
+        "dense "
+        "gradient (an oracle: dense work and memory)",
+        Choice<S, &P::newcomers>({"norms", "random", "votes", "gradient"})},
+       {"sparsity.line_reserve", OnResume::kFree,
+        "active regime: reserve entries that every row and column has at least, as far as they reach",
+        Int<S, &P::line_reserve>(0, 65536)},
        {"sparsity.dense_phase", OnResume::kFree,
         "active regime: a matrix stays whole while its candidates would be all of it", Bool<S, &P::dense_phase>()}});
 }

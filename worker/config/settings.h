@@ -19,7 +19,7 @@ enum class Activation { kGelu, kRelu };
 enum class Regime { kAuto, kExact, kActive };
 enum class AnnealShape { kLinear, kPower, kConstant };
 enum class Biases { kDense, kSparse };
-enum class Newcomers { kNorms, kRandom };
+enum class Newcomers { kNorms, kRandom, kVotes, kGradient };
 enum class GradientRule { kNormalise, kClip };
 
 struct RunSettings {
@@ -70,6 +70,7 @@ struct SparsitySettings {
   int64_t refresh_every = 10;               // R, steps between changes of the candidates
   double drop = 0.5;                        // share of the reserve that a refresh replaces
   Newcomers newcomers = Newcomers::kNorms;  // how its successors are drawn
+  int64_t line_reserve = 0;                 // reserve entries that every row and column has at least
   bool dense_phase = true;                  // a matrix stays whole while c k reaches its size
 };
 

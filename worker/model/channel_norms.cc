@@ -12,12 +12,11 @@ using kernels::kTileTokens;
 
 constexpr int kChannelsPerTask = 64;
 
-void AddChannels(const TileBuffer& values, int tiles, kernels::ThreadPool& pool, std::vector<double>& sums) {
-  const int channels = values.channels();
+void AddChannels(std::span<const kernels::ConstTile> tiles, kernels::ThreadPool& pool, std::vector<double>& sums) {
+  const int channels = static_cast<int>(sums.size());
   pool.Run((channels + kChannelsPerTask - 1) / kChannelsPerTask, [&](int64_t task, int) {
     const int begin = static_cast<int>(task) * kChannelsPerTask, end = std::min(begin + kChannelsPerTask, channels);
-    for (int n = 0; n < tiles; ++n) {
-      const kernels::ConstTile tile = values.tile(n);
+    for (const kernels::ConstTile& tile : tiles) {
       for (int c = begin; c < end; ++c) sums[c] += kernels::SumOfSquares(tile.row(c), kTileTokens);
     }
   });
@@ -41,21 +40,21 @@ ChannelNorms::Sums& ChannelNorms::SumsOf(const TensorInfo& info) {
   return sums;
 }
 
-void ChannelNorms::Add(const TensorInfo& info, const TileBuffer& dy, const TileBuffer& x, int tiles,
-                       kernels::ThreadPool& pool) {
+void ChannelNorms::Matrix(const TensorInfo& info, std::span<const kernels::ConstTile> dy,
+                          std::span<const kernels::ConstTile> x, kernels::ThreadPool& pool) {
   Sums& sums = SumsOf(info);
-  AddChannels(dy, tiles, pool, sums.rows);
-  AddChannels(x, tiles, pool, sums.columns);
+  AddChannels(dy, pool, sums.rows);
+  AddChannels(x, pool, sums.columns);
 }
 
-void ChannelNorms::AddTable(const TensorInfo& info, const TileBuffer& dx, const std::vector<const int32_t*>& tokens,
-                            kernels::ThreadPool& pool) {
+void ChannelNorms::Table(const TensorInfo& info, std::span<const kernels::ConstTile> dx,
+                         std::span<const int32_t* const> tokens, kernels::ThreadPool& pool) {
   Sums& sums = SumsOf(info);
   const int tiles = static_cast<int>(tokens.size());
-  AddChannels(dx, tiles, pool, sums.columns);
+  AddChannels(dx, pool, sums.columns);
   std::vector<double> squares(static_cast<size_t>(tiles) * kTileTokens);  // of every token, over its channels
   pool.Run(tiles, [&](int64_t n, int) {
-    const kernels::ConstTile tile = dx.tile(static_cast<int>(n));
+    const kernels::ConstTile& tile = dx[n];
     double* of = squares.data() + n * kTileTokens;
     for (int c = 0; c < tile.channels; ++c) {
       for (int t = 0; t < kTileTokens; ++t) of[t] += double{tile.at(c, t)} * tile.at(c, t);

@@ -2,10 +2,10 @@
 #define FILIGREE_WORKER_MODEL_CHANNEL_NORMS_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
-#include "kernels/base/thread_pool.h"
-#include "worker/model/activations.h"
+#include "worker/model/gradient_witness.h"
 #include "worker/model/registry.h"
 
 // How large the two factors of every matrix's gradient dW = sum over tokens of dy x^T are, channel by channel:
@@ -21,16 +21,15 @@
 
 namespace filigree::model {
 
-class ChannelNorms {
+class ChannelNorms : public GradientWitness {
  public:
   explicit ChannelNorms(const Registry& registry);
 
   void Clear();
-  // One shard's share of a matrix's sums, over its first `tiles` tiles.
-  void Add(const TensorInfo& info, const TileBuffer& dy, const TileBuffer& x, int tiles, kernels::ThreadPool& pool);
-  // The same for a table whose rows are tokens: tokens[n] are the 64 rows of tile n, negative for padding.
-  void AddTable(const TensorInfo& info, const TileBuffer& dx, const std::vector<const int32_t*>& tokens,
-                kernels::ThreadPool& pool);
+  void Matrix(const TensorInfo& info, std::span<const kernels::ConstTile> dy, std::span<const kernels::ConstTile> x,
+              kernels::ThreadPool& pool) override;
+  void Table(const TensorInfo& info, std::span<const kernels::ConstTile> dx, std::span<const int32_t* const> tokens,
+             kernels::ThreadPool& pool) override;
 
   // Empty for a tensor that nothing was added to.
   const std::vector<double>& rows(int tensor) const { return sums_[tensor].rows; }

@@ -44,7 +44,8 @@ struct Network::Impl {
   void Forward(Buffers& buffers, const SequenceSlot& slot, int worker, bool keep, Tap* tap);
   void ForEachSequence(const Batch& batch, Tap* tap,
                        const std::function<void(const SequenceSlot&, HeadPass&, HeadActivations&)>& visit);
-  double Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap, ChannelNorms* norms);
+  double Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
+                  GradientWitness* witness);
   void BeginPartials(int layer);
 
   const ModelSpec& spec;
@@ -138,7 +139,7 @@ void Network::Impl::BeginPartials(int layer) {
 }
 
 double Network::Impl::Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
-                               ChannelNorms* norms) {
+                               GradientWitness* witness) {
   const int sequences = batch.sequences;
   BackwardBuffers& buffers = *training.backward;
   std::vector<double> losses(sequences);
@@ -158,7 +159,7 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
   target.inputs_as_kept = tap == nullptr || !tap->intervenes();
   target.weights = &weights;
   target.partials = training.partials.get();
-  target.norms = norms;
+  target.witness = witness;
 
   BeginPartials(spec.n_layer);
   pool.Run(sequences, [&](int64_t s, int worker) {
@@ -206,7 +207,7 @@ void Network::SetWeights(const Arena& weights) {
 }
 
 double Network::LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
-                                PassTimes* times, ChannelNorms* norms) {
+                                PassTimes* times, GradientWitness* witness) {
   Impl& net = *impl_;
   const double start = Now();
   net.Reserve(net.training, batch.sequences, batch.positions, /*backward=*/true);
@@ -217,7 +218,7 @@ double Network::LossAndGradient(const Batch& batch, double loss_scale, Write wri
     net.Forward(net.training, slot, worker, /*keep=*/true, tap);
   });
   const double middle = Now();
-  const double loss = net.Backward(batch, loss_scale, write, gradient, tap, norms);
+  const double loss = net.Backward(batch, loss_scale, write, gradient, tap, witness);
   if (times != nullptr) {
     times->forward += middle - start;
     times->backward += Now() - middle;

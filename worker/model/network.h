@@ -9,7 +9,7 @@
 
 #include "kernels/base/thread_pool.h"
 #include "worker/model/arena.h"
-#include "worker/model/channel_norms.h"
+#include "worker/model/gradient_witness.h"
 #include "worker/model/spec.h"
 #include "worker/model/tap.h"
 
@@ -56,9 +56,9 @@ class Network {
 
   // Sum over sequences and predicted positions (positions - 1 a sequence) of the cross-entropy, in nats; the gradient
   // is that of loss_scale * sum. Writes all of `gradient` (padding between tensors excepted): the shard's own sum is
-  // formed first and then written or added, once. `norms` (optional) gets the shard's share added.
+  // formed first and then written or added, once. `witness` (optional) sees the shard's factors.
   double LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap = nullptr,
-                         PassTimes* times = nullptr, ChannelNorms* norms = nullptr);
+                         PassTimes* times = nullptr, GradientWitness* witness = nullptr);
 
   // The sum of the cross-entropies alone. per_token (optional): [sequences][positions - 1].
   double Loss(const Batch& batch, Tap* tap = nullptr, float* per_token = nullptr);

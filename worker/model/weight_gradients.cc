@@ -34,6 +34,13 @@ kernels::SddmmInput Input(const TileBuffer& dy, const KeptBuffer* kept, const Ti
   return input;
 }
 
+std::vector<kernels::ConstTile> Tiles(const TileBuffer& buffer, int tiles) {
+  std::vector<kernels::ConstTile> all;
+  all.reserve(tiles);
+  for (int n = 0; n < tiles; ++n) all.push_back(buffer.tile(n));
+  return all;
+}
+
 kernels::SddmmWrite Mode(Network::Write write) {
   return write == Network::Write::kAdd ? kernels::SddmmWrite::kAdd : kernels::SddmmWrite::kOverwrite;
 }
@@ -107,8 +114,9 @@ void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& 
   };
   std::vector<Task> tasks;
   for (const Matrix& matrix : matrices) {
-    if (target.norms != nullptr) {
-      target.norms->Add(registry_[matrix.weight], *matrix.dy, *matrix.x, target.tiles, pool_);
+    if (target.witness != nullptr) {
+      target.witness->Matrix(registry_[matrix.weight], Tiles(*matrix.dy, target.tiles), Tiles(*matrix.x, target.tiles),
+                             pool_);
     }
     const kernels::SddmmInput input = Input(*matrix.dy, matrix.kept, *matrix.x, matrix.x_kept, target.tiles);
     if (matrix.bias >= 0) tasks.push_back({&matrix, input, {}});
@@ -139,7 +147,7 @@ void WeightGradients::SumPartials(const Target& target, const Matrix& matrix) {
 
 void WeightGradients::Table(const Target& target, int tensor, const TileBuffer& dx,
                             const std::vector<const int32_t*>& rows) {
-  if (target.norms != nullptr) target.norms->AddTable(registry_[tensor], dx, rows, pool_);
+  if (target.witness != nullptr) target.witness->Table(registry_[tensor], Tiles(dx, target.tiles), rows, pool_);
   if (target.gradient->layout().candidates(tensor) != nullptr) {
     SparseScatter(target, tensor, dx, rows);
   } else {

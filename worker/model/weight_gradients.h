@@ -8,7 +8,7 @@
 #include "worker/model/activations.h"
 #include "worker/model/arena.h"
 #include "worker/model/backward.h"
-#include "worker/model/channel_norms.h"
+#include "worker/model/gradient_witness.h"
 #include "worker/model/head.h"
 #include "worker/model/network.h"
 #include "worker/model/partial_gradients.h"
@@ -34,7 +34,7 @@ class WeightGradients {
     bool inputs_as_kept = true;  // inputs of matrices are 0 where AbsTopK kept nothing: no tap has put values there
     const Weights* weights = nullptr;      // which matrices are on candidates
     PartialGradients* partials = nullptr;  // their gradients, sequence by sequence
-    ChannelNorms* norms = nullptr;         // or null
+    GradientWitness* witness = nullptr;    // or null
   };
 
   // lm_head and bigram, from the gradients by logits.

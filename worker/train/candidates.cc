@@ -1,7 +1,6 @@
 #include "worker/train/candidates.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -41,7 +40,7 @@ kernels::Buffer<uint64_t> MovedMask(const uint64_t* kept, const kernels::Buffer<
   return moved;
 }
 
-mask::Membership NextMembership(const config::Settings& settings, int64_t s, const model::ChannelNorms& norms,
+mask::Membership NextMembership(const config::Settings& settings, int64_t s, const Evidence* evidence,
                                 const TensorInfo& info, int64_t wanted, kernels::ThreadPool& pool,
                                 const TrainState& state) {
   const int t = info.index;
@@ -53,12 +52,7 @@ mask::Membership NextMembership(const config::Settings& settings, int64_t s, con
                          settings.optim.eps},
                         pool);
   }
-  const auto roots = [](const std::vector<double>& sums) {
-    std::vector<float> norms(sums.size());
-    for (size_t i = 0; i < sums.size(); ++i) norms[i] = static_cast<float>(std::sqrt(sums[i]));
-    return norms;
-  };
-  const std::vector<float> rows = roots(norms.rows(t)), columns = roots(norms.columns(t));
+  const EvidenceOf found = evidence == nullptr ? EvidenceOf() : evidence->Of(info, wanted, pool);
   mask::RefreshInput input;
   input.pattern = *candidates;
   input.m = m;
@@ -67,10 +61,10 @@ mask::Membership NextMembership(const config::Settings& settings, int64_t s, con
   input.candidates = wanted;
   input.eps = settings.optim.eps;
   input.drop = settings.sparsity.drop;
-  if (settings.sparsity.newcomers == config::Newcomers::kNorms && !rows.empty()) {
-    input.row_weight = rows.data();
-    input.col_weight = columns.data();
-  }
+  input.row_weight = found.rows.empty() ? nullptr : found.rows.data();
+  input.col_weight = found.columns.empty() ? nullptr : found.columns.data();
+  input.ranked = found.ranked;
+  input.line_reserve = static_cast<int>(settings.sparsity.line_reserve);
   input.unit = info.unit;
   input.unit_candidates =
       static_cast<int>(mask::EffectiveMinAlive(info, state.masks.nonzeros(t), settings.sparsity.min_alive).j);
@@ -101,7 +95,7 @@ void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool
   std::copy_n(state.weights.data(), m.size(), m.data());
   state.masks.UpdateTensors(densities, /*decay=*/1, pool, state.weights,
                             [&](int tensor) { return FirstCandidates(settings, state.registry[tensor]) > 0; });
-  RefreshCandidates(settings, /*s=*/-1, model::ChannelNorms(state.registry), pool, state);
+  RefreshCandidates(settings, /*s=*/-1, /*evidence=*/nullptr, pool, state);
   std::fill_n(m.data(), m.size(), 0.0f);
 }
 
@@ -138,8 +132,8 @@ std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const conf
   return state;
 }
 
-void RefreshCandidates(const config::Settings& settings, int64_t s, const model::ChannelNorms& norms,
-                       kernels::ThreadPool& pool, TrainState& state) {
+void RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence, kernels::ThreadPool& pool,
+                       TrainState& state) {
   std::vector<TrainState::Change> changes;
   std::vector<kernels::Buffer<uint64_t>> masks;
   for (const TensorInfo& info : state.registry.tensors()) {
@@ -147,7 +141,7 @@ void RefreshCandidates(const config::Settings& settings, int64_t s, const model:
     const int t = info.index;
     const int64_t wanted = WantedCandidates(settings.sparsity, state.masks.nonzeros(t), info.numel());
     if (wanted == info.numel() && state.layout->stored(t) == info.numel()) continue;
-    mask::Membership next = NextMembership(settings, s, norms, info, wanted, pool, state);
+    mask::Membership next = NextMembership(settings, s, evidence, info, wanted, pool, state);
     masks.push_back(MovedMask(state.masks.kept(t), next.source));
     changes.push_back({t, std::move(next.pattern), std::move(next.source)});
   }

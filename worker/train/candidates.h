@@ -6,7 +6,7 @@
 
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
-#include "worker/model/channel_norms.h"
+#include "worker/train/evidence.h"
 #include "worker/train/state.h"
 
 // The candidate sets of a run in the active regime: how they begin and how they change (docs/policy.md).
@@ -33,9 +33,10 @@ int64_t FirstCandidates(const config::Settings& settings, const model::TensorInf
 void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state);
 
 // After the mask of step s: the less useful half of every reserve makes room for newcomers; a whole matrix whose
-// candidates have become fewer than its entries leaves its dense phase. `norms`: of the step's gradient.
-void RefreshCandidates(const config::Settings& settings, int64_t s, const model::ChannelNorms& norms,
-                       kernels::ThreadPool& pool, TrainState& state);
+// candidates have become fewer than its entries leaves its dense phase. `evidence`: what the
+// step saw of its gradient; null: newcomers are drawn all alike.
+void RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence, kernels::ThreadPool& pool,
+                       TrainState& state);
 
 }  // namespace filigree::train
 

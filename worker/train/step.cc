@@ -34,7 +34,7 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       pool_(pool),
       network_(state.spec, state.registry, pool),
       gradients_(state.layout, pool),
-      norms_(state.registry) {
+      evidence_(Evidence::Make(settings, state)) {
   TakeWeights();
 }
 
@@ -79,8 +79,7 @@ double Stepper::MeanLossAndGradient(const int32_t* tokens, int sequences, int po
   const int64_t shards = settings_.train.shards;
   const double predicted = static_cast<double>(sequences) * (positions - 1);
   model::PassTimes times;
-  const bool collect = RefreshDue(settings_, state_.step) && settings_.sparsity.newcomers == config::Newcomers::kNorms;
-  if (collect) norms_.Clear();
+  model::GradientWitness* witness = RefreshDue(settings_, state_.step) ? evidence_->Begin(state_.step) : nullptr;
   gradients_.Begin();
   for (int64_t shard = 0; shard < shards; ++shard) {
     const int begin = static_cast<int>(sequences * shard / shards);
@@ -88,8 +87,8 @@ double Stepper::MeanLossAndGradient(const int32_t* tokens, int sequences, int po
     const model::Network::Batch batch{tokens + static_cast<size_t>(begin) * positions, end - begin, positions};
     if (shard == 1) FaultPoint("backward", state_.step);  // the first shard has run backward
     const GradientTree::Leaf leaf = gradients_.NextLeaf();
-    gradients_.Merge(network_.LossAndGradient(batch, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times,
-                                              collect ? &norms_ : nullptr));
+    gradients_.Merge(
+        network_.LossAndGradient(batch, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times, witness));
   }
   gradients_.Finish();
   result.forward_seconds = times.forward;
@@ -99,7 +98,7 @@ double Stepper::MeanLossAndGradient(const int32_t* tokens, int sequences, int po
 
 void Stepper::Refresh(int64_t s) {
   FaultPoint("refresh", s);
-  RefreshCandidates(settings_, s, norms_, pool_, state_);
+  RefreshCandidates(settings_, s, evidence_.get(), pool_, state_);
 }
 
 void Stepper::TakeWeights() {

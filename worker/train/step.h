@@ -2,10 +2,12 @@
 #define FILIGREE_WORKER_TRAIN_STEP_H_
 
 #include <cstdint>
+#include <memory>
 
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
 #include "worker/model/network.h"
+#include "worker/train/evidence.h"
 #include "worker/train/gradient_tree.h"
 #include "worker/train/state.h"
 
@@ -48,7 +50,7 @@ class Stepper {
   kernels::ThreadPool& pool_;
   model::Network network_;
   GradientTree gradients_;
-  model::ChannelNorms norms_;  // of the steps before candidates change
+  std::unique_ptr<Evidence> evidence_;  // of the steps before candidates change
 };
 
 }  // namespace filigree::train

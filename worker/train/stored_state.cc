@@ -27,7 +27,7 @@ std::pair<int64_t, int64_t> CandidateEntries(const TrainState& state) {
 // A run that was exact goes on among candidates, chosen now.
 void DropToCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state,
                       std::vector<std::string>& notes) {
-  RefreshCandidates(settings, state.step, model::ChannelNorms(state.registry), pool, state);
+  RefreshCandidates(settings, state.step, /*evidence=*/nullptr, pool, state);
   const auto [candidates, whole] = CandidateEntries(state);
   if (whole == 0) return;
   notes.push_back(

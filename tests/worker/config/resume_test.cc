@@ -33,7 +33,7 @@ const std::vector<std::string>& FreeKeys() {
       "sample.top_p", "sample.prompt", "checkpoint.every", "checkpoint.keep",
       // The regime may change where the run stands, and what it means to the state is said when it does.
       "sparsity.regime", "sparsity.candidates", "sparsity.refresh_every", "sparsity.drop", "sparsity.newcomers",
-      "sparsity.dense_phase"};
+      "sparsity.line_reserve", "sparsity.dense_phase"};
   return keys;
 }
 

@@ -1,0 +1,182 @@
+// What the rules of newcomers learn of a step's gradient, against the gradient itself.
+
+#include "worker/train/evidence.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/base/thread_pool.h"
+#include "tests/support/small_model.h"
+#include "worker/model/channel_norms.h"
+#include "worker/model/network.h"
+
+namespace filigree::train {
+namespace {
+
+constexpr int kSequences = 3, kPositions = 67;
+
+// Forms dW = sum of dy x^T in double from what it is shown, and the sums of squares of the factors.
+class PlainWitness : public model::GradientWitness {
+ public:
+  struct Seen {
+    std::vector<double> gradient, rows, columns;
+  };
+
+  void Matrix(const model::TensorInfo& info, std::span<const kernels::ConstTile> dy,
+              std::span<const kernels::ConstTile> x, kernels::ThreadPool&) override {
+    Seen& s = At(info);
+    for (size_t n = 0; n < dy.size(); ++n) {
+      for (int t = 0; t < kernels::kTileTokens; ++t) {
+        for (int64_t o = 0; o < info.rows; ++o) {
+          const double a = dy[n].at(static_cast<int>(o), t);
+          s.rows[o] += a * a;
+          for (int64_t i = 0; i < info.cols; ++i) s.gradient[o * info.cols + i] += a * x[n].at(static_cast<int>(i), t);
+        }
+        for (int64_t i = 0; i < info.cols; ++i) s.columns[i] += std::pow(x[n].at(static_cast<int>(i), t), 2);
+      }
+    }
+  }
+  void Table(const model::TensorInfo& info, std::span<const kernels::ConstTile> dx,
+             std::span<const int32_t* const> tokens, kernels::ThreadPool&) override {
+    Seen& s = At(info);
+    for (size_t n = 0; n < dx.size(); ++n) {
+      for (int t = 0; t < kernels::kTileTokens; ++t) {
+        const int32_t row = tokens[n][t];
+        for (int64_t c = 0; c < info.cols; ++c) {
+          const double g = dx[n].at(static_cast<int>(c), t);
+          s.columns[c] += g * g;
+          if (row < 0) continue;
+          s.rows[row] += g * g;
+          s.gradient[row * info.cols + c] += g;
+        }
+      }
+    }
+  }
+  std::map<int, Seen> seen;
+
+ private:
+  Seen& At(const model::TensorInfo& info) {
+    Seen& s = seen[info.index];
+    s.gradient.resize(info.numel());
+    s.rows.resize(info.rows);
+    s.columns.resize(info.cols);
+    return s;
+  }
+};
+
+class EvidenceTest : public testing::Test {
+ protected:
+  EvidenceTest()
+      : spec(testing_support::SmallSpec()),
+        registry(spec),
+        pool(2),
+        weights(registry),
+        gradient(registry),
+        network(spec, registry, pool) {
+    testing_support::FillWeights(registry, /*seed=*/3, 0.2f, weights);
+    network.SetWeights(weights);
+    testing_support::Rng rng(4);
+    tokens.resize(kSequences * kPositions);
+    for (int32_t& token : tokens) token = static_cast<int32_t>(rng.Below(spec.vocab));
+  }
+  void Show(model::GradientWitness* witness) {
+    network.LossAndGradient({tokens.data(), kSequences, kPositions}, 1, model::Network::Write::kOverwrite, gradient,
+                            nullptr, nullptr, witness);
+  }
+
+  model::ModelSpec spec;
+  model::Registry registry;
+  kernels::ThreadPool pool;
+  model::Arena weights, gradient;
+  model::Network network;
+  std::vector<int32_t> tokens;
+};
+
+TEST_F(EvidenceTest, AWitnessSeesTheFactorsOfEveryMatrix) {
+  PlainWitness plain;
+  Show(&plain);
+  int matrices = 0;
+  for (const model::TensorInfo& info : registry.tensors()) {
+    if (info.density != model::Density::kWeight && info.density != model::Density::kEmbedding) continue;
+    ++matrices;
+    ASSERT_TRUE(plain.seen.contains(info.index)) << info.name;
+    const std::vector<double>& truth = plain.seen[info.index].gradient;
+    const float* ours = gradient.tensor(info);
+    double error = 0, norm = 0;
+    for (int64_t i = 0; i < info.numel(); ++i) {
+      error += std::pow(ours[i] - truth[i], 2);
+      norm += truth[i] * truth[i];
+    }
+    EXPECT_LE(std::sqrt(error), 128 * 0x1p-24 * std::sqrt(norm)) << info.name;  // sums over 201 tokens
+  }
+  EXPECT_EQ(matrices, 2 + 4 * spec.n_layer);
+}
+
+TEST_F(EvidenceTest, NormsAreThoseOfTheFactorsAndBoundTheGradient) {
+  PlainWitness plain;
+  Show(&plain);
+  model::ChannelNorms norms(registry);
+  for (int again = 0; again < 2; ++again) {  // Clear forgets
+    norms.Clear();
+    Show(&norms);
+  }
+  for (const auto& [tensor, seen] : plain.seen) {
+    const model::TensorInfo& info = registry[tensor];
+    ASSERT_EQ(norms.rows(tensor).size(), seen.rows.size());
+    for (size_t o = 0; o < seen.rows.size(); ++o) {
+      EXPECT_NEAR(norms.rows(tensor)[o], seen.rows[o], 1e-12 * seen.rows[o] + 1e-30) << info.name << " row " << o;
+    }
+    for (size_t i = 0; i < seen.columns.size(); ++i) {
+      EXPECT_NEAR(norms.columns(tensor)[i], seen.columns[i], 1e-12 * seen.columns[i] + 1e-30) << info.name;
+    }
+    if (tensor == registry.wte()) continue;
+    for (int64_t e = 0; e < info.numel(); ++e) {
+      const double bound = std::sqrt(norms.rows(tensor)[e / info.cols] * norms.columns(tensor)[e % info.cols]);
+      EXPECT_LE(std::abs(seen.gradient[e]), bound * (1 + 1e-9) + 1e-30) << info.name;
+    }
+  }
+}
+
+TEST_F(EvidenceTest, TheOracleRanksByTheGradientAndVotesFindItsLargest) {
+  config::Settings settings;
+  settings.train.shards = 1;
+  settings.sparsity.candidates = 4;
+  TrainState state(spec, settings);
+  PlainWitness plain;
+  Show(&plain);
+  for (const config::Newcomers rule : {config::Newcomers::kGradient, config::Newcomers::kVotes}) {
+    settings.sparsity.newcomers = rule;
+    const std::unique_ptr<Evidence> evidence = Evidence::Make(settings, state);
+    Show(evidence->Begin(7));
+    const model::TensorInfo& info = registry[registry.layer(1).c_fc];
+    const std::vector<double>& truth = plain.seen[info.index].gradient;
+    const int64_t candidates = info.numel() / 8;
+    const EvidenceOf found = evidence->Of(info, candidates, pool);
+    ASSERT_GE(static_cast<int64_t>(found.ranked.size()), candidates);
+    double mean_of_ranked = 0, mean_of_all = 0;
+    for (int64_t e = 0; e < candidates; ++e) mean_of_ranked += std::abs(truth[found.ranked[e]]) / candidates;
+    for (const double g : truth) mean_of_all += std::abs(g) / static_cast<double>(truth.size());
+    EXPECT_GT(mean_of_ranked, 2 * mean_of_all);
+    if (rule != config::Newcomers::kGradient) continue;
+    for (int64_t e = 1; e < candidates; ++e) {
+      EXPECT_GE(std::abs(truth[found.ranked[e - 1]]), std::abs(truth[found.ranked[e]]) * (1 - 1e-4));
+    }
+  }
+}
+
+TEST_F(EvidenceTest, WhereAllAreAlikeNothingIsLookedAt) {
+  config::Settings settings;
+  settings.sparsity.newcomers = config::Newcomers::kRandom;
+  const TrainState state(spec, settings);
+  const std::unique_ptr<Evidence> evidence = Evidence::Make(settings, state);
+  EXPECT_EQ(evidence->Begin(3), nullptr);
+  const EvidenceOf found = evidence->Of(registry[registry.lm_head()], 5, pool);
+  EXPECT_TRUE(found.rows.empty() && found.columns.empty() && found.ranked.empty());
+}
+
+}  // namespace
+}  // namespace filigree::train

@@ -1,0 +1,38 @@
+#ifndef FILIGREE_WORKER_TRAIN_EVIDENCE_H_
+#define FILIGREE_WORKER_TRAIN_EVIDENCE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/base/thread_pool.h"
+#include "worker/config/settings.h"
+#include "worker/model/gradient_witness.h"
+#include "worker/train/state.h"
+
+// What a step before a refresh learns of where newcomers are worth a try, by the rule of sparsity.newcomers
+// (docs/policy.md): norms of channels, votes, or, as an oracle for studies, the dense gradient itself.
+
+namespace filigree::train {
+
+// Of one matrix: what worker/mask/refresh.h draws by. All may be empty: every position alike.
+struct EvidenceOf {
+  std::vector<float> rows, columns;
+  std::vector<uint32_t> ranked;
+};
+
+class Evidence {
+ public:
+  // Borrows both.
+  static std::unique_ptr<Evidence> Make(const config::Settings& settings, const TrainState& state);
+  virtual ~Evidence() = default;
+
+  // What step s should show its gradients to; null: the rule wants to see none. Earlier evidence is dropped.
+  virtual model::GradientWitness* Begin(int64_t s) = 0;
+  // `candidates`: that the matrix will have.
+  virtual EvidenceOf Of(const model::TensorInfo& info, int64_t candidates, kernels::ThreadPool& pool) const = 0;
+};
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_EVIDENCE_H_
