@@ -122,7 +122,7 @@ std::string CheckTensor(const StateTensor& tensor) {
   if (tensor.weight == nullptr) return "has no weights";
   if ((tensor.m == nullptr) != (tensor.v == nullptr)) return "has one moment without the other";
   if (tensor.candidates != nullptr) {
-    const std::string reason = CheckCandidates(tensor);
+    std::string reason = CheckCandidates(tensor);
     if (!reason.empty()) return reason;
   }
   const int64_t values = StoredValues(tensor);
