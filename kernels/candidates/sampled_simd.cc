@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "kernels/base/simd_targets.h"
@@ -104,12 +105,41 @@ HWY_NOINLINE void Stretch(const uint16_t* shared, const uint16_t* others, uint32
   for (int lane = 0; i < count; ++i, ++lane) partial[i] += last[lane];
 }
 
+// Rows of a tile are asked for in ascending order, well before they are needed.
+class Ahead {
+ public:
+  explicit Ahead(ConstTile tile) : tile_(tile) {}
+  void FetchUpTo(int row) {
+    constexpr int kLine = 64 / sizeof(float);
+    for (; row_ < std::min(row, tile_.channels); ++row_) {
+      for (int t = 0; t < kTileTokens; t += kLine) __builtin_prefetch(tile_.row(row_) + t, 0, 2);
+    }
+  }
+
+ private:
+  ConstTile tile_;
+  int row_ = 0;
+};
+
+// The groups of four. Where the other tile is x, it has been away since the forward pass: it is fetched on the way,
+// unless so few candidates use a row that fetching costs more than it saves.
+void Fours(const SampledOrder& order, ConstTile shared_tile, ConstTile other_tile, float* partial) {
+  constexpr uint32_t kChunk = 256, kWorthwhile = 12;
+  const uint32_t fours = order.ends()[0], channels = other_tile.channels;
+  Ahead ahead(order.shares_rows() && fours / kWorthwhile >= channels ? other_tile : ConstTile{});
+  for (uint32_t begin = 0; begin < fours; begin += kChunk) {
+    const uint32_t count = std::min(kChunk, fours - begin);
+    ahead.FetchUpTo(static_cast<int>(uint64_t{begin + count} * channels / fours) + 2 * SampledOrder::kWindow);
+    Stretch<4>(order.shared() + begin / 4, order.others() + begin, count, shared_tile, other_tile, partial + begin);
+  }
+}
+
 void SampledTile(const SampledOrder& order, ConstTile shared_tile, ConstTile other_tile, float* partial) {
-  const uint32_t *ends = order.ends(), fours = ends[0], twos = ends[1] - ends[0], ones = ends[2] - ends[1];
-  const uint16_t *shared = order.shared(), *others = order.others();
-  Stretch<4>(shared, others, fours, shared_tile, other_tile, partial);
-  Stretch<2>(shared + fours / 4, others + ends[0], twos, shared_tile, other_tile, partial + ends[0]);
-  Stretch<1>(shared + fours / 4 + twos / 2, others + ends[1], ones, shared_tile, other_tile, partial + ends[1]);
+  const uint32_t *ends = order.ends(), twos = ends[1] - ends[0], ones = ends[2] - ends[1];
+  const uint16_t *shared = order.shared() + ends[0] / 4, *others = order.others();
+  Fours(order, shared_tile, other_tile, partial);
+  Stretch<2>(shared, others + ends[0], twos, shared_tile, other_tile, partial + ends[0]);
+  Stretch<1>(shared + twos / 2, others + ends[1], ones, shared_tile, other_tile, partial + ends[1]);
 }
 
 }  // namespace

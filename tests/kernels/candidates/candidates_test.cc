@@ -33,12 +33,29 @@ void PrintTo(const Case& c, std::ostream* os) {
 
 // Single entries, single rows and columns, empty rows, everything, nothing kept, all kept; columns of more than a block
 // of kernels/spmm; tall matrices, whose reserve is taken by rows, and wide ones.
-const Case kCases[] = {{1, 1, 1, 1},           {1, 1, 1, 0},           {1, 1, 0, 1},          {1, 300, 0.3, 0.5},
-                       {300, 1, 0.3, 0.5},     {67, 33, 0.2, 0.25, 3}, {67, 33, 1, 1, 3},     {67, 33, 1, 0.4, 3},
-                       {67, 33, 0.5, 0},       {67, 33, 0, 1},         {400, 90, 0.01, 0.25}, {500, 40, 0.9, 0.9},
-                       {257, 129, 0.5, 1},     {90, 700, 0.002, 0.5},  {64, 4096, 0.01, 0.3}, {4096, 64, 0.01, 0.3, 3},
-                       {4096, 64, 0.02, 1},    {4096, 64, 0.02, 0},    {2049, 17, 1, 0.5},    {4096, 3, 0.0005, 0.5},
-                       {3000, 70, 0.2, 0.5, 2}};
+const Case kCases[] = {{1, 1, 1, 1},
+                       {1, 1, 1, 0},
+                       {1, 1, 0, 1},
+                       {1, 300, 0.3, 0.5},
+                       {300, 1, 0.3, 0.5},
+                       {67, 33, 0.2, 0.25, 3},
+                       {67, 33, 1, 1, 3},
+                       {67, 33, 1, 0.4, 3},
+                       {67, 33, 0.5, 0},
+                       {67, 33, 0, 1},
+                       {400, 90, 0.01, 0.25},
+                       {500, 40, 0.9, 0.9},
+                       {257, 129, 0.5, 1},
+                       {90, 700, 0.002, 0.5},
+                       {64, 4096, 0.01, 0.3},
+                       {4096, 64, 0.01, 0.3, 3},
+                       {4096, 64, 0.02, 1},
+                       {4096, 64, 0.02, 0},
+                       {2049, 17, 1, 0.5},
+                       {4096, 3, 0.0005, 0.5},
+                       {3000, 70, 0.2, 0.5, 2},
+                       {70, 300, 0.5, 0.3, 2},
+                       {129, 1000, 0.1, 0.3, 2}};
 
 // A pattern, its weights and bitmap, and tiles of activations.
 struct Problem {
@@ -289,6 +306,50 @@ TEST(CandidateMatrixTest, IsReused) {
     reused.SetWeights(p.w.data(), p.kept.data(), pool);
     EXPECT_EQ(reused.bytes(), bytes);
   }
+}
+
+// Every candidate once, columns of a window together, the same order for any threads.
+TEST(SampledOrderTest, IsAPermutationThatNoThreadChanges) {
+  for (const Case& c : {Case{500, 210, 0.06, 1}, Case{210, 500, 0.06, 1}, Case{300, 300, 0.01, 1}, Case{5, 9, 0, 1}}) {
+    const Problem p(c, 251);
+    const PatternView pattern = p.pattern.view();
+    ThreadPool one(1);
+    SampledOrder expected;
+    expected.Build(pattern, one);
+    ASSERT_EQ(expected.size(), pattern.nnz());
+    const std::vector<uint32_t> source(expected.source(), expected.source() + expected.size());
+    std::vector<uint32_t> sorted = source;
+    std::sort(sorted.begin(), sorted.end());
+    for (size_t e = 0; e < sorted.size(); ++e) ASSERT_EQ(sorted[e], e);
+    for (uint32_t i = 4; i < expected.ends()[0]; i += 4) {
+      ASSERT_LE(expected.others()[i - 4] / SampledOrder::kWindow, expected.others()[i] / SampledOrder::kWindow);
+      ASSERT_LT(expected.others()[i], expected.others()[i + 3]);
+    }
+    for (const int threads : {2, 3}) {
+      ThreadPool pool(threads);
+      SampledOrder order;
+      order.Build(pattern, pool);
+      EXPECT_TRUE(std::equal(source.begin(), source.end(), order.source())) << threads << " threads";
+    }
+  }
+}
+
+// A partial gradient that was begun under one mask goes on under another.
+TEST(CandidateMatrixTest, WeightsLeaveTheOrderOfPartialsAlone) {
+  const Problem p({90, 120, 0.3, 0.5, 2}, 261);
+  ThreadPool pool(2);
+  CandidateMatrix m;
+  m.SetPattern(p.pattern.view(), pool);
+  m.SetWeights(p.w.data(), p.kept.data(), pool);
+  std::vector<float> partial(p.w.size()), dw(p.w.size());
+  m.BackwardWithGradient(*p.dy[0], *p.x[0], {}, partial.data());
+  m.SetWeights(p.w.data(), nullptr, pool);
+  m.BackwardWithGradient(*p.dy[1], *p.x[1], {}, partial.data());
+  const float* partials[] = {partial.data()};
+  m.SumPartials(partials, false, dw.data(), pool);
+  std::vector<float> expected(p.w.size());
+  for (int i = 0; i < 2; ++i) ref::CandidateGradient(p.pattern.view(), *p.dy[i], *p.x[i], expected.data());
+  EXPECT_TRUE(SameBits(dw, expected));
 }
 
 TEST(CandidateMatrixTest, CopiesWhatItIsGiven) {
