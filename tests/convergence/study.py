@@ -28,9 +28,9 @@ def say(text):
 
 def write_whole(path, text):
     """A reader never sees half a file."""
-    with open(path + ".tmp", "w", encoding="utf-8") as out:
+    with open(f"{path}.{os.getpid()}.tmp", "w", encoding="utf-8") as out:
         out.write(text)
-    os.replace(path + ".tmp", path)
+    os.replace(f"{path}.{os.getpid()}.tmp", path)
 
 
 def toml_of(settings):

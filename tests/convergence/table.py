@@ -75,17 +75,22 @@ for point, settings, seeds in (("d256", D256, [1]), ("d512", D512, [1]), ("d1024
 RUNS += [Run(f"dense-d{width}-lr{lr}", "reader", why, dense(width, lr)) for width, lr, why in (
     (64, 0.0128, "as many nonzeros as 256 and 1024 wide"), (64, 0.0256, "the same, learning rate swept"),
     (64, 0.0512, "the same, learning rate swept"), (48, 0.0256, "as many nonzeros as 512 wide"),
-    (256, 0.0128, "the same width and tokens"), (256, 0.0256, "the same, learning rate swept"))]
+    (256, 0.0256, "the same width and tokens"))]
+RUNS.append(Run("dense-d256-lr0.0128", "sweep", "the same, learning rate swept", dense(256, 0.0128)))
 RUNS.append(Run("d2048-thousandth", "reader", "the best policy at 1/1000", active(D2048)))
 
-# Policies beside the one of the figures, at the same tokens.
+# Policies beside the one of the figures, at the same tokens: c, who the newcomers are, R, the anneal, the embeddings.
 POLICIES = {
-    "c2": {"candidates": 2}, "c8": {"candidates": 8}, "random": {"newcomers": "random"},
-    "c2-r20": {"candidates": 2, "refresh_every": 20}, "r20": {"refresh_every": 20}, "drop25": {"drop": 0.25},
-    "anneal80": {"anneal_end": 0.8}, "anneal30": {"anneal_end": 0.3},
+    "c2": {"candidates": 2}, "random": {"newcomers": "random"}, "c2-r20": {"candidates": 2, "refresh_every": 20},
+    "votes": {"newcomers": "votes"}, "gradient": {"newcomers": "gradient"}, "anneal80": {"anneal_end": 0.8},
+    "embeddings-whole": {"embedding_density_start": 1}, "r20": {"refresh_every": 20}, "drop25": {"drop": 0.25},
+    "line-reserve": {"line_reserve": 4}, "anneal30": {"anneal_end": 0.3}, "c8": {"candidates": 8},
+    "dense-anneal20": {"density_start": 1, "embedding_density_start": 1, "anneal_end": 0.2},
 }
 for point, settings in (("d256", D256), ("d512", D512)):
     for name, changes in POLICIES.items():
+        if point == "d256" and name == "embeddings-whole":
+            continue  # there 4 f_e is 1 anyway
         RUNS.append(Run(f"{point}-active-{name}-s1", "policy", "policy study: " + ", ".join(
             f"{key} {value}" for key, value in changes.items()), active({**settings, "run.seed": 1}, **changes)))
 RUNS.append(Run("d512-exact-anneal20-s1", "policy", "exact, annealed over a fifth of the run",
@@ -99,7 +104,7 @@ for point, settings in (("d256", D256), ("d512", D512), ("d1024", D1024)):
 
 POINTS = [
     Point("D 256, 1/16", 256, "1/16", "1/4", triples["d256"],
-          ["dense-d64-lr0.0128", "dense-d64-lr0.0256", "dense-d64-lr0.0512", "dense-d256-lr0.0128", "dense-d256-lr0.0256"]),
+          ["dense-d64-lr0.0128", "dense-d64-lr0.0256", "dense-d64-lr0.0512", "dense-d256-lr0.0256", "dense-d256-lr0.0128"]),
     Point("D 512, 1/64", 512, "1/64", "1/16", triples["d512"], ["dense-d48-lr0.0256"]),
     Point("D 1024, 1/256", 1024, "1/256", "1/16", triples["d1024"], ["dense-d64-lr0.0128", "dense-d64-lr0.0256"]),
 ]
