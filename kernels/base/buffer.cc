@@ -23,7 +23,8 @@ void* MapAlignedToHugePages(size_t bytes) {
   CHECK(p != MAP_FAILED, "cannot allocate {} bytes", bytes);
   // Cut the mapping to an aligned range, so that it can be unmapped by its address and size alone.
   char* begin = static_cast<char*>(p);
-  char* aligned = reinterpret_cast<char*>(RoundUp(reinterpret_cast<size_t>(begin), kHugePage));
+  const size_t address = reinterpret_cast<size_t>(begin);
+  char* aligned = begin + (RoundUp(address, kHugePage) - address);
   if (aligned > begin) munmap(begin, aligned - begin);
   char* end = begin + wanted + kHugePage;
   if (end > aligned + wanted) munmap(aligned + wanted, end - (aligned + wanted));
