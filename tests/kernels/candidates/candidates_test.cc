@@ -110,6 +110,7 @@ std::vector<float> Gradient(const Problem& p, const CandidateMatrix& m, bool wit
     m.BackwardWithGradient(*p.dy[n], *p.x[n], with_dx ? dx.tile() : Tile{}, partials.back().data());
     EXPECT_EQ(partials.back().back(), 17);
   }
+  all.reserve(partials.size());
   for (const auto& partial : partials) all.push_back(partial.data());
   std::vector<float> gradient(p.w.size(), NAN);
   m.SumPartials(all, false, gradient.data(), pool);
