@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -61,6 +62,12 @@ std::vector<ThreadTrace> TakeTrace() {
 int64_t TraceNow() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+int64_t TraceCpuNow() {
+  timespec now = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return int64_t{1'000'000'000} * now.tv_sec + now.tv_nsec;
 }
 
 void internal::RecordSpan(const TraceEvent& event) { BufferOfThisThread().events.push_back(event); }

@@ -10,8 +10,8 @@
 //   const TraceSpan span("spmm", [&] { return TraceWork{.flops = 2.0 * nnz * 64, .bytes = ...}; });
 //
 // Off (as at the start of a program) a span costs one relaxed load; the lambda is not called. On, it costs two readings
-// of the clock and a store into a buffer of its own thread; the lambda is called when the kernel has returned, after
-// the second reading, so that what it counts (bits of a mask, entries found) is in no one's time.
+// of two clocks (about a microsecond) and a store into a buffer of its own thread; the lambda is called when the kernel
+// has returned, after the second reading, so that what it counts (bits of a mask, entries found) is in no one's time.
 //
 // Nesting        Spans of one thread may nest (a kernel that calls another): whoever sums times counts the outermost.
 // Threads        A kernel that gives its work to a pool records one span, on the thread that called it, with
@@ -35,6 +35,7 @@ struct TraceWork {
 struct TraceEvent {
   const char* name = nullptr;  // static
   int64_t start_ns = 0, end_ns = 0;
+  int64_t cpu_ns = 0;  // of these, the thread was on a core: what is left when other programs take their turn
   TraceWork work;
 };
 
@@ -49,8 +50,9 @@ void StartTrace();
 void StopTrace();
 // Hands out and forgets everything recorded.
 std::vector<ThreadTrace> TakeTrace();
-// Nanoseconds on the clock of the events.
+// Nanoseconds on the clock of the events, and that the calling thread has been on a core.
 int64_t TraceNow();
+int64_t TraceCpuNow();
 
 namespace internal {
 inline std::atomic<bool> tracing{false};
@@ -65,20 +67,21 @@ class [[nodiscard]] TraceSpan {
     if (internal::tracing.load(std::memory_order_relaxed)) [[unlikely]] {
       name_ = name;
       start_ns_ = TraceNow();
+      start_cpu_ns_ = TraceCpuNow();
     }
   }
   ~TraceSpan() {
     if (name_ == nullptr) [[likely]]
       return;
-    const int64_t end_ns = TraceNow();
-    internal::RecordSpan({name_, start_ns_, end_ns, work_()});
+    const int64_t cpu_ns = TraceCpuNow() - start_cpu_ns_, end_ns = TraceNow();
+    internal::RecordSpan({name_, start_ns_, end_ns, cpu_ns, work_()});
   }
   TraceSpan(const TraceSpan&) = delete;
   TraceSpan& operator=(const TraceSpan&) = delete;
 
  private:
   const char* name_ = nullptr;
-  int64_t start_ns_ = 0;
+  int64_t start_ns_ = 0, start_cpu_ns_ = 0;
   Work work_;
 };
 

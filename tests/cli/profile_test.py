@@ -42,9 +42,9 @@ class ProfileTest(ProgramTest):
             calls[span["name"]] = calls.get(span["name"], 0) + 1
             last[span["tid"]] = max(last.get(span["tid"], 0), span["ts"] + span["dur"])
         kernels = {line["name"]: line for line in lines if line["kind"] == "kernel"}
-        self.assertEqual(set(calls), set(kernels))
-        for name, line in kernels.items():  # four digits
-            self.assertAlmostEqual(line["calls_per_step"] * 3, calls[name], delta=1e-3 * calls[name])
+        self.assertLessEqual(set(kernels), set(calls))
+        for name, line in kernels.items():  # four digits; the table leaves out calls from inside of other kernels
+            self.assertLessEqual(line["calls_per_step"] * 3, 1.001 * calls[name])
         used = sum(line["thread_ms_per_step"] for line in kernels.values())
         self.assertLessEqual(used, 2 * lines[0]["ms_per_step"] * 1.001)
         self.assertLessEqual(len(last), 2)

@@ -40,12 +40,12 @@ void BeginEvent(Out out, const std::string& name, const char* category, int trac
 
 void Kernels(Out out, const kernels::ThreadTrace& thread, int64_t zero) {
   for (const kernels::TraceEvent& event : thread.events) {
-    const int64_t ns = event.end_ns - event.start_ns;
     BeginEvent(out, event.name, "kernel", thread.thread, event.start_ns - zero, event.end_ns - zero);
     fmt::format_to(out,
-                   ",\"args\":{{\"flops\":{:.0f},\"bytes\":{:.0f},\"gflops\":{:.4g},\"gbps\":{:.4g},\"threads\":{}}}}}",
-                   event.work.flops, event.work.bytes, Gigas(event.work.flops, ns), Gigas(event.work.bytes, ns),
-                   event.work.threads);
+                   ",\"args\":{{\"flops\":{:.0f},\"bytes\":{:.0f},\"gflops\":{:.4g},\"gbps\":{:.4g},\"cpu_us\":{:.3f},"
+                   "\"threads\":{}}}}}",
+                   event.work.flops, event.work.bytes, Gigas(event.work.flops, event.cpu_ns),
+                   Gigas(event.work.bytes, event.cpu_ns), Microseconds(event.cpu_ns), event.work.threads);
   }
 }
 

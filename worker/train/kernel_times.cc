@@ -22,7 +22,9 @@ struct Sum {
 void Add(const kernels::TraceEvent& event, const machine::Machine& machine, Sum& sum) {
   const Roofline least = LeastThreadSeconds(event.work, machine);
   sum.time.calls += 1;
-  sum.time.seconds += 1e-9 * static_cast<double>(event.end_ns - event.start_ns) * event.work.threads;
+  const int64_t off_core_ns = std::max<int64_t>(event.end_ns - event.start_ns - event.cpu_ns, 0);
+  sum.time.seconds += 1e-9 * static_cast<double>(event.cpu_ns) * event.work.threads;
+  sum.time.off_core_seconds += 1e-9 * static_cast<double>(off_core_ns) * event.work.threads;
   sum.time.flops += event.work.flops;
   sum.time.bytes += event.work.bytes;
   sum.time.least_seconds += least.seconds();

@@ -12,11 +12,13 @@
 
 namespace filigree::train {
 
-// All calls of one kernel. Seconds are those of threads: two threads that work for one second are two.
+// All calls of one kernel. Seconds are those of threads: two threads that work for one second are two. Time is that on
+// a core; when other programs have theirs the clock goes on, which is no merit or fault of a kernel's.
 struct KernelTime {
   std::string name;
   int64_t calls = 0;
-  double seconds = 0;
+  double seconds = 0;           // on a core
+  double off_core_seconds = 0;  // in the kernel by the clock, but not on a core
   double flops = 0, bytes = 0;
   double least_seconds = 0;  // at the roofline, call by call
   std::string bound;         // what most of these are spent on: "arithmetic", "l2" or "memory"

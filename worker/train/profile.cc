@@ -186,6 +186,12 @@ double Profile::kernel_seconds() const {
   return sum;
 }
 
+double Profile::off_core_seconds() const {
+  double sum = 0;
+  for (const KernelTime& kernel : kernels) sum += kernel.off_core_seconds;
+  return sum;
+}
+
 absl::StatusOr<Profile> ProfileRun(const ProfileOptions& options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   const absl::StatusOr<std::unique_ptr<Stage>> stage = Stage::Create();

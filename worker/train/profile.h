@@ -49,7 +49,8 @@ struct Profile {
   std::vector<kernels::ThreadTrace> trace;
 
   double thread_seconds() const { return wall_seconds * machine.threads; }
-  double kernel_seconds() const;  // of threads
+  double kernel_seconds() const;    // of threads, on a core
+  double off_core_seconds() const;  // of threads, in kernels but not on a core
 };
 
 // Errors as OpenRun, and InvalidArgument where steps or warmup are out of range or the run has fewer steps.

@@ -34,7 +34,9 @@ std::array<std::pair<const char*, double>, 6> Phases(const Profile& profile) {
            {"other", std::max(0.0, profile.wall_seconds - p.sum())}}};
 }
 
-double NoKernelSeconds(const Profile& profile) { return profile.thread_seconds() - profile.kernel_seconds(); }
+double NoKernelSeconds(const Profile& profile) {
+  return profile.thread_seconds() - profile.kernel_seconds() - profile.off_core_seconds();
+}
 
 double TokensPerSecond(const Profile& profile) {
   const auto steps = static_cast<double>(profile.steps.size());
@@ -66,6 +68,7 @@ Json ProfileJson(const Profile& profile) {
   line["ms_per_step"] = Rounded(MsPerStep(profile, profile.wall_seconds));
   line["tokens_per_second"] = Rounded(TokensPerSecond(profile));
   line["kernel_thread_ms_per_step"] = Rounded(MsPerStep(profile, profile.kernel_seconds()));
+  line["off_core_thread_ms_per_step"] = Rounded(MsPerStep(profile, profile.off_core_seconds()));
   line["no_kernel_thread_ms_per_step"] = Rounded(MsPerStep(profile, NoKernelSeconds(profile)));
   line["percent_of_peak"] = Rounded(Percent(profile.speed_of_light_seconds, profile.wall_seconds));
   line["cpu"] = m.processor.model;
@@ -91,6 +94,7 @@ std::string KernelRows(const Profile& profile) {
                         Percent(seconds, profile.thread_seconds()));
   };
   row("all kernels", profile.kernel_seconds());
+  row("not on a core", profile.off_core_seconds());
   row("no kernel", NoKernelSeconds(profile));
   return text;
 }

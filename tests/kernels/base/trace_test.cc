@@ -58,6 +58,17 @@ TEST_F(TraceTest, ASpanSaysWhatWhenAndHowMuch) {
   EXPECT_LE(event.end_ns, after);
 }
 
+TEST_F(TraceTest, TimeOnACoreIsCountedApart) {
+  constexpr int64_t kBusy = 1'000'000;
+  StartTrace();
+  {
+    const TraceSpan span("kernel", [] { return TraceWork{}; });
+    const int64_t start = TraceCpuNow();
+    while (TraceCpuNow() - start < kBusy) continue;
+  }
+  EXPECT_GE(TakeTrace().at(0).events.at(0).cpu_ns, kBusy);
+}
+
 TEST_F(TraceTest, WorkIsCountedWhenTheKernelIsDone) {
   StartTrace();
   double found = 0;

@@ -31,7 +31,7 @@ machine::Machine SomeMachine() {
 }
 
 TraceEvent Event(const char* name, int64_t start, int64_t end, TraceWork work = {}) {
-  return {name, start * kSecond, end * kSecond, work};
+  return {name, start * kSecond, end * kSecond, (end - start) * kSecond, work};
 }
 
 TEST(KernelTimesTest, CallsOfAllThreadsAreAddedAndTheLongestComesFirst) {
@@ -55,6 +55,15 @@ TEST(KernelTimesTest, CallsOfAllThreadsAreAddedAndTheLongestComesFirst) {
 TEST(KernelTimesTest, ACallOfAPoolTakesTheTimeOfItsThreads) {
   const std::vector<KernelTime> times = SumKernels({{0, {Event("a", 0, 2, {.threads = 4})}}}, SomeMachine());
   EXPECT_DOUBLE_EQ(times.at(0).seconds, 8);
+}
+
+TEST(KernelTimesTest, WhatOtherProgramsTookIsNoTimeOfAKernel) {
+  TraceEvent event = Event("a", 0, 5, {.flops = 100e9, .threads = 2});
+  event.cpu_ns = 2 * kSecond;
+  const std::vector<KernelTime> times = SumKernels({{0, {event}}}, SomeMachine());
+  EXPECT_DOUBLE_EQ(times.at(0).seconds, 4);
+  EXPECT_DOUBLE_EQ(times.at(0).off_core_seconds, 6);
+  EXPECT_DOUBLE_EQ(times.at(0).percent_of_roofline(), 50);
 }
 
 TEST(KernelTimesTest, WhatNestsCountsWithTheOuterSpanAlone) {
