@@ -124,12 +124,12 @@ class Ahead {
 // The groups of four. Where the other tile is x, it has been away since the forward pass: it is fetched on the way,
 // unless so few candidates use a row that fetching costs more than it saves.
 void Fours(const SampledOrder& order, ConstTile shared_tile, ConstTile other_tile, float* partial) {
-  constexpr uint32_t kChunk = 256, kWorthwhile = 12;
+  constexpr uint32_t kChunk = 256, kWorthwhile = 2;
   const uint32_t fours = order.ends()[0], channels = other_tile.channels;
   Ahead ahead(order.shares_rows() && fours / kWorthwhile >= channels ? other_tile : ConstTile{});
   for (uint32_t begin = 0; begin < fours; begin += kChunk) {
     const uint32_t count = std::min(kChunk, fours - begin);
-    ahead.FetchUpTo(static_cast<int>(uint64_t{begin + count} * channels / fours) + 2 * SampledOrder::kWindow);
+    ahead.FetchUpTo(static_cast<int>(uint64_t{begin + count} * channels / fours) + 4 * SampledOrder::kWindow);
     Stretch<4>(order.shared() + begin / 4, order.others() + begin, count, shared_tile, other_tile, partial + begin);
   }
 }
