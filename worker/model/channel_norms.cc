@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/adam/adam.h"
 #include "kernels/base/tile.h"
+#include "kernels/sddmm/channel_squares.h"
 
 namespace filigree::model {
 namespace {
@@ -17,7 +17,7 @@ void AddChannels(std::span<const kernels::ConstTile> tiles, kernels::ThreadPool&
   pool.Run((channels + kChannelsPerTask - 1) / kChannelsPerTask, [&](int64_t task, int) {
     const int begin = static_cast<int>(task) * kChannelsPerTask, end = std::min(begin + kChannelsPerTask, channels);
     for (const kernels::ConstTile& tile : tiles) {
-      for (int c = begin; c < end; ++c) sums[c] += kernels::SumOfSquares(tile.row(c), kTileTokens);
+      kernels::AddChannelSquares(tile.rows(begin, end - begin), sums.data() + begin);
     }
   });
 }

@@ -16,8 +16,8 @@
 // candidate set are worth a try. For wte, whose gradient gathers tokens, rows(v) sums over the tokens v and columns(c)
 // over all.
 //
-// Sums are in double, tiles ascending, and run on from call to call until Clear: the same bits for any number of
-// threads.
+// Sums are those of kernels/sddmm/channel_squares.h, tiles ascending, and run on from call to call until Clear: the
+// same bits for any number of threads.
 
 namespace filigree::model {
 

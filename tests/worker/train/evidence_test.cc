@@ -18,6 +18,7 @@ namespace filigree::train {
 namespace {
 
 constexpr int kSequences = 3, kPositions = 67;
+constexpr double kRounding = 8 * 0x1p-24;  // of a tile's squares (kernels/sddmm/channel_squares.h)
 
 // Forms dW = sum of dy x^T in double from what it is shown, and the sums of squares of the factors.
 class PlainWitness : public model::GradientWitness {
@@ -128,15 +129,15 @@ TEST_F(EvidenceTest, NormsAreThoseOfTheFactorsAndBoundTheGradient) {
     const model::TensorInfo& info = registry[tensor];
     ASSERT_EQ(norms.rows(tensor).size(), seen.rows.size());
     for (size_t o = 0; o < seen.rows.size(); ++o) {
-      EXPECT_NEAR(norms.rows(tensor)[o], seen.rows[o], 1e-12 * seen.rows[o] + 1e-30) << info.name << " row " << o;
+      EXPECT_NEAR(norms.rows(tensor)[o], seen.rows[o], kRounding * seen.rows[o]) << info.name << " row " << o;
     }
     for (size_t i = 0; i < seen.columns.size(); ++i) {
-      EXPECT_NEAR(norms.columns(tensor)[i], seen.columns[i], 1e-12 * seen.columns[i] + 1e-30) << info.name;
+      EXPECT_NEAR(norms.columns(tensor)[i], seen.columns[i], kRounding * seen.columns[i]) << info.name;
     }
     if (tensor == registry.wte()) continue;
     for (int64_t e = 0; e < info.numel(); ++e) {
       const double bound = std::sqrt(norms.rows(tensor)[e / info.cols] * norms.columns(tensor)[e % info.cols]);
-      EXPECT_LE(std::abs(seen.gradient[e]), bound * (1 + 1e-9) + 1e-30) << info.name;
+      EXPECT_LE(std::abs(seen.gradient[e]), bound * (1 + kRounding)) << info.name;
     }
   }
 }
