@@ -147,7 +147,7 @@ void SelectCandidates(const PatternView& pattern, const float* w, const Candidat
     return;
   }
   const TraceSpan span("candidate_topk", [&] {
-    const double index_bytes = unit == Unit::kColumn ? 2 : 0;
+    const double index_bytes = selection.unit == Unit::kColumn ? 2 : 0;
     return TraceWork{.bytes = (4.125 + index_bytes) * static_cast<double>(nnz), .level = TraceLevel::kMemory};
   });
   const Problem problem = {pattern, w, selection, nnz, k - minimum};
