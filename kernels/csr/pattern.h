@@ -5,13 +5,13 @@
 
 #include "kernels/base/buffer.h"
 
-// Positions of a sparse matrix [rows][cols] without values: the candidate set of a matrix, on which its weights, moments
-// and gradient exist. Values lie apart, one array each, in the order of the entries.
+// Positions of a sparse matrix [rows][cols] without values: the candidate set of a matrix, on which its weights,
+// moments and gradient exist. Values lie apart, one array each, in the order of the entries.
 //
 //   row r holds entries e in [row_offsets[r], row_offsets[r+1]), columns col_indices[e] ascending,
 //
-// so entries ascend by global index r * cols + c: of two entries the lower index is the earlier one. Indices are 16 bits
-// (rows, cols <= 65536), offsets 32 bits (nnz < 2^32). col_indices is padded by 16 zeros past nnz.
+// so entries ascend by global index r * cols + c: of two entries the lower index is the earlier one. Indices are 16
+// bits (rows, cols <= 65536), offsets 32 bits (nnz < 2^32). col_indices is padded by 16 zeros past nnz.
 //
 // Bitmap over entries: bit e % 64 of word e / 64, ceil(nnz / 64) words, unused bits 0.
 
