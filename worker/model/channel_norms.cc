@@ -24,7 +24,16 @@ void AddChannels(std::span<const kernels::ConstTile> tiles, kernels::ThreadPool&
 
 }  // namespace
 
-ChannelNorms::ChannelNorms(const Registry& registry) : sums_(registry.size()) {}
+ChannelNorms::ChannelNorms(const Registry& registry, int stride) : stride_(stride), sums_(registry.size()) {}
+
+std::vector<kernels::ConstTile> ChannelNorms::Taken(std::span<const kernels::ConstTile> tiles) const {
+  std::vector<kernels::ConstTile> taken;
+  taken.reserve(tiles.size() / stride_ + 1);
+  for (size_t n = 0; n < tiles.size(); ++n) {
+    if (Takes(n)) taken.push_back(tiles[n]);
+  }
+  return taken;
+}
 
 void ChannelNorms::Clear() {
   for (Sums& sums : sums_) {
@@ -43,17 +52,18 @@ ChannelNorms::Sums& ChannelNorms::SumsOf(const TensorInfo& info) {
 void ChannelNorms::Matrix(const TensorInfo& info, std::span<const kernels::ConstTile> dy,
                           std::span<const kernels::ConstTile> x, kernels::ThreadPool& pool) {
   Sums& sums = SumsOf(info);
-  AddChannels(dy, pool, sums.rows);
-  AddChannels(x, pool, sums.columns);
+  AddChannels(Taken(dy), pool, sums.rows);
+  AddChannels(Taken(x), pool, sums.columns);
 }
 
 void ChannelNorms::Table(const TensorInfo& info, std::span<const kernels::ConstTile> dx,
                          std::span<const int32_t* const> tokens, kernels::ThreadPool& pool) {
   Sums& sums = SumsOf(info);
   const int tiles = static_cast<int>(tokens.size());
-  AddChannels(dx, pool, sums.columns);
+  AddChannels(Taken(dx), pool, sums.columns);
   std::vector<double> squares(static_cast<size_t>(tiles) * kTileTokens);  // of every token, over its channels
   pool.Run(tiles, [&](int64_t n, int) {
+    if (!Takes(n)) return;
     const kernels::ConstTile& tile = dx[n];
     double* of = squares.data() + n * kTileTokens;
     for (int c = 0; c < tile.channels; ++c) {
@@ -61,7 +71,7 @@ void ChannelNorms::Table(const TensorInfo& info, std::span<const kernels::ConstT
     }
   });
   for (int n = 0; n < tiles; ++n) {
-    for (int t = 0; t < kTileTokens; ++t) {
+    for (int t = 0; Takes(n) && t < kTileTokens; ++t) {
       if (tokens[n][t] >= 0) sums.rows[tokens[n][t]] += squares[static_cast<size_t>(n) * kTileTokens + t];
     }
   }

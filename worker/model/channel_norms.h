@@ -23,7 +23,8 @@ namespace filigree::model {
 
 class ChannelNorms : public GradientWitness {
  public:
-  explicit ChannelNorms(const Registry& registry);
+  // Takes one tile in `stride`, at alternating places of a sequence: enough to tell large channels from small ones.
+  explicit ChannelNorms(const Registry& registry, int stride = 1);
 
   void Clear();
   void Matrix(const TensorInfo& info, std::span<const kernels::ConstTile> dy, std::span<const kernels::ConstTile> x,
@@ -40,7 +41,10 @@ class ChannelNorms : public GradientWitness {
     std::vector<double> rows, columns;
   };
   Sums& SumsOf(const TensorInfo& info);
+  bool Takes(size_t tile) const { return tile % stride_ == tile / stride_ % stride_; }
+  std::vector<kernels::ConstTile> Taken(std::span<const kernels::ConstTile> tiles) const;
 
+  size_t stride_;
   std::vector<Sums> sums_;
 };
 

@@ -19,6 +19,9 @@ namespace {
 using kernels::ConstTile;
 using model::TensorInfo;
 
+// Norms are wanted of a sample of tokens only: the whole batch would be read from memory once more.
+constexpr int kNormStride = 4;
+
 class NoEvidence : public Evidence {
  public:
   model::GradientWitness* Begin(int64_t) override { return nullptr; }
@@ -33,7 +36,7 @@ std::vector<float> Roots(const std::vector<double>& sums) {
 
 class NormEvidence : public Evidence {
  public:
-  explicit NormEvidence(const TrainState& state) : norms_(state.registry) {}
+  explicit NormEvidence(const TrainState& state) : norms_(state.registry, kNormStride) {}
   model::GradientWitness* Begin(int64_t) override {
     norms_.Clear();
     return &norms_;
@@ -50,7 +53,7 @@ class NormEvidence : public Evidence {
 class VoteEvidence : public Evidence, public model::GradientWitness {
  public:
   VoteEvidence(const config::Settings& settings, const TrainState& state)
-      : settings_(settings), state_(state), norms_(state.registry) {}
+      : settings_(settings), state_(state), norms_(state.registry, kNormStride) {}
 
   model::GradientWitness* Begin(int64_t s) override {
     votes_.clear();

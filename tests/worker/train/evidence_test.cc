@@ -142,6 +142,37 @@ TEST_F(EvidenceTest, NormsAreThoseOfTheFactorsAndBoundTheGradient) {
   }
 }
 
+// One tile in two, at alternating places of the sequences (two tiles each): of the three sequences the first tile, the
+// second, the first.
+TEST_F(EvidenceTest, NormsOfASampleAreThoseOfItsTiles) {
+  class Sample : public model::GradientWitness {
+   public:
+    explicit Sample(model::GradientWitness& all) : all_(all) {}
+    void Matrix(const model::TensorInfo& info, std::span<const kernels::ConstTile> dy,
+                std::span<const kernels::ConstTile> x, kernels::ThreadPool& pool) override {
+      const std::vector<kernels::ConstTile> a = {dy[0], dy[3], dy[4]}, b = {x[0], x[3], x[4]};
+      all_.Matrix(info, a, b, pool);
+    }
+    void Table(const model::TensorInfo& info, std::span<const kernels::ConstTile> dx,
+               std::span<const int32_t* const> tokens, kernels::ThreadPool& pool) override {
+      const std::vector<kernels::ConstTile> a = {dx[0], dx[3], dx[4]};
+      const std::vector<const int32_t*> t = {tokens[0], tokens[3], tokens[4]};
+      all_.Table(info, a, t, pool);
+    }
+
+   private:
+    model::GradientWitness& all_;
+  };
+  model::ChannelNorms all(registry), half(registry, 2);
+  Sample sample(all);
+  Show(&sample);
+  Show(&half);
+  for (int t = 0; t < registry.size(); ++t) {
+    EXPECT_EQ(half.rows(t), all.rows(t)) << registry[t].name;
+    EXPECT_EQ(half.columns(t), all.columns(t)) << registry[t].name;
+  }
+}
+
 TEST_F(EvidenceTest, TheOracleRanksByTheGradientAndVotesFindItsLargest) {
   config::Settings settings;
   settings.train.shards = 1;
