@@ -27,8 +27,7 @@ constexpr size_t kLanes = hn::MaxLanes(D());
 HWY_INLINE V Relu(V x) { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(D())), x); }
 
 void GeluForward(ConstTile x, Tile y) {
-  const hn::Rebind<float, hn::CappedTag<double, 8>> df;
-  for (size_t i = 0; i < x.size(); i += hn::MaxLanes(df)) hn::Store(Gelu(df, hn::Load(df, x.data + i)), df, y.data + i);
+  for (size_t i = 0; i < x.size(); i += kLanes) hn::Store(Gelu(D(), hn::Load(D(), x.data + i)), D(), y.data + i);
 }
 
 void ReluForward(ConstTile x, Tile y) {

@@ -6,6 +6,8 @@
 #define FILIGREE_KERNELS_ACTIVATION_GELU_INL_H_
 #endif
 
+#include "kernels/activation/gelu_tables.h"
+#include "kernels/activation/lookup-inl.h"
 #include "kernels/base/exp-inl.h"
 
 #include "hwy/highway.h"
@@ -51,68 +53,68 @@ HWY_INLINE V Bell(D d, V z) {
   return Exp(d, square, hn::MulSub(half, z, square));
 }
 
-// The tail once more in double, for values: AbsTopK compares them, and near x = -0.75, where GELU is flat, the
-// magnitudes of two neurons are often closer together than the roundings of an fp32 evaluation. p is of degree 11 here,
-// relative error 2.7e-10.
-template <class DD, class VD>
-HWY_INLINE VD TailPolynomialDouble(DD dd, VD u) {
-  VD p = hn::MulAdd(hn::Set(dd, 5.735049165074696e-06), u, hn::Set(dd, -1.030766586597041e-05));
-  p = hn::MulAdd(p, u, hn::Set(dd, -4.204091049788263e-05));
-  p = hn::MulAdd(p, u, hn::Set(dd, 0.00010023445528710931));
-  p = hn::MulAdd(p, u, hn::Set(dd, 0.000255172323794045));
-  p = hn::MulAdd(p, u, hn::Set(dd, -0.0006562114903367477));
-  p = hn::MulAdd(p, u, hn::Set(dd, -0.0023360817007912005));
-  p = hn::MulAdd(p, u, hn::Set(dd, 0.0024618304526854303));
-  p = hn::MulAdd(p, u, hn::Set(dd, 0.028933083410504826));
-  p = hn::MulAdd(p, u, hn::Set(dd, 0.08736925352466271));
-  p = hn::MulAdd(p, u, hn::Set(dd, 0.16396567387382197));
-  return hn::MulAdd(p, u, hn::Set(dd, 0.21995365873270295));
+// x Phi(x) = max(x, 0) - T(z), T(z) = z Phi(-z), for z < kValueEnd, within 0.502 ulp of the truth for x >= -3
+// and 0.51 further left: AbsTopK compares values, and near x = -0.75, where GELU is flat, the magnitudes of two neurons
+// are often closer together than the roundings of an fp32 evaluation.
+//
+// T = c0 + r (c1 + r (c2 + r q)) with the coefficients of the piece that z is in, r = z - centre exactly. Each of the
+// three sums outside of q keeps what its rounding lost (low, from a fused multiply-add that repeats it), since c0 and
+// c1 err by 2^-32 of T at most (gelu_tables.py) and the rest is multiplied by r^3.
+template <class D, class V>
+HWY_INLINE V GeluNear(D d, V x) {
+  const V z = hn::Abs(x);
+  const Lookup<D> piece(
+      hn::MulAdd(z, hn::MulAdd(z, hn::Set(d, kValueBend), hn::Set(d, kValueSlope)), hn::Set(d, kRoundToIndex)));
+  const V r = hn::Sub(z, piece(kValueTable[0]));
+  const V c0 = piece(kValueTable[1]), c1 = piece(kValueTable[2]), c2 = piece(kValueTable[3]);
+  V q = hn::MulAdd(piece(kValueTable[8]), r, piece(kValueTable[7]));
+  q = hn::MulAdd(q, r, piece(kValueTable[6]));
+  q = hn::MulAdd(q, r, piece(kValueTable[5]));
+  q = hn::MulAdd(q, r, piece(kValueTable[4]));
+
+  const V high2 = hn::MulAdd(q, r, c2);
+  const V low2 = hn::MulAdd(q, r, hn::Sub(c2, high2));
+  const V high1 = hn::MulAdd(high2, r, c1);
+  const V low1 = hn::MulAdd(low2, r, hn::MulAdd(high2, r, hn::Sub(c1, high1)));
+  const V positive = hn::Max(x, hn::Zero(d)), above = hn::Sub(positive, c0);
+  const V above_low = hn::Sub(hn::Sub(positive, above), c0);
+  const V y = hn::NegMulAdd(high1, r, above);
+  const V low = hn::Add(hn::NegMulAdd(high1, r, hn::Sub(above, y)), above_low);
+  return hn::Add(y, hn::NegMulAdd(low1, r, low));
 }
 
-// e^y for -88 <= y <= 0, relative error 3e-10: as Exp of kernels/base/exp-inl.h, with the Taylor polynomial of
-// degree 8.
-template <class DD, class VD>
-HWY_INLINE VD ExpDouble(DD dd, VD y) {
-  const VD magic = hn::Set(dd, 6755399441055744.0 + 1023.0);  // 1.5 * 2^52
-  const VD shifted = hn::MulAdd(y, hn::Set(dd, 1.4426950408889634), magic);
-  const VD r = hn::NegMulAdd(hn::Sub(shifted, magic), hn::Set(dd, 0.6931471805599453), y);
-  VD q = hn::MulAdd(hn::Set(dd, 1.0 / 40320), r, hn::Set(dd, 1.0 / 5040));
-  q = hn::MulAdd(q, r, hn::Set(dd, 1.0 / 720));
-  q = hn::MulAdd(q, r, hn::Set(dd, 1.0 / 120));
-  q = hn::MulAdd(q, r, hn::Set(dd, 1.0 / 24));
-  q = hn::MulAdd(q, r, hn::Set(dd, 1.0 / 6));
-  q = hn::MulAdd(q, r, hn::Set(dd, 0.5));
-  q = hn::MulAdd(q, r, hn::Set(dd, 1.0));
-  q = hn::MulAdd(q, r, hn::Set(dd, 1.0));
-  const hn::RebindToSigned<DD> di;
-  return hn::Mul(q, hn::BitCast(dd, hn::ShiftLeft<52>(hn::BitCast(di, shifted))));
+// x Phi(x) for any x, infinities and NaN among them, relative error below 1e-6: from kValueEnd on x itself, below
+// -kValueEnd of the order of 1e-9, where no selection looks.
+template <class D, class V>
+HWY_NOINLINE V GeluFar(D d, V x) {
+  const V one = hn::Set(d, 1.0f), z = TailArgument(d, x);
+  const V zt = hn::Div(z, hn::MulAdd(hn::Set(d, kTailScale), z, one));
+  const V u = hn::NegMulAdd(hn::Set(d, 2 * kTailScale), zt, one);
+  const V tail = hn::Mul(zt, TailPolynomial(d, u));
+  const V positive = hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
+  return hn::NegMulAdd(tail, Bell(d, z), positive);
 }
 
-// x Phi(x) = max(x, 0) - z Phi(-z), rounded once: at most 0.51 ulp from the truth. x in half as many floats as doubles
-// fill a vector.
-template <class DF, class VF>
-HWY_INLINE VF Gelu(DF df, VF x) {
-  const hn::Rebind<double, DF> dd;
-  const VF zf = TailArgument(df, x);
-  const auto one = hn::Set(dd, 1.0), z = hn::PromoteTo(dd, zf);
-  const auto zt = hn::Div(z, hn::MulAdd(hn::Set(dd, static_cast<double>(kTailScale)), z, one));
-  const auto u = hn::NegMulAdd(hn::Set(dd, 2 * static_cast<double>(kTailScale)), zt, one);
-  const auto exponent = hn::Mul(hn::Mul(z, hn::Set(dd, -0.5)), z);
-  const auto bell = hn::IfThenZeroElse(hn::Lt(exponent, hn::Set(dd, -87.3)), ExpDouble(dd, exponent));
-  const auto tail = hn::Mul(zt, TailPolynomialDouble(dd, u));
-  const auto positive = hn::PromoteTo(dd, hn::IfThenZeroElse(hn::Lt(x, hn::Zero(df)), x));
-  return hn::DemoteTo(df, hn::NegMulAdd(tail, bell, positive));
+template <class D, class V>
+HWY_INLINE V Gelu(D d, V x) {
+  const V y = GeluNear(d, x);
+  const auto near = hn::Lt(hn::Abs(x), hn::Set(d, kValueEnd));
+  return HWY_LIKELY(hn::AllTrue(d, near)) ? y : hn::IfThenElse(near, y, GeluFar(d, x));
 }
 
-// Phi(x) + x phi(x) = s for x < 0 and 1 - s otherwise, s = Phi(-z) - z phi(z).
+// Phi(x) + x phi(x) = S for x < 0 and 1 - S otherwise, S(z) = Phi(-z) - z phi(z) by pieces of one width, the last of
+// which is zero. Absolute error below 2e-7, most of it roundings.
 template <class D, class V>
 HWY_INLINE V GeluDerivative(D d, V x) {
-  const V one = hn::Set(d, 1.0f), z = TailArgument(d, x);
-  const V t = hn::Div(one, hn::MulAdd(hn::Set(d, kTailScale), z, one));
-  const V tail = hn::Mul(t, TailPolynomial(d, hn::MulSub(hn::Set(d, 2.0f), t, one)));
-  const V inv_sqrt_2pi = hn::Set(d, 0.398942280f);
-  const V s = hn::Mul(hn::NegMulAdd(z, inv_sqrt_2pi, tail), Bell(d, z));
-  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), s, hn::Sub(one, s));
+  const V z = hn::Min(hn::Set(d, 31 * kDerivativeStep), hn::Abs(x));  // NaN stays: see TailArgument
+  const V shifted = hn::MulAdd(z, hn::Set(d, 1 / kDerivativeStep), hn::Set(d, kRoundToIndex));
+  const V r = hn::NegMulAdd(hn::Sub(shifted, hn::Set(d, kRoundToIndex)), hn::Set(d, kDerivativeStep), z);
+  const Lookup<D> piece(shifted);
+  V s = hn::MulAdd(piece(kDerivativeTable[4]), r, piece(kDerivativeTable[3]));
+  s = hn::MulAdd(s, r, piece(kDerivativeTable[2]));
+  s = hn::MulAdd(s, r, piece(kDerivativeTable[1]));
+  s = hn::MulAdd(s, r, piece(kDerivativeTable[0]));
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), s, hn::Sub(hn::Set(d, 1.0f), s));
 }
 
 }  // namespace HWY_NAMESPACE
