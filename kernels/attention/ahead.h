@@ -18,9 +18,10 @@ class Ahead {
   // The same rows of the next head.
   void AddNextHead(ConstTile tile) { tiles_[count_++] = tile.row(tile.channels); }
 
-  // One of 64 steps.
+  // One of 64 steps of one of kParts visits of the square's rows, so that memory is busy all along.
+  template <int kPart, int kParts>
   void Step(int step) const {
-    for (int i = 0; i < count_; ++i) {
+    for (int i = kPart; i < count_; i += kParts) {
       for (int page = 0; page < pages_; ++page) {
         __builtin_prefetch(tiles_[i] + (page * kTileTokens + step) * kFloatsOfLine);
       }

@@ -17,19 +17,21 @@
 //                layer's tiles), 64-byte aligned; tokens >= 1, any K in [1, 256]. Padding past `tokens` may be read but
 //                must be finite; it never reaches a real token, whatever q, k, v and dy hold there.
 // stats          2 * 64 * tiles floats, written by forward and read by backward of the same implementation: per tile
-//                the largest q_i . k_j of each query (or the sink's equal), then 1 / z, which is 0 in padding.
-// kept           per tile K words (tile i at kept + i * kept_stride); where a bit is 0, the value must be 0. Forward:
-// only
-//                a hint of where zeros are, y is the same without. Backward: gradients are 0 where the bit is 0, and a
-//                kept 0 has its gradient; null: all kept.
+//                the largest exponent of each query, a power of two: q_i . k_j log2(e) / sqrt(K), or the sink's equal
+//                (of the loops in ref: in their own unit), then 1 / z, which is 0 in padding.
+// kept           per tile K words (tile i at kept + i * kept_stride); where a bit is 0, the value must be 0.
+//                Forward: only a hint of where zeros are, y is the same without. Backward: gradients are 0 where the
+//                bit is 0, and a kept 0 has its gradient; null: all kept.
 // Writes         all of y, dq, dk, dv, over all tiles, 0 in padding; dsink is accumulated (one float). Outputs may
 //                overlap nothing else.
-// Accuracy       any finite logits: the exact maximum of a query is subtracted. About half the error of plain fp32
-// loops. Threads        may be called from several at once, on different heads; each keeps 40 KB at K 16 for itself.
+// Accuracy       any logits that are finite in that unit: the exact maximum of a query is subtracted. About half the
+//                error of plain fp32 loops.
+// Threads        may be called from several at once, on different heads; each keeps 30 KB and 12.5 KB for each tile of
+//                the longest sequence so far for itself, at K 16.
 // Determinism    bitwise, the same in AVX2 and AVX-512.
-// Cost           64 heads of 16 channels x 256 tokens, one entry in four kept, forward + backward: 3.4 ms on one Zen 4
-//                core at 3.7 GHz with operands in L2; dense 8.2 ms. Of a pair of a key and a query, the two
-//                exponentials cost most.
+// Cost           64 heads of 16 channels x 256 tokens, one entry in four kept, forward + backward: 3.2 ms on one Zen 4
+//                core at 3.7 GHz with operands in L2, 3.7 ms from memory; dense 8.0 ms. Of a pair of a key and a query,
+//                the two exponentials cost most.
 
 namespace filigree::kernels {
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -34,18 +35,17 @@ void AddPair(Keys& keys, bool first, bool diagonal, int channels, const Backward
              Square& square) {
   const D d;
   const float root = 1.0f / std::sqrt(static_cast<float>(channels));
-  const float scale = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(channels)));
   ForRowRanges(diagonal, [&](auto range) HWY_ATTR {
-    ProbabilityRows(range, keys.k_lists, keys.k.data, scale, queries, ahead, square);
-    ValueRows(range, keys.v_lists, keys.v.data, queries, square, keys.dv);
-    KeyRows(range, keys.k_lists, queries, square, keys.dk);
+    ExponentialRows(range, keys.k_lists, queries, ahead, square);
+    ValueRows(range, keys.v_lists, queries, ahead, square, keys.dv);
+    KeyRows(range, keys.k_lists, queries, ahead, square, keys.dk);
   });
   if (diagonal) ClearBelowDiagonal(square);
   for (int c = 0; c < channels; ++c) {
     V added[kRowVectors];
     SumKeptKeys(keys.k_bits[c], keys.k.row(c), square, added);
     for (int j = 0; j < kRowVectors; ++j) {
-      float* dq = queries.dq.row(c) + j * kLanes;
+      float* dq = queries.dq + c * kTileTokens + j * kLanes;
       const V before = first ? hn::Zero(d) : hn::Load(d, dq);
       hn::Store(hn::MulAdd(added[j], hn::Set(d, root), before), d, dq);
     }
@@ -53,113 +53,121 @@ void AddPair(Keys& keys, bool first, bool diagonal, int channels, const Backward
 }
 
 // Zero where q was not kept.
-void MaskQueries(const uint64_t* kept, Tile dq) {
+void WriteQueries(const uint64_t* kept, const float* sums, Tile dq) {
   const D d;
-  for (int c = 0; c < dq.channels; ++c) {
-    const uint8_t* bits = reinterpret_cast<const uint8_t*>(kept + c);
+  for (int c = 0; c < dq.channels; ++c, sums += kTileTokens) {
+    const uint64_t word = kept != nullptr ? kept[c] : ~uint64_t{0};
+    const uint8_t* bits = reinterpret_cast<const uint8_t*>(&word);
     for (int t = 0; t < kTileTokens; t += kLanes) {
       const auto keep = hn::LoadMaskBits(d, bits + t / 8);
-      hn::Store(hn::IfThenElseZero(keep, hn::Load(d, dq.row(c) + t)), d, dq.row(c) + t);
+      hn::Store(hn::IfThenElseZero(keep, hn::Load(d, sums + t)), d, dq.row(c) + t);
     }
   }
 }
 
 void WriteKeys(const KeyLists& lists, KeySums& sums, float factor, Tile out) {
+  const int32_t* places = lists.places.data();
+  const float* sum = sums.of(0);
   std::memset(out.data, 0, out.size() * sizeof(float));
-  for (const int key : lists.order) {
-    const int32_t* offsets = lists.offsets(key);
-    const float* sum = sums.of(key);
-    for (int i = 0; i < lists.count[key]; ++i) out.data[offsets[i] + key] = sum[i] * factor;
-  }
+  for (int i = 0; i < lists.size(); ++i) out.data[places[i]] = sum[i] * factor;
 }
 
-// delta of one tile; sink_sum += p[sink] delta.
-void FormDelta(ConstTile y, ConstTile dy, const float* max, const float* inverse, const float* sink_score, float scale,
-               float* delta, LaneSum& sink_sum) {
+// The copies of one tile; sink_sum += p[sink] delta.
+void CopyTile(const AttentionBackwardArgs& a, int tile, float scale, const float* sink_score, QueryCopies& copies,
+              LaneSum& sink_sum) {
   const D d;
+  const ConstTile q = a.q.tile(tile), y = a.y.tile(tile), dy = a.dy.tile(tile);
+  const float* stats = a.stats + size_t{2} * kTileTokens * tile;
+  V inverse[kRowVectors], delta[kRowVectors];
   for (int j = 0; j < kRowVectors; ++j) {
-    V sum = hn::Zero(d);
-    for (int c = 0; c < y.channels; ++c) {
-      sum = hn::MulAdd(hn::Load(d, y.row(c) + j * kLanes), hn::Load(d, dy.row(c) + j * kLanes), sum);
+    inverse[j] = hn::LoadU(d, stats + kTileTokens + j * kLanes);
+    delta[j] = hn::Zero(d);
+  }
+  for (int c = 0; c < q.channels; ++c) {
+    FILIGREE_UNROLL for (int j = 0; j < kRowVectors; ++j) {
+      const auto is_real = hn::Ne(inverse[j], hn::Zero(d));
+      const size_t t = static_cast<size_t>(j) * kLanes;
+      const V g = hn::IfThenElseZero(is_real, hn::Mul(hn::Load(d, dy.row(c) + t), inverse[j]));
+      const V unit = hn::IfThenElseZero(is_real, hn::Mul(hn::Load(d, q.row(c) + t), hn::Set(d, scale)));
+      delta[j] = hn::MulAdd(hn::Load(d, y.row(c) + t), g, delta[j]);
+      hn::Store(g, d, copies.dy(tile) + c * kTileTokens + t);
+      hn::Store(unit, d, copies.q(tile) + c * kTileTokens + t);
     }
-    hn::StoreU(sum, d, delta + j * kLanes);
+  }
+  for (int j = 0; j < kRowVectors; ++j) {
+    const auto is_real = hn::Ne(inverse[j], hn::Zero(d));
+    const V max = hn::IfThenElseZero(is_real, hn::LoadU(d, stats + j * kLanes));
+    hn::Store(max, d, copies.max(tile) + j * kLanes);
+    hn::Store(delta[j], d, copies.delta(tile) + j * kLanes);
     if (sink_score == nullptr) continue;
-    const V inv = hn::LoadU(d, inverse + j * kLanes);
-    const V below = hn::Sub(hn::Set(d, *sink_score), hn::LoadU(d, max + j * kLanes));
-    const V p = hn::Mul(Exp2(d, hn::Mul(below, hn::Set(d, scale))), inv);
-    const auto is_real = hn::Ne(inv, hn::Zero(d));
-    sink_sum.Add(j, hn::IfThenElseZero(is_real, p), hn::IfThenElseZero(is_real, sum));
+    const V e = Exp2(d, hn::Sub(hn::Set(d, *sink_score), max));
+    sink_sum.Add(j, hn::IfThenElseZero(is_real, e), delta[j]);
   }
 }
 
-// delta of all tokens, and the sink's gradient.
-void FormDeltas(const AttentionBackwardArgs& a, float* delta) {
-  const int K = a.q.channels;
-  const float scale = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
-  const float sink_score = a.sink != nullptr ? *a.sink * std::sqrt(static_cast<float>(K)) : 0.0f;
-  LaneSum sink_sum[4];
-  for (LaneSum& s : sink_sum) s.Clear();
-  for (int i = 0; i < TilesOf(a.tokens); ++i) {
-    const float* stats = a.stats + size_t{2} * kTileTokens * i;
-    FormDelta(a.y.tile(i), a.dy.tile(i), stats, stats + kTileTokens, a.sink != nullptr ? &sink_score : nullptr, scale,
-              delta + static_cast<size_t>(i) * kTileTokens, sink_sum[0]);
-  }
-  if (a.sink != nullptr) *a.dsink -= hn::GetLane(AddLanes(sink_sum));
-}
-
-// What the next square needs, or the next head; and where this one's results go.
+// What the next square needs, or the next head begins with; and where this tile's results go.
 Ahead FetchAhead(const AttentionBackwardArgs& a, int key_tile, int query_tile) {
   Ahead ahead(a.q.channels);
   const int tiles = TilesOf(a.tokens);
   if (query_tile + 1 < tiles) {
     if (key_tile > 0) return ahead;
-    ahead.Add(a.q.tile(query_tile + 1));
-    ahead.Add(a.dq.tile(query_tile + 1));
+    for (const ConstTileSeries& x : {a.q, a.y, a.dy}) ahead.Add(x.tile(query_tile + 1));
     return ahead;
   }
-  ahead.Add(a.dk.tile(key_tile));
-  ahead.Add(a.dv.tile(key_tile));
-  ahead.AddNextHead(a.y.tile(key_tile));
-  ahead.AddNextHead(a.dy.tile(key_tile));
+  for (const ConstTileSeries& x : {ConstTileSeries(a.dq), ConstTileSeries(a.dk), ConstTileSeries(a.dv)}) {
+    ahead.Add(x.tile(key_tile));
+  }
   if (key_tile + 1 < tiles) {
     ahead.Add(a.k.tile(key_tile + 1));
     ahead.Add(a.v.tile(key_tile + 1));
   } else {
-    for (const ConstTileSeries& x : {a.q, a.k, a.v, ConstTileSeries(a.dq)}) ahead.AddNextHead(x.tile(0));
+    for (const ConstTileSeries& x : {a.q, a.y, a.dy}) ahead.AddNextHead(x.tile(0));
+  }
+  if (key_tile + 2 >= tiles) {
+    ahead.AddNextHead(a.k.tile(0));
+    ahead.AddNextHead(a.v.tile(0));
   }
   return ahead;
 }
 
+const uint64_t* KeptOf(const uint64_t* all, int tile, const AttentionBackwardArgs& a) {
+  return all == nullptr ? nullptr : all + tile * a.kept_stride;
+}
+
+void StartKeys(const AttentionBackwardArgs& a, int tile, Keys& keys) {
+  const int real = a.tokens - tile * kTileTokens;
+  keys.k = a.k.tile(tile);
+  keys.v = a.v.tile(tile);
+  ReadKeptBits(keys.k, KeptOf(a.kept_k, tile, a), WithoutBits::kAll, real, keys.k_bits);
+  ReadKeptBits(keys.v, KeptOf(a.kept_v, tile, a), WithoutBits::kAll, real, keys.v_bits);
+  ListByKey(keys.k_bits, keys.k, keys.k_lists);
+  ListByKey(keys.v_bits, keys.v, keys.v_lists);
+  keys.dk.Clear(keys.k_lists);
+  keys.dv.Clear(keys.v_lists);
+}
+
 void Backward(const AttentionBackwardArgs& a, BackwardWorkspace& work) {
   Keys& keys = work.keys;
+  QueryCopies& copies = work.queries;
   const int K = a.q.channels, tiles = TilesOf(a.tokens);
-  float* delta = work.ReserveDelta(tiles);
-  keys.dk.Reserve(K);
-  keys.dv.Reserve(K);
-  FormDeltas(a, delta);
-  const auto kept = [&](const uint64_t* all, int tile) {
-    return all == nullptr ? nullptr : all + tile * a.kept_stride;
-  };
-  const auto queries = [&](int i) -> BackwardQueries {
-    const float* stats = a.stats + size_t{2} * kTileTokens * i;
-    return {a.q.tile(i), a.dy.tile(i), stats, stats + kTileTokens, delta + static_cast<size_t>(i) * kTileTokens,
-            a.dq.tile(i)};
-  };
+  const float sink_score = a.sink != nullptr ? SinkExponent(*a.sink) : 0.0f;
+  LaneSum sink_sum[4];
+  for (LaneSum& s : sink_sum) s.Clear();
+  copies.Reserve(K, tiles);
   for (int key_tile = 0; key_tile < tiles; ++key_tile) {
-    const int real = a.tokens - key_tile * kTileTokens;
-    keys.k = a.k.tile(key_tile);
-    keys.v = a.v.tile(key_tile);
-    ReadKeptBits(keys.k, kept(a.kept_k, key_tile), WithoutBits::kAll, real, keys.k_bits);
-    ReadKeptBits(keys.v, kept(a.kept_v, key_tile), WithoutBits::kAll, real, keys.v_bits);
-    ListByKey(keys.k_bits, K, keys.k_lists);
-    ListByKey(keys.v_bits, K, keys.v_lists);
+    StartKeys(a, key_tile, keys);
     for (int i = key_tile; i < tiles; ++i) {
-      AddPair(keys, key_tile == 0, i == key_tile, K, queries(i), FetchAhead(a, key_tile, i), work.square);
+      if (key_tile == 0)
+        CopyTile(a, i, ExponentScale(K), a.sink != nullptr ? &sink_score : nullptr, copies, sink_sum[0]);
+      const BackwardQueries queries = {copies.q(i), copies.dy(i), copies.max(i), copies.delta(i), copies.dq(i)};
+      AddPair(keys, key_tile == 0, i == key_tile, K, queries, FetchAhead(a, key_tile, i), work.square);
     }
-    WriteKeys(keys.k_lists, keys.dk, 1.0f / std::sqrt(static_cast<float>(K)), a.dk.tile(key_tile));
+    // The copies of q lack 1 / log2(e) to what dk is a sum of.
+    WriteKeys(keys.k_lists, keys.dk, std::numbers::ln2_v<float>, a.dk.tile(key_tile));
     WriteKeys(keys.v_lists, keys.dv, 1.0f, a.dv.tile(key_tile));
-    if (a.kept_q != nullptr) MaskQueries(kept(a.kept_q, key_tile), a.dq.tile(key_tile));
+    WriteQueries(KeptOf(a.kept_q, key_tile, a), copies.dq(key_tile), a.dq.tile(key_tile));
   }
+  if (a.sink != nullptr) *a.dsink -= hn::GetLane(AddLanes(sink_sum));
 }
 
 }  // namespace

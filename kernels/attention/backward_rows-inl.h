@@ -21,103 +21,95 @@ namespace filigree::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// One tile of queries; max, inverse and delta have an entry for each.
+// One tile of queries (QueryCopies of backward_workspace.h).
 struct BackwardQueries {
-  ConstTile q, dy;
-  const float *max, *inverse, *delta;
-  Tile dq;
+  const float *q, *dy, *max, *delta;
+  float* dq;
 };
 
-// Calls body(offsets, group size as a constant, first slot) for a list cut into groups of four and a rest.
+// Calls body(group size as a constant, first entry) for the entries [begin, end) cut into groups of four and a rest.
 template <class Body>
-HWY_INLINE void ForGroups(const int32_t* offsets, int count, Body&& body) {
-  int i = 0;
-  for (; i + 4 <= count; i += 4) body(offsets + i, std::integral_constant<int, 4>(), i);
-  switch (count - i) {
+HWY_INLINE void ForGroups(int begin, int end, Body&& body) {
+  int i = begin;
+  for (; i + 4 <= end; i += 4) body(std::integral_constant<int, 4>(), i);
+  switch (end - i) {
     case 1:
-      body(offsets + i, std::integral_constant<int, 1>(), i);
+      body(std::integral_constant<int, 1>(), i);
       break;
     case 2:
-      body(offsets + i, std::integral_constant<int, 2>(), i);
+      body(std::integral_constant<int, 2>(), i);
       break;
     case 3:
-      body(offsets + i, std::integral_constant<int, 3>(), i);
+      body(std::integral_constant<int, 3>(), i);
       break;
     default:
       break;
   }
 }
 
-// The diagonal comes first for every key: it overwrites.
-template <bool kOverwrite>
-HWY_INLINE void AddToSlots(const LaneSum (&sum)[4], float* slots) {
+// The sums of a group; where it has less than four, what follows gets a zero.
+HWY_INLINE void AddToSums(const LaneSum (&sum)[4], float* to) {
   const D4 d;
-  const auto added = AddLanes(sum);
-  hn::StoreU(kOverwrite ? added : hn::Add(hn::LoadU(d, slots), added), d, slots);
+  hn::StoreU(hn::Add(hn::LoadU(d, to), AddLanes(sum)), d, to);
 }
 
-// square = p.
+// square = p z, the exponential alone.
 template <class Range>
-HWY_INLINE void ProbabilityRows(Range, const KeyLists& lists, const float* k, float scale,
-                                const BackwardQueries& queries, const Ahead& ahead, Square& square) {
+HWY_INLINE void ExponentialRows(Range, const KeyLists& lists, const BackwardQueries& queries, const Ahead& ahead,
+                                Square& square) {
   const D d;
   const uint8_t* order = Range::kDiagonal ? lists.block_order : lists.order;
-  const V factor = hn::Set(d, scale);
-  V max[kRowVectors], inverse[kRowVectors];
-  FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-    max[j] = hn::LoadU(d, queries.max + j * kLanes);
-    inverse[j] = hn::LoadU(d, queries.inverse + j * kLanes);
-  }
+  V max[kRowVectors];
+  FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) max[j] = hn::Load(d, queries.max + j * kLanes);
   for (int i = Range::kBegin; i < Range::kEnd; ++i) {
     const int key = order[i];
-    ahead.Step(i);
+    ahead.Step<0, 3>(i);
     V score[kRowVectors];
     FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) score[j] = hn::Zero(d);
-    AddListed<Range::kFirst>(lists.offsets(key), lists.count[key], k + key, queries.q.data, score);
+    AddListed<Range::kFirst>(lists, key, queries.q, score);
     FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-      const V e = Exp2(d, hn::Mul(hn::Sub(score[j], max[j]), factor));
-      // Padding has the inverse 0, and whatever e.
-      V p = hn::IfThenElseZero(hn::Ne(inverse[j], hn::Zero(d)), hn::Mul(e, inverse[j]));
-      if (j < Range::kMaskEnd) p = hn::IfThenElseZero(Visible(key, j), p);
-      hn::Store(p, d, square.row(key) + j * kLanes);
+      V e = Exp2(d, hn::Sub(score[j], max[j]));
+      if (j < Range::kMaskEnd) e = hn::IfThenElseZero(Visible(key, j), e);
+      hn::Store(e, d, square.row(key) + j * kLanes);
     }
   }
 }
 
 // square = ds; dv's sums += p dy.
 template <class Range>
-HWY_INLINE void ValueRows(Range, const KeyLists& lists, const float* v, const BackwardQueries& queries, Square& square,
-                          KeySums& dv) {
+HWY_INLINE void ValueRows(Range, const KeyLists& lists, const BackwardQueries& queries, const Ahead& ahead,
+                          Square& square, KeySums& dv) {
   const D d;
   const uint8_t* order = Range::kDiagonal ? lists.block_order : lists.order;
   for (int i = Range::kBegin; i < Range::kEnd; ++i) {
     const int key = order[i];
+    ahead.Step<1, 3>(i);
     float* row = square.row(key);
-    V p[kRowVectors], dp[kRowVectors];
+    V e[kRowVectors], dp[kRowVectors];
     FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-      p[j] = hn::Load(d, row + j * kLanes);
+      e[j] = hn::Load(d, row + j * kLanes);
       dp[j] = hn::Zero(d);
     }
-    float* slots = dv.of(key);
-    ForGroups(lists.offsets(key), lists.count[key], [&](const int32_t* offsets, auto size, int slot) HWY_ATTR {
+    const float* rows = queries.dy - key;
+    const int begin = lists.first[key], end = begin + lists.count[key];
+    ForGroups(begin, end, [&](auto size, int entry) HWY_ATTR {
       LaneSum sum[4];
       for (LaneSum& s : sum) s.Clear();
       FILIGREE_UNROLL for (int m = 0; m < size.value; ++m) {
-        const V value = hn::Set(d, v[key + offsets[m]]);
-        const float* dy = queries.dy.data + offsets[m];
+        const float* dy = rows + lists.places[entry + m];
+        const V value = hn::Set(d, lists.values[entry + m]);
         FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
           const V g = hn::Load(d, dy + j * kLanes);
           dp[j] = hn::MulAdd(value, g, dp[j]);
-          sum[m].Add(j, p[j], g);
+          sum[m].Add(j, e[j], g);
         }
       }
-      AddToSlots<Range::kDiagonal>(sum, slots + slot);
+      AddToSums(sum, dv.of(entry));
     });
     FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
-      // dp and delta are the same sum, term by term, where one value is all of y: then ds is exactly 0. Nothing comes
-      // from where p is 0: hidden keys and padding, whose dp may overflow.
-      const V through = hn::Mul(p[j], hn::Sub(dp[j], hn::LoadU(d, queries.delta + j * kLanes)));
-      const V ds = hn::IfThenElseZero(hn::Ne(p[j], hn::Zero(d)), through);
+      // dp and delta are the same sum, term by term, where one value is all of y: then ds is exactly 0.
+      V ds = hn::Mul(e[j], hn::Sub(dp[j], hn::Load(d, queries.delta + j * kLanes)));
+      if (j < Range::kMaskEnd) ds = hn::IfThenElseZero(Visible(key, j), ds);  // what is hidden may have overflowed
       hn::Store(ds, d, row + j * kLanes);
     }
   }
@@ -125,27 +117,29 @@ HWY_INLINE void ValueRows(Range, const KeyLists& lists, const float* v, const Ba
 
 // dk's sums += ds q.
 template <class Range>
-HWY_INLINE void KeyRows(Range, const KeyLists& lists, const BackwardQueries& queries, const Square& square,
-                        KeySums& dk) {
+HWY_INLINE void KeyRows(Range, const KeyLists& lists, const BackwardQueries& queries, const Ahead& ahead,
+                        const Square& square, KeySums& dk) {
   const D d;
   const uint8_t* order = Range::kDiagonal ? lists.block_order : lists.order;
   for (int i = Range::kBegin; i < Range::kEnd; ++i) {
     const int key = order[i];
+    ahead.Step<2, 3>(i);
     V ds[kRowVectors];
     FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
       ds[j] = hn::Load(d, square.row(key) + j * kLanes);
     }
-    float* slots = dk.of(key);
-    ForGroups(lists.offsets(key), lists.count[key], [&](const int32_t* offsets, auto size, int slot) HWY_ATTR {
+    const float* rows = queries.q - key;
+    const int begin = lists.first[key], end = begin + lists.count[key];
+    ForGroups(begin, end, [&](auto size, int entry) HWY_ATTR {
       LaneSum sum[4];
       for (LaneSum& s : sum) s.Clear();
       FILIGREE_UNROLL for (int m = 0; m < size.value; ++m) {
-        const float* q = queries.q.data + offsets[m];
+        const float* q = rows + lists.places[entry + m];
         FILIGREE_UNROLL for (int j = Range::kFirst; j < kRowVectors; ++j) {
           sum[m].Add(j, ds[j], hn::Load(d, q + j * kLanes));
         }
       }
-      AddToSlots<Range::kDiagonal>(sum, slots + slot);
+      AddToSums(sum, dk.of(entry));
     });
   }
 }

@@ -7,7 +7,6 @@
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -35,25 +34,31 @@ inline void TransposeBits(const uint64_t* bits, int channels, uint16_t* by_key) 
   }
 }
 
-// Fills counts and lists, channels ascending, from one word of bits a channel; then sorts.
-inline void ListByKey(const uint64_t* bits, int channels, KeyLists& lists) {
+// Fills counts and lists from one word of bits a channel; then sorts.
+inline void ListByKey(const uint64_t* bits, ConstTile x, KeyLists& lists) {
   const hn::CappedTag<int32_t, 16> d;
   constexpr int kStep = hn::MaxLanes(d);
-  lists.Reserve(channels);
-  std::memset(lists.count, 0, sizeof(lists.count));
-  for (int c0 = 0; c0 < channels; c0 += 16) {
-    alignas(64) uint16_t by_key[kTileTokens];
-    TransposeBits(bits + c0, std::min(16, channels - c0), by_key);
-    for (int h = 0; h < 16; h += kStep) {
-      const auto offsets = hn::Mul(hn::Iota(d, c0 + h), hn::Set(d, kTileTokens));
-      for (int key = 0; key < kTileTokens; ++key) {
-        const uint8_t* word = reinterpret_cast<const uint8_t*>(by_key + key) + h / 8;
-        const auto kept = hn::LoadMaskBits(d, word);
-        hn::StoreU(hn::Compress(offsets, kept), d, lists.offsets(key) + lists.count[key]);
-        lists.count[key] += std::popcount(static_cast<uint16_t>(kStep == 16 ? by_key[key] : *word));
-      }
+  static_assert(kTileTokens == 1 << 6);
+  const int groups = (x.channels + 15) / 16;
+  alignas(64) uint16_t by_key[kMaxHeadChannels / 16][kTileTokens];
+  for (int g = 0; g < groups; ++g) TransposeBits(bits + 16 * g, std::min(16, x.channels - 16 * g), by_key[g]);
+  lists.Reserve(x.channels);
+  int32_t* places = lists.places.data();
+  const auto from_zero = hn::ShiftLeft<6>(hn::Iota(d, 0));
+  int n = 0;
+  for (int key = 0; key < kTileTokens; ++key) {
+    lists.first[key] = n;
+    for (int c = 0; c < 16 * groups; c += kStep) {
+      const uint8_t* word = reinterpret_cast<const uint8_t*>(by_key[c / 16] + key) + c % 16 / 8;
+      const auto channel = hn::Add(from_zero, hn::Set(d, c * kTileTokens + key));
+      const auto kept = hn::LoadMaskBits(d, word);
+      hn::StoreU(hn::Compress(channel, kept), d, places + n);
+      n += static_cast<int>(hn::CountTrue(d, kept));
     }
+    lists.count[key] = n - lists.first[key];
   }
+  lists.first[kTileTokens] = n;
+  for (int i = 0; i < n; ++i) lists.values.data()[i] = x.data[places[i]];
   lists.SortByCount();
 }
 

@@ -25,8 +25,10 @@ void ReadKeptBits(ConstTile x, const uint64_t* kept, WithoutBits without_bits, i
 }
 
 void KeyLists::Reserve(int channels) {
-  stride = static_cast<size_t>(channels) + kSlack;
-  if (all_offsets.size() < stride * kTileTokens) all_offsets = Buffer<int32_t>(stride * kTileTokens);
+  const size_t size = static_cast<size_t>(channels) * kTileTokens + kSlack;
+  if (places.size() >= size) return;
+  places = Buffer<int32_t>(size);
+  values = Buffer<float>(size);
 }
 
 void KeyLists::SortByCount() {

@@ -19,21 +19,21 @@ enum class WithoutBits { kAll, kNonzero };
 // One word a channel of x. Keys at and after `keys` have no entries.
 void ReadKeptBits(ConstTile x, const uint64_t* kept, WithoutBits without_bits, int keys, uint64_t* bits);
 
-// Lists of offsets c * 64, the distance of channel c's row from the tile's first in every tile of the head. Written by
+// The entries of a tile, key after key, channels ascending: place c * 64 + key within the tile, and value. Written by
 // ListByKey (kept_lists-inl.h).
 //
 // Keys are visited in the order of their counts, so that the loop over a key's list ends where the processor expects.
 struct KeyLists {
   static constexpr int kSlack = 16;  // a list is written in whole vectors
 
-  Buffer<int32_t> all_offsets;  // 64 lists of `stride`
-  size_t stride = 0;
+  Buffer<int32_t> places;
+  Buffer<float> values;
+  int first[kTileTokens + 1] = {};  // entries of the keys before this one
   int count[kTileTokens] = {};
   uint8_t order[kTileTokens] = {};        // all 64 keys, by ascending count
   uint8_t block_order[kTileTokens] = {};  // the same within each block of 16 keys
 
-  int32_t* offsets(int key) { return all_offsets.data() + key * stride; }
-  const int32_t* offsets(int key) const { return all_offsets.data() + key * stride; }
+  int size() const { return first[kTileTokens]; }
 
   void Reserve(int channels);
   // `order` and `block_order` from `count`.

@@ -28,27 +28,27 @@ struct LaneSum {
   HWY_INLINE void Add(int j, V a, V b) { part[j % kBlockVectors] = hn::MulAdd(a, b, part[j % kBlockVectors]); }
 };
 
-// Distances 8 and 4 of the tree.
-HWY_INLINE hn::Vec<D4> AddUpperLanes(const LaneSum& sum) {
+// Distances 2 and 1 of the tree, of four sums at once: four lanes of each become one, side by side.
+HWY_INLINE V AddWithinFours(V a, V b, V c, V e) {
+  const D d;
+  const hn::RepartitionToWide<D> d64;
+  const auto ab = hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+  const auto ce = hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
+  return hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, ab, ce)), hn::BitCast(d, hn::InterleaveUpper(d64, ab, ce)));
+}
+
+// Four sums at once, as a tree of the distances 2, 1, 8, 4: the first two work on all four sums in one.
+HWY_INLINE hn::Vec<D4> AddLanes(const LaneSum (&sum)[4]) {
   const hn::Half<D> dh;
+  const V first = AddWithinFours(sum[0].part[0], sum[1].part[0], sum[2].part[0], sum[3].part[0]);
 #if HWY_TARGET == HWY_AVX2
-  const auto eight = hn::Add(sum.part[0], sum.part[1]);
+  const V eight = hn::Add(first, AddWithinFours(sum[0].part[1], sum[1].part[1], sum[2].part[1], sum[3].part[1]));
   return hn::Add(hn::LowerHalf(dh, eight), hn::UpperHalf(dh, eight));
 #else
   const hn::Half<decltype(dh)> dq;
-  const auto eight = hn::Add(hn::LowerHalf(dh, sum.part[0]), hn::UpperHalf(dh, sum.part[0]));
+  const auto eight = hn::Add(hn::LowerHalf(dh, first), hn::UpperHalf(dh, first));
   return hn::Add(hn::LowerHalf(dq, eight), hn::UpperHalf(dq, eight));
 #endif
-}
-
-// Four sums at once: the tree's distances 2 and 1 run across them.
-HWY_INLINE hn::Vec<D4> AddLanes(const LaneSum (&sum)[4]) {
-  const D4 d;
-  const auto a = AddUpperLanes(sum[0]), b = AddUpperLanes(sum[1]);
-  const auto c = AddUpperLanes(sum[2]), e = AddUpperLanes(sum[3]);
-  const auto ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
-  const auto ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
-  return hn::Add(hn::ConcatLowerLower(d, ce, ab), hn::ConcatUpperUpper(d, ce, ab));
 }
 
 }  // namespace HWY_NAMESPACE

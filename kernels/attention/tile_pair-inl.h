@@ -7,7 +7,9 @@
 #endif
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
+#include <numbers>
 
 #include "kernels/attention/exp2-inl.h"
 #include "kernels/attention/kept_lists.h"
@@ -62,23 +64,29 @@ HWY_INLINE void ForRowRanges(bool diagonal, Body&& body) {
   }
 }
 
+// Exponents are powers of two: q is multiplied by log2(e) / sqrt(K) before all else. The sink knows no sqrt(K).
+inline float ExponentScale(int channels) {
+  return static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(channels)));
+}
+inline float SinkExponent(float sink) { return sink * std::numbers::log2e_v<float>; }
+
 // True where the query of vector j may see the key.
 HWY_INLINE hn::Mask<D> Visible(int key, int j) {
   const D d;
   return hn::Ge(hn::Iota(d, static_cast<float>(j * kLanes)), hn::Set(d, static_cast<float>(key)));
 }
 
-// sum[j] += column[o] * rows[o + query] over a key's list, vectors kFirst and up. `column` is the key's entry in
-// channel 0 of k or v.
+// sum[j] += value * rows[channel][query] over a key's list, vectors kFirst and up.
 template <int kFirst>
-HWY_INLINE void AddListed(const int32_t* offsets, int count, const float* column, const float* rows,
-                          V (&sum)[kRowVectors]) {
+HWY_INLINE void AddListed(const KeyLists& lists, int key, const float* rows, V (&sum)[kRowVectors]) {
   const D d;
-  for (int i = 0; i < count; ++i) {
-    const size_t o = offsets[i];
-    const V value = hn::Set(d, column[o]);
+  const int begin = lists.first[key], end = begin + lists.count[key];
+  rows -= key;  // places count from the key's column
+  for (int i = begin; i < end; ++i) {
+    const float* row = rows + lists.places[i];
+    const V value = hn::Set(d, lists.values[i]);
     FILIGREE_UNROLL for (int j = kFirst; j < kRowVectors; ++j) {
-      sum[j] = hn::MulAdd(value, hn::Load(d, rows + o + j * kLanes), sum[j]);
+      sum[j] = hn::MulAdd(value, hn::Load(d, row + j * kLanes), sum[j]);
     }
   }
 }
