@@ -184,6 +184,9 @@ class Study:
         return rows
 
     def peer_ms(self, width):
+        """A step of the peer; None where it was not measured, or where our times are no wall times as its are."""
+        if self.options.clock == "cpu":
+            return None
         lines = [line for path in (os.path.join(self.options.out, "peer.jsonl"), self.options.peer) if path
                  for line in peer.read_lines(path)]
         return peer.fastest_ms(lines, width)
@@ -192,7 +195,7 @@ class Study:
         selected = {run.name for run in self.selected()}
         for point in self.points:
             wanted = any(selected & set(seed) for seed in point.seeds)
-            if wanted and self.peer_ms(point.width) is None:
+            if wanted and self.options.clock == "wall" and self.peer_ms(point.width) is None:
                 peer.measure(self.children, self.options.program, self.options.torch_python, point, self.options.threads,
                              self.options.peer_rounds, os.path.join(self.options.out, "peer.jsonl"), say)
 
