@@ -23,7 +23,7 @@
 
 namespace filigree::kernels {
 
-inline constexpr int kGemmDepth = 64;
+inline constexpr int kGemmDepth = 32;
 
 void GemmForward(const float* w, int out, int in, ConstTile x, const float* bias, Tile y);
 void GemmBackward(const float* w, int out, int in, ConstTile dy, Tile dx);
