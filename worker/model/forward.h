@@ -20,8 +20,8 @@ struct SequenceSlot {
   int first_tile = 0;
 };
 
-// Where the last thresholds of AbsTopK lay in the distribution of their tile, one a layer and place: guesses that only cost
-// time. One object a thread.
+// Where the last thresholds of AbsTopK lay in the distribution of their tile, one a layer and place: guesses that only
+// cost time. One object a thread.
 class TopKGuesses {
  public:
   explicit TopKGuesses(const ModelSpec& spec) : guesses_(static_cast<size_t>(spec.n_layer) * kPlaces) {}
