@@ -2,6 +2,7 @@
 #define FILIGREE_KERNELS_CROSS_ENTROPY_CROSS_ENTROPY_H_
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/base/tile.h"
 
@@ -25,6 +26,33 @@ namespace filigree::kernels {
 void CrossEntropyLoss(ConstTile logits, const int32_t* target, float* loss);
 // Loss, and logits become their gradient.
 void CrossEntropyGradient(Tile logits, const int32_t* target, float scale, float* loss);
+
+// The same for a vocabulary in groups, whose tiles may lie in several processes. Each group gives its part; the parts
+// of all groups, in order, give the loss; with it each group forms its gradient:
+//
+//   part      max = largest logit of the group, sum = sum over its c of exp(x[c] - max), target_logit = x[target] or 0
+//   whole     max = largest of the parts', sum = sum over parts, along the tree of kernels/base/sum_tree.h, of
+//             part.sum * exp(part.max - max)
+//
+// `first` is the number of the group's first token in the vocabulary. With one group the bits are those of the
+// functions above; with more the exponentials are scaled twice (one rounding more).
+struct SoftmaxPart {
+  alignas(64) float max[kTileTokens];
+  alignas(64) float target_logit[kTileTokens];
+  alignas(64) double sum[kTileTokens];
+};
+struct SoftmaxWhole {
+  float max[kTileTokens];
+  double sum[kTileTokens];
+};
+// Leaves the logits alone.
+void SoftmaxPartOf(ConstTile logits, const int32_t* target, int first, SoftmaxPart& part);
+// Logits become exp(x - part.max), for SoftmaxGradient.
+void SoftmaxPartInPlace(Tile logits, const int32_t* target, int first, SoftmaxPart& part);
+void CombineSoftmax(std::span<const SoftmaxPart* const> parts, const int32_t* target, SoftmaxWhole& whole, float* loss);
+// x: what SoftmaxPartInPlace left; becomes the gradient.
+void SoftmaxGradient(const SoftmaxPart& part, const SoftmaxWhole& whole, const int32_t* target, int first, float scale,
+                     Tile x);
 
 namespace ref {
 void CrossEntropyLoss(ConstTile logits, const int32_t* target, float* loss);

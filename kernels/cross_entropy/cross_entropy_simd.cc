@@ -1,10 +1,9 @@
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
 #include "kernels/base/simd_targets.h"
-#include "kernels/base/trace.h"
 #include "kernels/cross_entropy/cross_entropy.h"
-#include "kernels/cross_entropy/cross_entropy_ref.h"
+#include "kernels/cross_entropy/softmax_parts.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cross_entropy/cross_entropy_simd.cc"
@@ -26,20 +25,15 @@ constexpr int kLanes = hn::MaxLanes(D());
 constexpr int kRowVectors = kTileTokens / kLanes;
 constexpr int kSumBlock = 16;  // channels added in fp32 before the sum goes to double
 
-// Per token: the largest logit and the sum of exp(logit - max).
-struct ColumnSums {
-  alignas(64) float max[kTileTokens];
-  alignas(64) double sum[kTileTokens] = {};
-};
-
-void FindMaxima(ConstTile logits, ColumnSums& columns) {
+void FindMaxima(ConstTile logits, SoftmaxPart& part) {
   const D d;
+  const V lowest = hn::Set(d, std::numeric_limits<float>::lowest());  // a group may be all minus infinity
   V max[kRowVectors];
-  for (int j = 0; j < kRowVectors; ++j) max[j] = hn::Load(d, logits.row(0) + j * kLanes);
+  for (int j = 0; j < kRowVectors; ++j) max[j] = hn::Max(lowest, hn::Load(d, logits.row(0) + j * kLanes));
   for (int c = 1; c < logits.channels; ++c) {
     for (int j = 0; j < kRowVectors; ++j) max[j] = hn::Max(max[j], hn::Load(d, logits.row(c) + j * kLanes));
   }
-  for (int j = 0; j < kRowVectors; ++j) hn::Store(max[j], d, columns.max + j * kLanes);
+  for (int j = 0; j < kRowVectors; ++j) hn::Store(max[j], d, part.max + j * kLanes);
 }
 
 HWY_INLINE void AddToDouble(V v, double* sum) {
@@ -51,16 +45,17 @@ HWY_INLINE void AddToDouble(V v, double* sum) {
   hn::Store(hn::Add(hn::Load(dd, sum + kHalf), high), dd, sum + kHalf);
 }
 
-// Sums e = exp(logit - max) into columns.sum, a block of channels at a time while it is in L1; emit(e, i) gets every e
-// and its place in the tile.
+// Sums e = exp(logit - max) into part.sum, a block of channels at a time while it is in L1; emit(e, i) gets every e and
+// its place in the tile.
 template <class Emit>
-HWY_INLINE void SumExponentials(ConstTile logits, ColumnSums& columns, Emit emit) {
+HWY_INLINE void SumExponentials(ConstTile logits, SoftmaxPart& part, Emit emit) {
   const D d;
-  FindMaxima(logits, columns);
+  FindMaxima(logits, part);
+  std::fill_n(part.sum, kTileTokens, 0.0);
   for (int c0 = 0; c0 < logits.channels; c0 += kSumBlock) {
     const int c1 = std::min(c0 + kSumBlock, logits.channels);
     for (int t = 0; t < kTileTokens; t += kLanes) {
-      const V max = hn::Load(d, columns.max + t);
+      const V max = hn::Load(d, part.max + t);
       V sum = hn::Zero(d);
       for (int c = c0; c < c1; ++c) {
         const size_t i = static_cast<size_t>(c) * kTileTokens + t;
@@ -68,7 +63,7 @@ HWY_INLINE void SumExponentials(ConstTile logits, ColumnSums& columns, Emit emit
         sum = hn::Add(sum, e);
         emit(e, i);
       }
-      AddToDouble(sum, columns.sum + t);
+      AddToDouble(sum, part.sum + t);
     }
   }
 }
@@ -87,42 +82,12 @@ void ScaleColumns(const float* factor, Tile x) {
   }
 }
 
-// The logits of the targets become the losses.
-void FinishLoss(const ColumnSums& columns, const float* target_logit, const int32_t* target, float* loss) {
-  for (int t = 0; t < kTileTokens; ++t) {
-    const double log_sum = std::log(columns.sum[t]);
-    loss[t] = target[t] < 0 ? 0.0f : static_cast<float>(log_sum + (double{columns.max[t]} - target_logit[t]));
-  }
+void Loss(ConstTile logits, SoftmaxPart& part) {
+  SumExponentials(logits, part, [](V, size_t) {});
 }
 
-void ReadTargets(ConstTile x, const int32_t* target, float* out) {
-  for (int t = 0; t < kTileTokens; ++t) out[t] = target[t] < 0 ? 0.0f : x.at(target[t], t);
-}
-
-void Loss(ConstTile logits, const int32_t* target, float* loss) {
-  ColumnSums columns;
-  float target_logit[kTileTokens];
-  ReadTargets(logits, target, target_logit);
-  SumExponentials(logits, columns, [](V, size_t) {});
-  FinishLoss(columns, target_logit, target, loss);
-}
-
-void Gradient(Tile logits, const int32_t* target, float scale, float* loss) {
-  ColumnSums columns;
-  float target_logit[kTileTokens], target_exp[kTileTokens];
-  alignas(64) float factor[kTileTokens];
-  ReadTargets(logits, target, target_logit);
-  SumExponentials(logits, columns, [&](V e, size_t i) HWY_ATTR { hn::Store(e, D(), logits.data + i); });
-  FinishLoss(columns, target_logit, target, loss);
-
-  ReadTargets(logits, target, target_exp);
-  for (int t = 0; t < kTileTokens; ++t) factor[t] = target[t] < 0 ? 0.0f : static_cast<float>(scale / columns.sum[t]);
-  ScaleColumns(factor, logits);
-  // softmax - 1 in double: near 1 the difference would lose its digits.
-  for (int t = 0; t < kTileTokens; ++t) {
-    if (target[t] < 0) continue;
-    logits.at(target[t], t) = static_cast<float>(scale * (target_exp[t] / columns.sum[t] - 1.0));
-  }
+void Exponentials(Tile logits, SoftmaxPart& part) {
+  SumExponentials(logits, part, [&](V e, size_t i) HWY_ATTR { hn::Store(e, D(), logits.data + i); });
 }
 
 }  // namespace
@@ -134,20 +99,14 @@ HWY_AFTER_NAMESPACE();
 namespace filigree::kernels {
 
 HWY_EXPORT(Loss);
-HWY_EXPORT(Gradient);
+HWY_EXPORT(Exponentials);
+HWY_EXPORT(ScaleColumns);
 
-void CrossEntropyLoss(ConstTile logits, const int32_t* target, float* loss) {
-  ref::CheckTargets(target, logits.channels);
-  const TraceSpan span("cross_entropy", [&] { return TraceWork{.bytes = 4.0 * static_cast<double>(logits.size())}; });
-  HWY_DYNAMIC_DISPATCH(Loss)(logits, target, loss);
-}
+void SumExponentials(ConstTile logits, SoftmaxPart& part) { HWY_DYNAMIC_DISPATCH(Loss)(logits, part); }
 
-void CrossEntropyGradient(Tile logits, const int32_t* target, float scale, float* loss) {
-  ref::CheckTargets(target, logits.channels);
-  const TraceSpan span("cross_entropy.backward",
-                       [&] { return TraceWork{.bytes = 8.0 * static_cast<double>(logits.size())}; });
-  HWY_DYNAMIC_DISPATCH(Gradient)(logits, target, scale, loss);
-}
+void SumExponentialsInPlace(Tile logits, SoftmaxPart& part) { HWY_DYNAMIC_DISPATCH(Exponentials)(logits, part); }
+
+void ScaleTokens(const float* factor, Tile x) { HWY_DYNAMIC_DISPATCH(ScaleColumns)(factor, x); }
 
 }  // namespace filigree::kernels
 #endif  // HWY_ONCE

@@ -19,19 +19,20 @@ float BlockedSum(float start, int channels, ConstTile x, int t, Weight weight) {
 
 }  // namespace
 
-void GemmForward(const float* w, int out, int in, ConstTile x, const float* bias, Tile y) {
+void GemmForward(const float* w, int w_stride, int out, int in, ConstTile x, const float* bias, Tile y) {
   for (int o = 0; o < out; ++o) {
-    const float* row = w + int64_t{o} * in;
+    const float* row = w + int64_t{o} * w_stride;
     for (int t = 0; t < kTileTokens; ++t) {
       y.at(o, t) = BlockedSum(bias == nullptr ? 0.0f : bias[o], in, x, t, [row](int i) { return row[i]; });
     }
   }
 }
 
-void GemmBackward(const float* w, int out, int in, ConstTile dy, Tile dx) {
+void GemmBackward(const float* w, int out, int in, ConstTile dy, GemmWrite write, Tile dx) {
   for (int i = 0; i < in; ++i) {
     for (int t = 0; t < kTileTokens; ++t) {
-      dx.at(i, t) = BlockedSum(0.0f, out, dy, t, [=](int o) { return w[int64_t{o} * in + i]; });
+      const float start = write == GemmWrite::kAdd ? dx.at(i, t) : 0.0f;
+      dx.at(i, t) = BlockedSum(start, out, dy, t, [=](int o) { return w[int64_t{o} * in + i]; });
     }
   }
 }

@@ -89,15 +89,15 @@ HWY_INLINE void PrefetchRows(const float* w, int rows, size_t row_stride, int de
   }
 }
 
-void Forward(const float* w, int out, int in, ConstTile x, const float* bias, Tile y) {
+void Forward(const float* w, size_t w_stride, int out, int in, ConstTile x, const float* bias, Tile y) {
   for (int k = 0; k < in; k += kGemmDepth) {
     const int depth = std::min(kGemmDepth, in - k);
     for (int o = 0; o < out; o += kRows) {
       const int rows = std::min(kRows, out - o);
-      const float* from = w + size_t{1} * o * in + k;
-      PrefetchRows(from + size_t{1} * rows * in, std::min(kRows, out - o - rows), in, depth);
-      BlockOf<kRows>(rows, {from, static_cast<size_t>(in), 1}, x.row(k), depth,
-                     {bias == nullptr ? nullptr : bias + o, k == 0}, y.row(o));
+      const float* from = w + o * w_stride + k;
+      PrefetchRows(from + rows * w_stride, std::min(kRows, out - o - rows), w_stride, depth);
+      BlockOf<kRows>(rows, {from, w_stride, 1}, x.row(k), depth, {bias == nullptr ? nullptr : bias + o, k == 0},
+                     y.row(o));
     }
   }
 }
@@ -119,7 +119,7 @@ HWY_INLINE void CopyChunk(const float* w, int in, int depth, int width, float* p
   }
 }
 
-void Backward(const float* w, int out, int in, ConstTile dy, Tile dx) {
+void Backward(const float* w, int out, int in, ConstTile dy, bool add, Tile dx) {
   alignas(64) float panels[kPanels * kGemmDepth * kPanel];
   for (int k = 0; k < out; k += kGemmDepth) {
     const int depth = std::min(kGemmDepth, out - k);
@@ -128,7 +128,7 @@ void Backward(const float* w, int out, int in, ConstTile dy, Tile dx) {
       CopyChunk(w + size_t{1} * k * in + first, in, depth, width, panels);
       for (int c = 0; c < width; c += kRows) {
         const float* weights = panels + c / kPanel * (kGemmDepth * kPanel) + c % kPanel;
-        BlockOf<kRows>(std::min(kRows, width - c), {weights, 1, kPanel}, dy.row(k), depth, {nullptr, k == 0},
+        BlockOf<kRows>(std::min(kRows, width - c), {weights, 1, kPanel}, dy.row(k), depth, {nullptr, k == 0 && !add},
                        dx.row(first + c));
       }
     }
@@ -157,19 +157,27 @@ TraceWork WorkOf(double out, double in) {
 }  // namespace
 
 void GemmForward(const float* w, int out, int in, ConstTile x, const float* bias, Tile y) {
+  GemmForward(w, in, out, in, x, bias, y);
+}
+
+void GemmForward(const float* w, int w_stride, int out, int in, ConstTile x, const float* bias, Tile y) {
   CHECK(x.channels == in && y.channels == out, "w is {} x {}, x has {} channels, y {}", out, in, x.channels,
         y.channels);
-  CHECK(in > 0, "a layer without inputs");
+  CHECK(in > 0 && w_stride >= in, "a layer of {} inputs, rows {} apart", in, w_stride);
   const TraceSpan span("gemm", [&] { return WorkOf(out, in); });
-  HWY_DYNAMIC_DISPATCH(Forward)(w, out, in, x, bias, y);
+  HWY_DYNAMIC_DISPATCH(Forward)(w, w_stride, out, in, x, bias, y);
 }
 
 void GemmBackward(const float* w, int out, int in, ConstTile dy, Tile dx) {
+  GemmBackward(w, out, in, dy, GemmWrite::kOverwrite, dx);
+}
+
+void GemmBackward(const float* w, int out, int in, ConstTile dy, GemmWrite write, Tile dx) {
   CHECK(dy.channels == out && dx.channels == in, "w is {} x {}, dy has {} channels, dx {}", out, in, dy.channels,
         dx.channels);
   CHECK(out > 0, "a layer without outputs");
   const TraceSpan span("gemm.backward", [&] { return WorkOf(out, in); });
-  HWY_DYNAMIC_DISPATCH(Backward)(w, out, in, dy, dx);
+  HWY_DYNAMIC_DISPATCH(Backward)(w, out, in, dy, write == GemmWrite::kAdd, dx);
 }
 
 }  // namespace filigree::kernels

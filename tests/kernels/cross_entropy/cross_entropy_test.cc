@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -108,6 +109,60 @@ TEST_P(CrossEntropyOf, LossAloneIsTheSameAndLeavesLogits) {
   EXPECT_EQ(loss, in.loss);
 }
 
+// The vocabulary in `groups` nearly equal groups.
+struct Grouped {
+  Grouped(Drawn& in, int groups) : parts(groups) {
+    const int vocab = in.gradient.tile().channels;
+    const auto first = [&](int g) { return vocab * g / groups; };
+    const auto tile = [&](int g) { return in.gradient.tile().rows(first(g), first(g + 1) - first(g)); };
+    std::vector<const SoftmaxPart*> pointers;
+    for (int g = 0; g < groups; ++g) {
+      SoftmaxPart untouched;
+      SoftmaxPartOf(tile(g), in.target.data(), first(g), untouched);
+      SoftmaxPartInPlace(tile(g), in.target.data(), first(g), parts[g]);
+      EXPECT_EQ(std::memcmp(&untouched, &parts[g], sizeof(SoftmaxPart)), 0) << "with and without writing, group " << g;
+      pointers.push_back(&parts[g]);
+    }
+    CombineSoftmax(pointers, in.target.data(), whole, in.loss.data());
+    for (int g = 0; g < groups; ++g) SoftmaxGradient(parts[g], whole, in.target.data(), first(g), kScale, tile(g));
+  }
+  std::vector<SoftmaxPart> parts;
+  SoftmaxWhole whole;
+};
+
+TEST_P(CrossEntropyOf, InGroupsFollowsTheReference) {
+  for (const float size : {0.01f, 2.0f, 30.0f}) {
+    for (const int groups : {1, 2, 3, 4, 7}) {
+      if (groups > GetParam()) continue;
+      Drawn parted(GetParam(), /*seed=*/12, size), plain(GetParam(), /*seed=*/12, size);
+      const Grouped run(parted, groups);
+      ref::CrossEntropyGradient(plain.gradient, plain.target.data(), kScale, plain.loss.data());
+      for (int t = 0; t < kTileTokens; ++t) {
+        ASSERT_NEAR(parted.loss[t], plain.loss[t], 1e-6 * (1 + plain.loss[t])) << groups;
+        for (int c = 0; c < GetParam(); ++c) {
+          ASSERT_NEAR(parted.gradient.at(c, t), plain.gradient.at(c, t), kScale * 4e-6)
+              << groups << ", " << c << ", " << t;
+        }
+      }
+      if (groups > 1) continue;
+      Drawn whole(GetParam(), /*seed=*/12, size);
+      whole.Run();
+      EXPECT_TRUE(BitwiseEqual(parted.gradient, whole.gradient));
+      EXPECT_EQ(parted.loss, whole.loss);
+    }
+  }
+}
+
+TEST_P(CrossEntropyOf, InGroupsHasTheSameBitsInAvx2) {
+  const int groups = std::min(3, GetParam());
+  Drawn wide(GetParam(), /*seed=*/13, 2), narrow(GetParam(), /*seed=*/13, 2);
+  const Grouped run(wide, groups);
+  const Avx2Only only;
+  const Grouped again(narrow, groups);
+  EXPECT_TRUE(BitwiseEqual(wide.gradient, narrow.gradient));
+  EXPECT_EQ(wide.loss, narrow.loss);
+}
+
 INSTANTIATE_TEST_SUITE_P(Vocabularies, CrossEntropyOf, testing::Values(1, 2, 15, 16, 17, 33, 101, 2048));
 
 TEST(CrossEntropy, GradientIsTheSlope) {
@@ -184,6 +239,15 @@ TEST(CrossEntropy, MinusInfinityIsAProbabilityOfZero) {
   EXPECT_TRUE(std::isfinite(in.loss[10]));
   EXPECT_EQ(in.gradient.at(5, 10), 0.0f);
   EXPECT_EQ(in.loss[11], inf);
+}
+
+TEST(CrossEntropy, AGroupMayBeAllMinusInfinity) {
+  Drawn in(6, /*seed=*/14, 1);
+  for (int32_t& t : in.target) t = 4;
+  for (int c = 0; c < 3; ++c) in.gradient.at(c, 10) = -std::numeric_limits<float>::infinity();
+  const Grouped run(in, 2);
+  EXPECT_TRUE(std::isfinite(in.loss[10]));
+  for (int c = 0; c < 3; ++c) EXPECT_EQ(in.gradient.at(c, 10), 0.0f);
 }
 
 TEST(CrossEntropyDeathTest, RefusesATargetOutsideTheVocabulary) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -45,6 +46,12 @@ struct Problem {
 OwnedTile Garbage(int channels) {
   OwnedTile tile(channels);
   tile.Fill([] { return NAN; });
+  return tile;
+}
+
+OwnedTile Copy(const OwnedTile& from) {
+  OwnedTile tile(from.tile().channels);
+  std::copy_n(from.tile().data, from.tile().size(), tile.tile().data);
   return tile;
 }
 
@@ -109,6 +116,36 @@ TEST_P(GemmTest, BothTargetsHaveTheBitsOfTheReference) {
     GemmBackward(p_.w.data(), s_.out, s_.in, p_.dy, input_gradient);
     EXPECT_TRUE(BitwiseEqual(input_gradient, dx)) << SimdTargetName();
   }
+}
+
+// Some columns of a wider matrix; rows whose sum goes on where another one ended.
+TEST_P(GemmTest, PartsOfSumsHaveTheBitsOfTheReference) {
+  const int in = (s_.in + 1) / 2, first = s_.in - in;
+  const ConstTile x = p_.x.tile().rows(first, in);
+  OwnedTile y(s_.out), dx = Copy(p_.x);
+  ref::GemmForward(p_.w.data() + first, s_.in, s_.out, in, x, p_.bias.data(), y);
+  ref::GemmBackward(p_.w.data(), s_.out, s_.in, p_.dy, GemmWrite::kAdd, dx);
+  for (int o = 0; o < s_.out; ++o) {
+    double sum = p_.bias[o];
+    for (int i = first; i < s_.in; ++i) sum += double{p_.w[o * s_.in + i]} * double{p_.x.at(i, 5)};
+    ASSERT_NEAR(y.at(o, 5), sum, 1e-4) << o;
+  }
+  for (const bool avx2 : {false, true}) {
+    RestrictSimdToAvx2(avx2);
+    OwnedTile result = Garbage(s_.out), input_gradient = Copy(p_.x);
+    GemmForward(p_.w.data() + first, s_.in, s_.out, in, x, p_.bias.data(), result);
+    EXPECT_TRUE(BitwiseEqual(result, y)) << SimdTargetName();
+    GemmBackward(p_.w.data(), s_.out, s_.in, p_.dy, GemmWrite::kAdd, input_gradient);
+    EXPECT_TRUE(BitwiseEqual(input_gradient, dx)) << SimdTargetName();
+  }
+  // A sum cut at a multiple of the blocks is the same sum.
+  if (s_.out <= kGemmDepth) return;
+  OwnedTile whole(s_.in), parts = Garbage(s_.in);
+  GemmBackward(p_.w.data(), s_.out, s_.in, p_.dy, whole);
+  GemmBackward(p_.w.data(), kGemmDepth, s_.in, p_.dy.tile().rows(0, kGemmDepth), GemmWrite::kOverwrite, parts);
+  GemmBackward(p_.w.data() + int64_t{kGemmDepth} * s_.in, s_.out - kGemmDepth, s_.in,
+               p_.dy.tile().rows(kGemmDepth, s_.out - kGemmDepth), GemmWrite::kAdd, parts);
+  EXPECT_TRUE(BitwiseEqual(parts, whole));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest, testing::ValuesIn(kShapes));
