@@ -1,0 +1,110 @@
+#include "coordinator/core/core.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "coordinator/core/parts.h"
+#include "kernels/base/check.h"
+
+namespace filigree::coordinator {
+
+Core::Core(const Options& options, Tables tables, Now now)
+    : options_(options), tables_(std::move(tables)), latest_us_(now.monotonic_us) {
+  for (const auto& [name, row] : tables_.workers())
+    if (row.presence == Presence::kLive) memory_.leases.Grant(name, now.monotonic_us + options_.lease_us);
+}
+
+template <typename Reply, typename Work>
+Decision<Reply> Core::Decide(Now now, Work work) {
+  CHECK(!undecided_, "the decision before was neither accepted nor dropped");
+  undecided_ = true;
+  latest_us_ = std::max(latest_us_, now.monotonic_us);
+  now.monotonic_us = latest_us_;
+  Turn turn{options_, now, memory_, Draft(tables_)};
+  ExpireLeases(turn);
+  Decision<Reply> decision{work(turn), {}};
+  if (turn.draft.touched() || turn.look_again) Schedule(turn);
+  decision.outcome.rows = turn.draft.Take();
+  decision.outcome.events = std::move(turn.events);
+  const std::set<std::string> concerned = turn.draft.WorkersConcerned();
+  decision.outcome.nudged.assign(concerned.begin(), concerned.end());
+  decision.outcome.now = now;
+  decision.outcome.number = ++number_;
+  return decision;
+}
+
+void Core::Accept(const Outcome& outcome) {
+  CHECK(undecided_ && outcome.number == number_, "not the decision that waits");
+  undecided_ = false;
+  for (const WorkerRow& row : outcome.rows.workers) {
+    const WorkerRow* stands = tables_.FindWorker(row.name);
+    if (row.presence != Presence::kLive)
+      memory_.leases.End(row.name);
+    else if (stands == nullptr || stands->incarnation != row.incarnation)
+      memory_.leases.Grant(row.name, outcome.now.monotonic_us + options_.lease_us);
+  }
+  tables_.Apply(outcome.rows);
+  for (const JobRow& row : outcome.rows.jobs)
+    if (Ended(row.state)) memory_.jobs.erase(row.id);
+}
+
+void Core::Drop(const Outcome& outcome) {
+  CHECK(undecided_ && outcome.number == number_, "not the decision that waits");
+  undecided_ = false;
+  for (const JobRow& row : outcome.rows.jobs)
+    if (tables_.FindJob(row.id) == nullptr) memory_.jobs.erase(row.id);
+}
+
+Decision<Empty> Core::Start(Now now) {
+  return Decide<Empty>(now, [](Turn& turn) -> absl::StatusOr<Empty> {
+    turn.draft.PutEpoch(turn.draft.tables().epoch() + 1);
+    return Empty{};
+  });
+}
+
+Decision<RegisterReply> Core::Register(Now now, const RegisterRequest& request) {
+  return Decide<RegisterReply>(now, [&](Turn& turn) { return coordinator::Register(turn, request); });
+}
+
+Decision<HeartbeatReply> Core::Heartbeat(Now now, const HeartbeatRequest& request) {
+  return Decide<HeartbeatReply>(now, [&](Turn& turn) { return coordinator::Heartbeat(turn, request); });
+}
+
+Decision<Empty> Core::Leave(Now now, const LeaveRequest& request) {
+  return Decide<Empty>(now, [&](Turn& turn) { return coordinator::Leave(turn, request); });
+}
+
+Decision<Empty> Core::DrainWorker(Now now, const DrainWorkerRequest& request) {
+  return Decide<Empty>(now, [&](Turn& turn) { return coordinator::DrainWorker(turn, request); });
+}
+
+Decision<SubmitReply> Core::Submit(Now now, const SubmitRequest& request) {
+  return Decide<SubmitReply>(now, [&](Turn& turn) { return coordinator::Submit(turn, request); });
+}
+
+Decision<Empty> Core::Cancel(Now now, const CancelRequest& request) {
+  return Decide<Empty>(now, [&](Turn& turn) { return coordinator::Cancel(turn, request); });
+}
+
+Decision<Empty> Core::DrainJob(Now now, const DrainJobRequest& request) {
+  return Decide<Empty>(now, [&](Turn& turn) { return coordinator::DrainJob(turn, request); });
+}
+
+Decision<Empty> Core::Commit(Now now, const CommitRequest& request) {
+  return Decide<Empty>(now, [&](Turn& turn) { return coordinator::Commit(turn, request); });
+}
+
+Decision<MaskReportReply> Core::ReportMask(Now now, const MaskReportRequest& request) {
+  return Decide<MaskReportReply>(now, [&](Turn& turn) { return coordinator::ReportMask(turn, request); });
+}
+
+Decision<Empty> Core::Tick(Now now) {
+  return Decide<Empty>(now, [](Turn& turn) -> absl::StatusOr<Empty> {
+    WatchTime(turn);
+    Schedule(turn);
+    return Empty{};
+  });
+}
+
+}  // namespace filigree::coordinator

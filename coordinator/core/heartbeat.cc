@@ -1,0 +1,159 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "coordinator/core/parts.h"
+#include "proto/contract/ids.h"
+
+namespace filigree::coordinator {
+namespace {
+
+constexpr int64_t kMaxStep = int64_t{1} << 53;
+constexpr size_t kMaxReasonBytes = 8192;
+constexpr size_t kMaxReports = 16384;
+
+// Ranks that this heartbeat tells of, by job and rank; of the generation that is held, on this worker.
+using Told = std::map<std::string, std::map<int32_t, const RankReport*>>;
+
+absl::Status CheckReport(const RankReport& report) {
+  if (absl::Status status = contract::CheckId("job of a rank report", report.job); !status.ok()) return status;
+  const auto sound = [](double seconds) { return std::isfinite(seconds) && seconds >= 0; };
+  if (report.rank < 0 || report.generation < 1 || report.progress.step < 0 || report.progress.step > kMaxStep)
+    return absl::InvalidArgumentError(
+        fmt::format("report of rank {} of job {}: rank, generation {} or step {} is out of range", report.rank,
+                    report.job, report.generation, report.progress.step));
+  if (!std::all_of(report.progress.seconds.begin(), report.progress.seconds.end(), sound))
+    return absl::InvalidArgumentError(fmt::format(
+        "report of rank {} of job {}: seconds of phases must be finite and not below 0", report.rank, report.job));
+  if (report.reason.size() > kMaxReasonBytes)
+    return absl::InvalidArgumentError(
+        fmt::format("report of rank {} of job {}: its reason has {} bytes, at most {} are taken", report.rank,
+                    report.job, report.reason.size(), kMaxReasonBytes));
+  return absl::OkStatus();
+}
+
+absl::Status CheckReports(const HeartbeatRequest& request) {
+  if (request.ranks.size() > kMaxReports)
+    return absl::InvalidArgumentError(fmt::format(
+        "heartbeat of worker {}: {} rank reports, at most {} are taken; drop those of generations that are no "
+        "longer assigned",
+        request.speaker.worker, request.ranks.size(), kMaxReports));
+  for (const RankReport& report : request.ranks)
+    if (absl::Status status = CheckReport(report); !status.ok()) return status;
+  return absl::OkStatus();
+}
+
+Told TakeReports(Turn& turn, const HeartbeatRequest& request) {
+  const RankPlace here = {request.speaker.worker, request.speaker.incarnation};
+  Told told;
+  for (const RankReport& report : request.ranks) {
+    const JobRow* row = turn.draft.FindJob(report.job);
+    if (row == nullptr || !row->held || row->generation != report.generation) continue;
+    if (report.rank >= static_cast<int32_t>(row->ranks.size()) || !(row->ranks[report.rank] == here)) continue;
+    told[report.job][report.rank] = &report;
+  }
+  return told;
+}
+
+// Takes what is told of the ranks of one job here; the first fault among them, rank -1 where there is none.
+std::pair<int32_t, std::string> TakeTold(Turn& turn, const JobRow& row, const RankPlace& here,
+                                         const std::map<int32_t, const RankReport*>& told) {
+  JobMemory& memory = turn.memory.Of(row);
+  std::pair<int32_t, std::string> fault = {-1, ""};
+  const auto note = [&](int32_t rank, const std::string& what) {
+    if (fault.first < 0) fault = {rank, fmt::format("{} {}", RankName(row, rank), what)};
+  };
+  for (size_t r = 0; r < row.ranks.size(); ++r) {
+    if (!(row.ranks[r] == here)) continue;
+    const auto rank = static_cast<int32_t>(r);
+    RankTelemetry& known = memory.ranks[r];
+    const auto found = told.find(rank);
+    if (found == told.end()) {
+      if (known.heard() && Alive(known.state())) note(rank, "vanished: the worker no longer tells of it");
+      continue;
+    }
+    const RankReport& report = *found->second;
+    known.Take(report.state, report.reason, report.progress, turn.options.straggler_steps);
+    if (report.state == RankState::kFailed) note(rank, "failed: " + report.reason);
+    if (report.state == RankState::kStopped) note(rank, "stopped without being asked");
+  }
+  return fault;
+}
+
+void HearOfJob(Turn& turn, const std::string& job, const RankPlace& here,
+               const std::map<int32_t, const RankReport*>& told) {
+  const auto [faulty, reason] = TakeTold(turn, turn.draft.Job(job), here, told);
+  const JobState state = turn.draft.Job(job).state;
+  const bool asked_to_end = state == JobState::kDraining || state == JobState::kRecovering;
+  const bool failed = faulty >= 0 && turn.MemoryOf(job).ranks[faulty].state() == RankState::kFailed;
+  // A rank that ends when it was asked to is no fault; one that fails on the way is.
+  if (faulty >= 0 && (!asked_to_end || failed)) Fault(turn, job, {.rank = faulty, .reason = reason});
+  const JobState then = turn.draft.Job(job).state;
+  const bool alive = std::any_of(told.begin(), told.end(), [](const auto& item) { return Alive(item.second->state); });
+  // Only what is sent after the generation was told to end frees the worker: an earlier heartbeat may have crossed an
+  // answer that starts ranks. This one was sent before its own answer, and the worker takes no earlier answer any more.
+  if ((then == JobState::kDraining || then == JobState::kRecovering) && !alive)
+    turn.MemoryOf(job).released.insert(here.worker);
+  Progress(turn, job);
+}
+
+Assignment AssignmentOf(const JobRow& row, const RankPlace& here, bool known) {
+  Assignment assignment;
+  assignment.job = row.id;
+  assignment.generation = row.generation;
+  assignment.keep_processes = KeepsProcesses(row.spec->backend);
+  if (row.state == JobState::kDraining)
+    assignment.action = row.intent == Intent::kCancel || !row.ran ? Action::kStop : Action::kCheckpointAndStop;
+  if (row.state == JobState::kRecovering) assignment.action = Action::kStop;
+  if (assignment.action != Action::kRun) return assignment;
+  for (size_t rank = 0; rank < row.ranks.size(); ++rank)
+    if (row.ranks[rank] == here) assignment.ranks.push_back(static_cast<int32_t>(rank));
+  assignment.data = row.data;
+  assignment.tensor = row.spec->tensor;
+  assignment.rollback = row.rollback;
+  assignment.resume = row.resume;
+  if (!known) assignment.spec = row.spec;
+  return assignment;
+}
+
+}  // namespace
+
+absl::StatusOr<HeartbeatReply> Heartbeat(Turn& turn, const HeartbeatRequest& request) {
+  const std::string& worker = request.speaker.worker;
+  const RankPlace here = {worker, request.speaker.incarnation};
+  if (absl::Status status = CheckSpeaker(turn, request.speaker); !status.ok()) return status;
+  if (absl::Status status = CheckReports(request); !status.ok()) return status;
+  const Lease* lease = turn.memory.leases.Find(worker);
+  const int64_t last_sequence = lease == nullptr ? 0 : lease->last_sequence;
+  if (request.epoch == turn.draft.tables().epoch() && request.sequence <= last_sequence)
+    return absl::AbortedError(fmt::format("heartbeat {} of worker {} comes after its heartbeat {}; it is not looked at",
+                                          request.sequence, worker, last_sequence));
+  turn.memory.leases.Renew(worker, turn.now.monotonic_us + turn.options.lease_us);
+  HeartbeatReply reply;
+  reply.epoch = turn.draft.tables().epoch();
+  reply.lease_us = turn.options.lease_us - turn.options.lease_margin_us;
+  reply.again = request.epoch != reply.epoch;
+  // What was sent before this process began may be older than anything: it renews the lease and says nothing.
+  if (reply.again) return reply;
+  turn.memory.leases.Hear(worker, request.sequence);
+  turn.look_again |= last_sequence == 0;
+  const Told told = TakeReports(turn, request);
+  for (const std::string& job : turn.draft.JobsOn(worker)) {
+    const auto found = told.find(job);
+    HearOfJob(turn, job, here, found == told.end() ? std::map<int32_t, const RankReport*>{} : found->second);
+  }
+  if (turn.draft.touched() || turn.look_again) Schedule(turn);
+  for (const std::string& job : turn.draft.JobsOn(worker)) {
+    const JobRow& row = turn.draft.Job(job);
+    if (std::find(row.ranks.begin(), row.ranks.end(), here) == row.ranks.end()) continue;
+    const auto found = told.find(job);
+    const bool known = found != told.end() && found->second.begin()->second->generation == row.generation;
+    reply.assignments.push_back(AssignmentOf(row, here, known));
+  }
+  reply.may_leave = turn.draft.FindWorker(worker)->draining && turn.draft.JobsOn(worker).empty();
+  return reply;
+}
+
+}  // namespace filigree::coordinator

@@ -1,0 +1,33 @@
+#ifndef FILIGREE_COORDINATOR_CORE_PLACEMENT_H_
+#define FILIGREE_COORDINATOR_CORE_PLACEMENT_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "coordinator/core/rows.h"
+
+// Which worker gets which rank. A tensor group (the ranks of one data index) stays on one host; among the hosts those
+// that the job was on before come first, then as few as possible: the host that holds all that is missing with the
+// least to spare, else the one that holds most.
+
+namespace filigree::coordinator {
+
+struct WorkerRoom {
+  std::string worker;
+  int64_t incarnation = 0;
+  int32_t slots = 0;  // that can be taken
+};
+using Rooms = std::map<std::string, std::vector<WorkerRoom>>;  // by host; workers by name
+
+// How many tensor groups fit, at most `most`.
+int32_t GroupsThatFit(const Rooms& rooms, int32_t tensor, int32_t most);
+
+// Places of data x tensor ranks; they must fit (CHECK). `before`: the ranks of the generation before, or none.
+std::vector<RankPlace> PlaceRanks(const Rooms& rooms, int32_t data, int32_t tensor,
+                                  const std::vector<RankPlace>& before);
+
+}  // namespace filigree::coordinator
+
+#endif  // FILIGREE_COORDINATOR_CORE_PLACEMENT_H_

@@ -1,0 +1,117 @@
+#include "coordinator/core/tables.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace filigree::coordinator {
+
+bool JobRow::operator==(const JobRow& other) const {
+  const bool same_spec = spec == other.spec || (spec && other.spec && *spec == *other.spec);
+  return same_spec && id == other.id && number == other.number && state == other.state && intent == other.intent &&
+         reason == other.reason && generation == other.generation && data == other.data && ranks == other.ranks &&
+         held == other.held && ran == other.ran && rollback == other.rollback && resume == other.resume &&
+         restarts == other.restarts && fruitless == other.fruitless && reached_step == other.reached_step &&
+         submitted_us == other.submitted_us && started_us == other.started_us && ended_us == other.ended_us;
+}
+
+void Tables::Apply(const Changes& changes) {
+  if (changes.epoch) epoch_ = *changes.epoch;
+  for (const WorkerRow& row : changes.workers) workers_[row.name] = row;
+  for (const JobRow& row : changes.jobs) {
+    JobRow& stored = jobs_[row.id];
+    if (stored.held)
+      for (const RankPlace& place : stored.ranks) jobs_on_[place.worker].erase(row.id);
+    stored = row;
+    if (row.held)
+      for (const RankPlace& place : row.ranks) jobs_on_[place.worker].insert(row.id);
+    if (Ended(row.state))
+      open_jobs_.erase(row.id);
+    else
+      open_jobs_.insert(row.id);
+    if (row.spec && !row.spec->idempotency_key.empty()) keys_[row.spec->idempotency_key] = row.id;
+    next_number_ = std::max(next_number_, row.number + 1);
+  }
+  for (const CommitRow& row : changes.commits) last_commits_[row.job] = row;
+}
+
+const WorkerRow* Tables::FindWorker(const std::string& name) const {
+  const auto found = workers_.find(name);
+  return found == workers_.end() ? nullptr : &found->second;
+}
+
+const JobRow* Tables::FindJob(const std::string& id) const {
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : &found->second;
+}
+
+const std::string* Tables::JobOfKey(const std::string& idempotency_key) const {
+  const auto found = keys_.find(idempotency_key);
+  return found == keys_.end() ? nullptr : &found->second;
+}
+
+const std::set<std::string>& Tables::JobsOn(const std::string& worker) const {
+  static const std::set<std::string> kNone;
+  const auto found = jobs_on_.find(worker);
+  return found == jobs_on_.end() ? kNone : found->second;
+}
+
+const CommitRow* Tables::LastCommit(const std::string& job) const {
+  const auto found = last_commits_.find(job);
+  return found == last_commits_.end() ? nullptr : &found->second;
+}
+
+namespace {
+
+std::string WrongInWorker(const WorkerRow& row) {
+  if (row.slots < 0) return fmt::format("has {} slots", row.slots);
+  if (row.incarnation < 1) return fmt::format("has incarnation {}", row.incarnation);
+  return "";
+}
+
+// Workers by the place of a rank: it must be known, and not in an incarnation that is yet to come.
+std::string WrongPlace(const RankPlace& place, const Tables& tables) {
+  const WorkerRow* worker = tables.FindWorker(place.worker);
+  if (worker == nullptr) return fmt::format("has a rank on the unknown worker {}", place.worker);
+  if (place.incarnation < 1 || place.incarnation > worker->incarnation)
+    return fmt::format("has a rank on incarnation {} of worker {}, which is at {}", place.incarnation, place.worker,
+                       worker->incarnation);
+  return "";
+}
+
+std::string WrongInJob(const JobRow& row, const Tables& tables) {
+  if (!row.spec) return "has no spec";
+  if (row.number < 1 || row.generation < 0) return "has a number or a generation below its range";
+  const bool active =
+      row.state == JobState::kPlaced || row.state == JobState::kRunning || row.state == JobState::kDraining;
+  if (active != (active && row.held)) return fmt::format("is {} and holds no ranks", Name(row.state));
+  if (row.held && (Ended(row.state) || row.state == JobState::kSubmitted || row.state == JobState::kQueued))
+    return fmt::format("is {} and holds ranks", Name(row.state));
+  if (row.generation > 0 && row.ranks.size() != static_cast<size_t>(row.data) * row.spec->tensor)
+    return fmt::format("has {} ranks on a grid of {} x {}", row.ranks.size(), row.data, row.spec->tensor);
+  for (const RankPlace& place : row.ranks)
+    if (std::string wrong = WrongPlace(place, tables); !wrong.empty()) return wrong;
+  const CommitRow* commit = tables.LastCommit(row.id);
+  if (row.resume && (commit == nullptr || commit->point.step < row.resume->step))
+    return fmt::format("resumed from step {}, which is not among its commits", row.resume->step);
+  if (commit != nullptr && commit->point.generation > row.generation)
+    return fmt::format("has a commit of generation {}, but is at {}", commit->point.generation, row.generation);
+  return "";
+}
+
+}  // namespace
+
+absl::Status Tables::Check() const {
+  for (const auto& [name, row] : workers_)
+    if (const std::string wrong = WrongInWorker(row); !wrong.empty())
+      return absl::DataLossError(fmt::format("worker {}: {}", name, wrong));
+  for (const auto& [id, row] : jobs_)
+    if (const std::string wrong = WrongInJob(row, *this); !wrong.empty())
+      return absl::DataLossError(fmt::format("job {}: {}", id, wrong));
+  for (const auto& [job, row] : last_commits_)
+    if (FindJob(job) == nullptr)
+      return absl::DataLossError(fmt::format("commit of step {}: of the unknown job {}", row.point.step, job));
+  return absl::OkStatus();
+}
+
+}  // namespace filigree::coordinator
