@@ -151,6 +151,21 @@ void AddOptimKeys(std::vector<Key>& keys) {
         Int<&Settings::train, &TrainSettings::shards>(1, 4096)}});
 }
 
+void AddParallelKeys(std::vector<Key>& keys) {
+  constexpr auto S = &Settings::parallel;
+  using P = ParallelSettings;
+  keys.insert(
+      keys.end(),
+      {{"parallel.data", OnResume::kFree, "data-parallel ranks; 0: all that were started, divided by parallel.tensor",
+        Int<S, &P::data>(0, 65536)},
+       {"parallel.tensor", OnResume::kFree, "tensor-parallel ranks", Int<S, &P::tensor>(1, 1024)},
+       {"parallel.backend", OnResume::kFree, "what carries messages; auto: mpi where mpirun or srun started us",
+        Choice<S, &P::backend>({"auto", "local", "mpi", "gloo"})},
+       {"parallel.stuck_after", OnResume::kFree,
+        "seconds a rank may be silent before it is given up, at least; 3 median steps where that is longer",
+        Real<S, &P::stuck_after>(0.1, 86400)}});
+}
+
 void AddWatchingKeys(std::vector<Key>& keys) {
   constexpr auto E = &Settings::eval;
   constexpr auto P = &Settings::sample;
@@ -189,6 +204,7 @@ const std::vector<Key>& Keys() {
     AddModelKeys(all);
     AddSparsityKeys(all);
     AddOptimKeys(all);
+    AddParallelKeys(all);
     AddWatchingKeys(all);
     return all;
   }();

@@ -21,6 +21,7 @@ enum class AnnealShape { kLinear, kPower, kConstant };
 enum class Biases { kDense, kSparse };
 enum class Newcomers { kNorms, kRandom, kVotes, kGradient };
 enum class GradientRule { kNormalise, kClip };
+enum class Backend { kAuto, kLocal, kMpi, kGloo };
 
 struct RunSettings {
   std::string dir;       // the run folder: log, settings, checkpoints
@@ -90,6 +91,14 @@ struct TrainSettings {
   int64_t shards = 4;  // logical shards: the batch is cut into this many contiguous, nearly equal runs of sequences
 };
 
+// The grid of ranks: data x tensor processes train one model (docs/parallel.md).
+struct ParallelSettings {
+  int64_t data = 0;    // data-parallel size; 0: what the ranks that were started leave beside parallel.tensor
+  int64_t tensor = 1;  // tensor-parallel size
+  Backend backend = Backend::kAuto;
+  double stuck_after = 5;  // seconds a rank may be silent at least; 3 median steps where that is longer
+};
+
 struct EvalSettings {
   int64_t every = 100;     // steps; 0: never. The last step is always evaluated unless 0.
   int64_t sequences = 64;  // of the validation part
@@ -119,6 +128,7 @@ struct Settings {
   SparsitySettings sparsity;
   OptimSettings optim;
   TrainSettings train;
+  ParallelSettings parallel;
   EvalSettings eval;
   SampleSettings sample;
   CheckpointSettings checkpoint;

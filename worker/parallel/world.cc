@@ -1,0 +1,108 @@
+#include "worker/parallel/world.h"
+
+#include <set>
+#include <string>
+#include <utility>
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "worker/comm/local.h"
+
+namespace filigree::parallel {
+namespace {
+
+// Before the first step ranks may be at very different places: one reads a large file from a slow disk.
+constexpr std::chrono::milliseconds kOpeningDeadline{120'000};
+
+std::unique_ptr<comm::Communicator> CommunicatorOf(std::unique_ptr<comm::Transport> transport) {
+  comm::Communicator::Options options;
+  options.deadline = kOpeningDeadline;
+  return std::make_unique<comm::Communicator>(std::move(transport), options);
+}
+
+std::string Beginning(const std::string& text) {
+  constexpr size_t kMost = 80;
+  return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
+}
+
+}  // namespace
+
+std::unique_ptr<World> World::Alone() {
+  std::unique_ptr<World> world(new World);
+  world->all_ = CommunicatorOf(std::move(comm::LocalTransports(1).front()));
+  return world;
+}
+
+absl::StatusOr<std::unique_ptr<World>> World::Make(const absl::StatusOr<config::Settings>& settings,
+                                                   std::unique_ptr<comm::Transport> transport) {
+  std::unique_ptr<World> world(new World);
+  world->all_ = CommunicatorOf(std::move(transport));
+  if (absl::Status agreed = world->Agree(settings.status()); !agreed.ok()) return agreed;
+  const absl::StatusOr<Grid> grid = FitGrid(*settings, world->size());
+  if (absl::Status agreed = world->Agree(grid.status()); !agreed.ok()) return agreed;
+  world->grid_ = *grid;
+  for (int r = 0; r < world->size(); ++r) {
+    if (r != world->rank() && world->all_->host(r) == world->all_->host(world->rank())) ++world->ranks_on_this_host_;
+  }
+  if (grid->tensor > 1) {
+    const int rank = world->rank();
+    absl::StatusOr<std::unique_ptr<comm::Communicator>> data =
+        world->all_->Split(grid->tensor_rank(rank), grid->data_rank(rank));
+    if (!data.ok()) return data.status();
+    world->data_ = *std::move(data);
+  }
+  return world;
+}
+
+std::string World::Describe() const {
+  std::set<std::string> hosts;
+  for (int r = 0; r < size(); ++r) hosts.insert(all_->host(r));
+  return fmt::format("{} ranks ({} data x {} tensor) over {} on {} host{}", size(), grid_.data, grid_.tensor,
+                     all_->backend(), hosts.size(), hosts.size() == 1 ? "" : "s");
+}
+
+absl::Status World::Agree(const absl::Status& mine) {
+  if (size() == 1) return mine;
+  std::string word;  // the code and the message; empty: OK
+  if (!mine.ok()) word = fmt::format("{} {}", static_cast<int>(mine.code()), std::string(mine.message()));
+  const absl::StatusOr<std::vector<std::string>> words = all_->AllGatherStrings(word);
+  if (!words.ok()) return mine.ok() ? words.status() : mine;
+  for (int r = 0; r < size(); ++r) {
+    const std::string& of_rank = (*words)[r];
+    if (of_rank.empty()) continue;
+    const size_t space = of_rank.find(' ');
+    const int code = std::atoi(of_rank.substr(0, space).c_str());
+    return {static_cast<absl::StatusCode>(code),
+            fmt::format("rank {} on {}: {}", r, all_->host(r), of_rank.substr(space + 1))};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status World::Compare(const std::vector<Field>& fields) {
+  if (size() == 1) return absl::OkStatus();
+  nlohmann::json mine = nlohmann::json::array();
+  for (const Field& field : fields) mine.push_back({field.name, field.value});
+  const absl::StatusOr<std::vector<std::string>> all =
+      all_->AllGatherStrings(mine.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (!all.ok()) return all.status();
+  const nlohmann::json first = nlohmann::json::parse((*all)[0], nullptr, /*allow_exceptions=*/false);
+  for (int r = 1; r < size(); ++r) {
+    if ((*all)[r] == (*all)[0]) continue;
+    const nlohmann::json other = nlohmann::json::parse((*all)[r], nullptr, /*allow_exceptions=*/false);
+    for (size_t i = 0; first.is_array() && other.is_array() && i < first.size() && i < other.size(); ++i) {
+      if (first[i] == other[i]) continue;
+      return absl::FailedPreconditionError(fmt::format(
+          "ranks disagree in {}: rank 0 on {} has {}, rank {} on {} has {}; start all of them with the same program, "
+          "settings and corpus",
+          first[i][0].get<std::string>(), all_->host(0), Beginning(first[i][1].get<std::string>()), r, all_->host(r),
+          Beginning(other[i][1].get<std::string>())));
+    }
+    return absl::FailedPreconditionError(
+        fmt::format("ranks disagree: rank {} on {} compares other things than rank 0; start all of them with the same "
+                    "program",
+                    r, all_->host(r)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace filigree::parallel

@@ -1,0 +1,65 @@
+#ifndef FILIGREE_WORKER_PARALLEL_WORLD_H_
+#define FILIGREE_WORKER_PARALLEL_WORLD_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/comm/communicator.h"
+#include "worker/config/settings.h"
+#include "worker/parallel/grid.h"
+
+// The ranks of a run as one of them sees them: itself, all, and those along either side of the grid.
+//
+// Threads: one caller at a time.
+
+namespace filigree::parallel {
+
+class World {
+ public:
+  // A world of one: no messages.
+  static std::unique_ptr<World> Alone();
+
+  // The ranks that a launcher started, or a world of one where none did. `settings`: what this rank read, or why it
+  // could not. Errors: those of settings, FitGrid, and Unavailable where the backend cannot be opened. Collective, also
+  // in its errors: all ranks fail if one does.
+  static absl::StatusOr<std::unique_ptr<World>> Open(const absl::StatusOr<config::Settings>& settings);
+
+  // Of a transport that is there already.
+  static absl::StatusOr<std::unique_ptr<World>> Make(const absl::StatusOr<config::Settings>& settings,
+                                                     std::unique_ptr<comm::Transport> transport);
+
+  int rank() const { return all_->rank(); }
+  int size() const { return all_->size(); }
+  bool first() const { return rank() == 0; }  // speaks to the user and writes the log
+  const Grid& grid() const { return grid_; }
+  int data_rank() const { return grid_.data_rank(rank()); }
+  int ranks_on_this_host() const { return ranks_on_this_host_; }
+  std::string Describe() const;  // "4 ranks (2 data x 2 tensor) over mpi on 1 host"
+
+  comm::Communicator& all() { return *all_; }
+  comm::Communicator& data() { return data_ == nullptr ? *all_ : *data_; }  // ranks with this one's part of the model
+
+  // OK everywhere if every rank says so; else on all ranks the status of the first rank that failed, with its number
+  // and host in front. A rank that does not answer is such a failure.
+  absl::Status Agree(const absl::Status& mine);
+
+  // FailedPrecondition on all ranks where they differ: names the ranks, the field and the values (their beginnings).
+  struct Field {
+    std::string name, value;
+  };
+  absl::Status Compare(const std::vector<Field>& fields);
+
+ private:
+  World() = default;
+
+  Grid grid_;
+  std::unique_ptr<comm::Communicator> all_, data_;
+  int ranks_on_this_host_ = 1;
+};
+
+}  // namespace filigree::parallel
+
+#endif  // FILIGREE_WORKER_PARALLEL_WORLD_H_
