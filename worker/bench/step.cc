@@ -123,8 +123,10 @@ absl::StatusOr<StepTimes> TimeSteps(const StepSizes& sizes, int steps, int threa
   for (int i = 0; i < kWarmup + least; ++i) {
     for (int32_t& token : tokens) token = static_cast<int32_t>(rng.Below(drawn++, sizes.vocab));
     const double wall = machine::WallSeconds(), cpu = ProcessCpuSeconds();
-    const train::StepResult result = stepper.Step(tokens.data(), sizes.batch, sizes.context);
+    const absl::StatusOr<train::StepResult> stepped = stepper.Step(tokens.data(), sizes.batch, sizes.context);
     const double wall_end = machine::WallSeconds(), cpu_end = ProcessCpuSeconds();
+    if (!stepped.ok()) return stepped.status();
+    const train::StepResult& result = *stepped;
     if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
       return absl::InternalError(fmt::format("bench: the loss of step {} is {}", i, result.loss));
     }

@@ -17,10 +17,12 @@ inline constexpr int kExitDone = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitUnusable = 3;
+inline constexpr int kExitRankLost = 4;
 inline constexpr int kExitStopped = 75;
 
-// Prints "filigree: MESSAGE" on stderr and returns the exit code of the status: 0 for OK, 2 for InvalidArgument,
-// 3 for NotFound, DataLoss and FailedPrecondition, else 1.
+// The exit code of a status: 0 for OK, 2 for InvalidArgument, 3 for NotFound, DataLoss and FailedPrecondition, else 1.
+int ExitCodeOf(const absl::Status& status);
+// The same, and prints "filigree: MESSAGE" on stderr where it is not OK.
 int Finish(const absl::Status& status);
 
 void AddPrepareCommand(CLI::App& app, int& exit_code);

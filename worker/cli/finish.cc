@@ -5,8 +5,12 @@
 namespace filigree::cli {
 
 int Finish(const absl::Status& status) {
+  if (!status.ok()) Print(stderr, "filigree: {}\n", std::string(status.message()));
+  return ExitCodeOf(status);
+}
+
+int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return kExitDone;
-  Print(stderr, "filigree: {}\n", std::string(status.message()));
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
       return kExitUsage;

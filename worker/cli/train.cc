@@ -1,5 +1,12 @@
+#include <xxhash.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -7,7 +14,9 @@
 #include "worker/cli/command.h"
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
+#include "worker/comm/mpi.h"
 #include "worker/config/load.h"
+#include "worker/parallel/world.h"
 #include "worker/train/fault.h"
 #include "worker/train/open_run.h"
 #include "worker/train/stop.h"
@@ -22,14 +31,47 @@ struct TrainOptions {
   bool quiet = false;
 };
 
-int RunTrain(const TrainOptions& options) {
-  train::CatchStopSignals();
-  absl::StatusOr<train::OpenedRun> run = train::OpenRun(options.config, options.overrides);
-  if (!run.ok()) return Finish(run.status());
-  if (!options.quiet) Print("{}\n", config::ToToml(run->settings));
+// What tells this program from another build of it.
+std::string Identity() {
+  std::ifstream file("/proc/self/exe", std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  return fmt::format("filigree {} {}, {} bytes, xxh3 {:016x}", FILIGREE_VERSION, FILIGREE_REVISION, bytes.size(),
+                     XXH3_64bits(bytes.data(), bytes.size()));
+}
+
+// This process's number among those that a launcher started, from its environment: for the time before they have met.
+int LaunchedRank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* text = std::getenv(name); text != nullptr) return std::atoi(text);
+  }
+  return 0;
+}
+
+// What all ranks know alike is said by the first alone.
+int FinishTogether(const parallel::World& world, const absl::Status& status) {
+  return world.first() ? Finish(status) : ExitCodeOf(status);
+}
+
+// Whoever notices first that a rank is lost says so and ends the job: the others are given a moment, in the order of
+// ranks, so that it is said once.
+int EndLostJob(const parallel::World& world, const absl::Status& status) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(100) * world.rank());
+  Print(stderr, "filigree: rank {}: {}; go on from the last checkpoint with the same command\n", world.rank(),
+        std::string(status.message()));
+  if (comm::UnderMpi()) comm::AbortMpi(kExitRankLost);
+  return kExitRankLost;
+}
+
+int TrainTogether(const TrainOptions& options, const config::Settings& settings, parallel::World& world) {
+  absl::StatusOr<train::OpenedRun> run =
+      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string());
+  if (!run.ok()) return FinishTogether(world, run.status());
+  if (!options.quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
   if (run->state->step >= run->settings.run.steps) {
-    Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
-          run->settings.run.steps);
+    if (world.first()) {
+      Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
+            run->settings.run.steps);
+    }
     return kExitDone;
   }
   train::TrainerOptions trainer_options;
@@ -37,12 +79,33 @@ int RunTrain(const TrainOptions& options) {
   trainer_options.revision = "filigree " FILIGREE_VERSION " " FILIGREE_REVISION;
   trainer_options.stop_requested = train::StopRequested;
   trainer_options.file_system = &train::FaultyFileSystem();
+  trainer_options.world = &world;
   train::Trainer trainer(*run, trainer_options);
   const absl::StatusOr<train::RunEnd> end = trainer.Run();
-  if (!end.ok()) return Finish(end.status());
+  if (trainer.lost_a_rank()) return EndLostJob(world, end.status());
+  if (!end.ok()) return FinishTogether(world, end.status());
   if (*end == train::RunEnd::kDone) return kExitDone;
-  Print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
+  if (world.first()) {
+    Print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
+  }
   return kExitStopped;
+}
+
+int RunTrain(const TrainOptions& options) {
+  train::CatchStopSignals();
+  const absl::StatusOr<config::Settings> settings = train::WantedSettings(options.config, options.overrides);
+  absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Open(settings);
+  if (!world.ok()) {
+    // Ranks that could not even meet all say so; where they did, it is the same sentence.
+    const int exit_code = LaunchedRank() == 0 ? Finish(world.status()) : ExitCodeOf(world.status());
+    comm::FinishMpi();
+    return exit_code;
+  }
+  train::SetFaultRank((*world)->rank());
+  const int exit_code = TrainTogether(options, *settings, **world);
+  world->reset();
+  comm::FinishMpi();
+  return exit_code;
 }
 
 }  // namespace

@@ -46,6 +46,10 @@ struct ToJson {
                  {"bits_per_byte", r.bits_per_byte},
                  {"epochs", r.epochs},
                  {"phase_seconds", phases}};
+    if (r.wire.dense_equivalent > 0) {
+      json["wire_bytes"] = {
+          {"sent", r.wire.sent}, {"received", r.wire.received}, {"dense_equivalent", r.wire.dense_equivalent}};
+    }
     if (!r.nnz.empty()) {
       Json nnz = Json::object();
       for (const NamedCount& c : r.nnz) nnz[c.name] = c.count;

@@ -90,6 +90,10 @@ StepRecord Step(const Reader& r) {
   record.phase_seconds.fill(std::numeric_limits<double>::quiet_NaN());
   if (const Json* phases = r.Find("phase_seconds"))
     for (int i = 0; i < kPhases; ++i) record.phase_seconds[i] = Reader(*phases).Real(kPhaseNames[i]);
+  if (const Json* wire = r.Find("wire_bytes")) {
+    const Reader bytes(*wire);
+    record.wire = {bytes.Count("sent"), bytes.Count("received"), bytes.Count("dense_equivalent")};
+  }
   record.nnz = r.Counts("nnz");
   return record;
 }

@@ -48,6 +48,12 @@ struct RunRecord {
   std::vector<NamedText> facts;  // for people, in order: parameters, nonzeros, threads, processor, revision, corpus ...
 };
 
+// Bytes that the rank which writes the log exchanged with others in a step.
+struct WireBytes {
+  int64_t sent = 0, received = 0;
+  int64_t dense_equivalent = 0;  // sent, had the whole dense gradient gone through a ring all-reduce in fp32
+};
+
 // "step"
 struct StepRecord {
   int64_t step = 0;
@@ -64,6 +70,7 @@ struct StepRecord {
   double bits_per_byte = 0;    // of the training loss
   double epochs = 0;           // passes over the training part so far, this step included
   std::array<double, kPhases> phase_seconds{};
+  WireBytes wire;               // all 0: a rank alone
   std::vector<NamedCount> nnz;  // nonzeros a matrix after the step; empty: not counted at this step
 };
 

@@ -8,27 +8,68 @@
 
 namespace filigree::train {
 
+namespace {
+
+// Windows that are computed together: a rank takes a whole chunk, so that sums are the same for any number of ranks.
+constexpr int64_t kChunk = 16;
+
+class Chunks {
+ public:
+  Chunks(const data::TokenStream& stream, int n_ctx, int64_t sequences) : stream_(stream), n_ctx_(n_ctx) {
+    const int64_t all = stream.size() / n_ctx;
+    CHECK(all > 0, "{} tokens, n_ctx {}", stream.size(), n_ctx);
+    begins_ = data::ValidationSequences(stream, n_ctx, sequences == 0 ? all : sequences);
+    tokens_.resize(static_cast<size_t>(kChunk) * n_ctx);
+  }
+
+  int64_t count() const { return (windows() + kChunk - 1) / kChunk; }
+  int64_t predicted(int64_t chunk) const { return Windows(chunk) * (n_ctx_ - 1); }
+  double Loss(model::Network& network, int64_t chunk) {
+    const auto windows = static_cast<int>(Windows(chunk));
+    for (int i = 0; i < windows; ++i) {
+      stream_.Copy(begins_[chunk * kChunk + i], n_ctx_, tokens_.data() + static_cast<size_t>(i) * n_ctx_);
+    }
+    return network.Loss({tokens_.data(), windows, n_ctx_});
+  }
+
+ private:
+  int64_t windows() const { return static_cast<int64_t>(begins_.size()); }
+  int64_t Windows(int64_t chunk) const { return std::min(kChunk, windows() - chunk * kChunk); }
+
+  const data::TokenStream& stream_;
+  int n_ctx_;
+  std::vector<int64_t> begins_;
+  std::vector<int32_t> tokens_;
+};
+
+}  // namespace
+
 Evaluation Evaluate(model::Network& network, const data::TokenStream& stream, int n_ctx, int64_t sequences,
                     const std::function<bool()>& go_on) {
-  constexpr int64_t kChunk = 16;
-  const int64_t all = stream.size() / n_ctx;
-  CHECK(all > 0, "{} tokens, n_ctx {}", stream.size(), n_ctx);
-  const std::vector<int64_t> begins = data::ValidationSequences(stream, n_ctx, sequences == 0 ? all : sequences);
-  const auto count = static_cast<int64_t>(begins.size());
-  std::vector<int32_t> tokens(static_cast<size_t>(kChunk) * n_ctx);
+  return *Evaluate(network, stream, n_ctx, sequences, go_on, nullptr);  // fails for lost ranks only
+}
+
+absl::StatusOr<Evaluation> Evaluate(model::Network& network, const data::TokenStream& stream, int n_ctx,
+                                    int64_t sequences, const std::function<bool()>& go_on, parallel::World* world) {
+  Chunks chunks(stream, n_ctx, sequences);
+  const int64_t ranks = world == nullptr ? 1 : world->grid().data, rank = world == nullptr ? 0 : world->data_rank();
+  std::vector<double> losses(chunks.count());
   Evaluation result;
+  int64_t done = 0;
+  for (; done < chunks.count(); done += ranks) {
+    result.whole = done == 0 || !go_on || go_on();
+    if (!result.whole) break;
+    if (done + rank < chunks.count()) losses[done + rank] = chunks.Loss(network, done + rank);
+  }
+  if (ranks > 1) {  // all but one of the addends of each loss are 0
+    world->data().Name("losses of an evaluation");
+    absl::Status status = world->data().AllReduce(comm::ArrayOf(std::span<double>(losses)), comm::ReduceOp::kSum);
+    if (!status.ok()) return status;
+  }
   double sum = 0;
-  for (int64_t first = 0; first < count; first += kChunk) {
-    if (first > 0 && go_on && !go_on()) {
-      result.whole = false;
-      break;
-    }
-    const auto chunk = static_cast<int>(std::min(kChunk, count - first));
-    for (int i = 0; i < chunk; ++i) {
-      stream.Copy(begins[first + i], n_ctx, tokens.data() + static_cast<size_t>(i) * n_ctx);
-    }
-    sum += network.Loss({tokens.data(), chunk, n_ctx});
-    result.tokens += static_cast<int64_t>(chunk) * (n_ctx - 1);
+  for (int64_t chunk = 0; chunk < std::min(done, chunks.count()); ++chunk) {
+    sum += losses[chunk];
+    result.tokens += chunks.predicted(chunk);
   }
   result.loss = sum / static_cast<double>(result.tokens);
   return result;

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <functional>
 
+#include "absl/status/statusor.h"
 #include "worker/data/token_stream.h"
 #include "worker/model/network.h"
+#include "worker/parallel/world.h"
 
 namespace filigree::train {
 
@@ -20,6 +22,11 @@ struct Evaluation {
 // between chunks; where it says no, the mean is over what was done so far, and not `whole`.
 Evaluation Evaluate(model::Network& network, const data::TokenStream& stream, int n_ctx, int64_t sequences,
                     const std::function<bool()>& go_on = {});
+
+// The same shared by the data-parallel ranks of `world` (null: alone), all of which call it and get the same result,
+// with the bits of a rank alone. go_on must say the same on all of them. Errors: a rank was lost.
+absl::StatusOr<Evaluation> Evaluate(model::Network& network, const data::TokenStream& stream, int n_ctx,
+                                    int64_t sequences, const std::function<bool()>& go_on, parallel::World* world);
 
 }  // namespace filigree::train
 

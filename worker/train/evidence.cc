@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "fmt/format.h"
 #include "kernels/base/buffer.h"
 #include "kernels/base/random.h"
 #include "kernels/embedding/embedding.h"
@@ -25,42 +26,93 @@ constexpr int kNormStride = 4;
 class NoEvidence : public Evidence {
  public:
   model::GradientWitness* Begin(int64_t) override { return nullptr; }
+  void EndShard(int64_t) override {}
+  void Finish() override {}
+  absl::Status Exchange(exchange::GradientExchange&) override { return absl::OkStatus(); }
   EvidenceOf Of(const TensorInfo&, int64_t, kernels::ThreadPool&) const override { return {}; }
 };
 
-std::vector<float> Roots(const std::vector<double>& sums) {
-  std::vector<float> roots(sums.size());
-  for (size_t i = 0; i < sums.size(); ++i) roots[i] = static_cast<float>(std::sqrt(sums[i]));
+std::vector<float> Roots(const double* sums, size_t size) {
+  std::vector<float> roots(size);
+  for (size_t i = 0; i < size; ++i) roots[i] = static_cast<float>(std::sqrt(sums[i]));
   return roots;
 }
 
+// Squares of channels, shard by shard, and their sums along the tree of shards.
 class NormEvidence : public Evidence {
  public:
-  explicit NormEvidence(const TrainState& state) : norms_(state.registry, kNormStride) {}
+  explicit NormEvidence(const TrainState& state) : registry_(state.registry), norms_(state.registry, kNormStride) {
+    for (const TensorInfo& info : registry_.tensors()) {
+      offsets_.push_back(numbers_);
+      const bool seen = info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
+      numbers_ += seen ? static_cast<size_t>(info.rows + info.cols) : 0;
+    }
+  }
   model::GradientWitness* Begin(int64_t) override {
     norms_.Clear();
+    stack_.clear();
     return &norms_;
   }
+  void EndShard(int64_t shard) override {
+    Numbers leaf{{shard, 1}, std::vector<double>(numbers_)};
+    for (const TensorInfo& info : registry_.tensors()) {
+      double* out = leaf.values.data() + offsets_[info.index];
+      out = std::copy(norms_.rows(info.index).begin(), norms_.rows(info.index).end(), out);
+      std::copy(norms_.columns(info.index).begin(), norms_.columns(info.index).end(), out);
+    }
+    norms_.Clear();
+    stack_.push_back(std::move(leaf));
+    exchange::Collapse(stack_, /*all=*/false, Add);
+  }
+  void Finish() override { exchange::Collapse(stack_, /*all=*/true, Add); }
+  absl::Status Exchange(exchange::GradientExchange& ranks) override {
+    absl::StatusOr<std::vector<double>> sum = ranks.SumNumbers(stack_);
+    if (!sum.ok()) return sum.status();
+    stack_.clear();
+    stack_.push_back({{}, *std::move(sum)});
+    return absl::OkStatus();
+  }
   EvidenceOf Of(const TensorInfo& info, int64_t, kernels::ThreadPool&) const override {
-    return {Roots(norms_.rows(info.index)), Roots(norms_.columns(info.index)), {}};
+    if (norms_.rows(info.index).empty()) return {};
+    const double* sums = stack_.front().values.data() + offsets_[info.index];
+    return {Roots(sums, info.rows), Roots(sums + info.rows, info.cols), {}};
   }
 
  private:
-  model::ChannelNorms norms_;
+  using Numbers = exchange::GradientExchange::Numbers;
+  static void Add(Numbers& below, const Numbers& top) {
+    for (size_t i = 0; i < below.values.size(); ++i) below.values[i] += top.values[i];
+  }
+
+  const model::Registry& registry_;
+  model::ChannelNorms norms_;    // of the shard in progress
+  std::vector<size_t> offsets_;  // of a tensor's rows, then its columns
+  size_t numbers_ = 0;
+  std::vector<Numbers> stack_;  // subtrees of shards in order; one after Finish or Exchange
 };
+
+absl::Status OnlyAlone(const char* rule) {
+  return absl::UnimplementedError(fmt::format(
+      "sparsity.newcomers \"{}\" is for studies on one data-parallel rank; take \"norms\" or \"random\", or "
+      "parallel.data 1",
+      rule));
+}
 
 // Votes for matrices; tables, whose gradient has one addend a token, go by norms.
 class VoteEvidence : public Evidence, public model::GradientWitness {
  public:
   VoteEvidence(const config::Settings& settings, const TrainState& state)
-      : settings_(settings), state_(state), norms_(state.registry, kNormStride) {}
+      : settings_(settings), state_(state), norms_(state) {}
 
   model::GradientWitness* Begin(int64_t s) override {
     votes_.clear();
-    norms_.Clear();
+    tables_ = norms_.Begin(s);
     step_ = s;
     return this;
   }
+  void EndShard(int64_t shard) override { norms_.EndShard(shard); }
+  void Finish() override { norms_.Finish(); }
+  absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("votes"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {
     constexpr int64_t kMost = int64_t{1} << 21, kVotesPerCandidate = 4;
@@ -79,18 +131,19 @@ class VoteEvidence : public Evidence, public model::GradientWitness {
   }
   void Table(const TensorInfo& info, std::span<const ConstTile> dx, std::span<const int32_t* const> tokens,
              kernels::ThreadPool& pool) override {
-    norms_.Table(info, dx, tokens, pool);
+    tables_->Table(info, dx, tokens, pool);
   }
-  EvidenceOf Of(const TensorInfo& info, int64_t candidates, kernels::ThreadPool&) const override {
+  EvidenceOf Of(const TensorInfo& info, int64_t candidates, kernels::ThreadPool& pool) const override {
     const auto found = votes_.find(info.index);
-    if (found == votes_.end()) return {Roots(norms_.rows(info.index)), Roots(norms_.columns(info.index)), {}};
+    if (found == votes_.end()) return norms_.Of(info, candidates, pool);
     return {{}, {}, found->second.first.Best(2 * candidates)};
   }
 
  private:
   const config::Settings& settings_;
   const TrainState& state_;
-  model::ChannelNorms norms_;
+  NormEvidence norms_;                                         // of tables
+  model::GradientWitness* tables_ = nullptr;                   // takes them
   std::map<int, std::pair<mask::WedgeVotes, int64_t>> votes_;  // by tensor, with the shards seen
   int64_t step_ = 0;
 };
@@ -102,6 +155,9 @@ class Oracle : public Evidence, public model::GradientWitness {
     for (auto& [tensor, gradient] : gradients_) std::fill(gradient.begin(), gradient.end(), 0.0f);
     return this;
   }
+  void EndShard(int64_t) override {}
+  void Finish() override {}
+  absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("gradient"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {
     scratch_.resize(pool.threads());

@@ -5,8 +5,10 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
+#include "worker/exchange/gradient_exchange.h"
 #include "worker/model/gradient_witness.h"
 #include "worker/train/state.h"
 
@@ -29,6 +31,12 @@ class Evidence {
 
   // What step s should show its gradients to; null: the rule wants to see none. Earlier evidence is dropped.
   virtual model::GradientWitness* Begin(int64_t s) = 0;
+  // The logical shard has been shown. What is summed goes along the tree of shards, so that it has the same bits
+  // however many ranks saw them.
+  virtual void EndShard(int64_t shard) = 0;
+  // After the last shard: on the only rank, or over all data-parallel ranks (a rule that cannot is Unimplemented).
+  virtual void Finish() = 0;
+  virtual absl::Status Exchange(exchange::GradientExchange& ranks) = 0;
   // `candidates`: that the matrix will have.
   virtual EvidenceOf Of(const model::TensorInfo& info, int64_t candidates, kernels::ThreadPool& pool) const = 0;
 };

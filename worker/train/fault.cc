@@ -26,6 +26,14 @@ const std::vector<std::string>& Request() {
   return parts;
 }
 
+int g_rank = 0;
+
+// Is it this rank's turn? FILIGREE_FAULT_RANK names one; without it, every rank's.
+bool HitsThisRank() {
+  static const char* text = std::getenv("FILIGREE_FAULT_RANK");
+  return text == nullptr || std::strtol(text, nullptr, 10) == g_rank;
+}
+
 int64_t Number(size_t part) { return std::strtoll(Request()[part].c_str(), nullptr, 10); }
 
 // Counts the operations of saves; what comes of the next one.
@@ -33,7 +41,7 @@ absl::Status NextOperation(bool writes) {
   static int64_t operation = 0;
   const int64_t now = operation++;
   const std::vector<std::string>& request = Request();
-  if (request.size() < 3 || request[1] != "save") return absl::OkStatus();
+  if (request.size() < 3 || request[1] != "save" || !HitsThisRank()) return absl::OkStatus();
   if (request[0] == "kill" && now == Number(2)) std::raise(SIGKILL);
   const bool full = request[0] == "full" && request.size() == 4 && now >= Number(2) && now < Number(2) + Number(3);
   return full && writes ? absl::ErrnoToStatus(ENOSPC, "writing") : absl::OkStatus();
@@ -102,8 +110,12 @@ class FaultyFiles : public checkpoint::FileSystem {
 
 void FaultPoint(const char* phase, int64_t step) {
   const std::vector<std::string>& request = Request();
-  if (request.size() == 3 && request[0] == "kill" && request[1] == phase && Number(2) == step) std::raise(SIGKILL);
+  if (request.size() != 3 || request[1] != phase || Number(2) != step || !HitsThisRank()) return;
+  if (request[0] == "kill") std::raise(SIGKILL);
+  if (request[0] == "stop") std::raise(SIGSTOP);
 }
+
+void SetFaultRank(int rank) { g_rank = rank; }
 
 checkpoint::FileSystem& FaultyFileSystem() {
   static FaultyFiles files;

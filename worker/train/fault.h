@@ -7,18 +7,25 @@
 
 // Faults on request, for tests of what survives them. The environment variable FILIGREE_FAULT holds one of
 //
-//   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, optimizer, topk, log,
-//                       checkpoint
+//   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, exchange, optimizer,
+//   topk,
+//                       refresh, log, checkpoint
+//
+//   stop:PHASE:STEP     SIGSTOP there: a rank that hangs
 //
 //   kill:save:N         SIGKILL before the N-th file-system operation of saves, counted from 0
 //
 //   full:save:N:COUNT   operations N to N + COUNT - 1 of saves that write fail with "no space left on device"
 //
-// Without the variable nothing happens and nothing is slower.
+// Where FILIGREE_FAULT_RANK is set as well, only that rank is hit. Without the variable nothing happens and nothing is
+// slower.
 
 namespace filigree::train {
 
 void FaultPoint(const char* phase, int64_t step);
+
+// Which rank this process is. Call it before the first step; without it: 0.
+void SetFaultRank(int rank);
 
 // The real file system, with the faults of the variable.
 checkpoint::FileSystem& FaultyFileSystem();

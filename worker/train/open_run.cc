@@ -1,5 +1,6 @@
 #include "worker/train/open_run.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -7,7 +8,9 @@
 #include "fmt/format.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/texts.h"
+#include "worker/config/keys.h"
 #include "worker/config/load.h"
+#include "worker/config/value.h"
 #include "worker/data/loader.h"
 #include "worker/machine/processor.h"
 #include "worker/mask/min_alive.h"
@@ -30,25 +33,6 @@ bool IsFolder(const std::string& path) {
 bool IsFile(const std::string& path) {
   std::error_code error;
   return fs::is_regular_file(path, error);
-}
-
-// The settings wanted now; where the folder holds a run, they must agree with what it was started with.
-absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const std::vector<std::string>& overrides) {
-  const bool is_run = IsFolder(config);
-  if (is_run && !IsFile(StoredSettingsPath(config))) {
-    return absl::NotFoundError(
-        fmt::format("{} is a folder without config.toml, so it holds no run; give the TOML file of a new run", config));
-  }
-  absl::StatusOr<config::Settings> wanted = config::Load(is_run ? StoredSettingsPath(config) : config, overrides);
-  if (!wanted.ok()) return wanted;
-  if (is_run) wanted->run.dir = config;  // it may have moved since
-  if (absl::Status status = config::RequirePaths(*wanted); !status.ok()) return status;
-  if (IsFile(StoredSettingsPath(wanted->run.dir))) {
-    const absl::StatusOr<config::Settings> stored = config::Load(StoredSettingsPath(wanted->run.dir));
-    if (!stored.ok()) return stored.status();
-    if (absl::Status status = config::CheckResume(*stored, *wanted); !status.ok()) return status;
-  }
-  return wanted;
 }
 
 absl::Status CreateRunFolder(const std::string& dir) {
@@ -107,8 +91,9 @@ absl::Status LoadOrBegin(const model::ModelSpec& spec, OpenedRun& run) {
   return Begin(spec, run);
 }
 
-int Threads(const config::RunSettings& settings) {
-  const int64_t all = machine::DescribeProcessor().cores;
+// Ranks of one machine share its cores.
+int Threads(const config::RunSettings& settings, int ranks) {
+  const int64_t all = std::max<int64_t>(1, machine::DescribeProcessor().cores / ranks);
   return static_cast<int>(settings.threads > 0 ? settings.threads : all);
 }
 
@@ -121,26 +106,81 @@ absl::Status OpenCorpus(OpenedRun& run) {
   return run.settings.eval.every > 0 ? data::Loader::Check(run.corpus->validation(), n_ctx) : absl::OkStatus();
 }
 
-}  // namespace
-
-std::string StoredSettingsPath(const std::string& run_dir) { return run_dir + "/config.toml"; }
-
-absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides) {
-  absl::StatusOr<config::Settings> settings = WantedSettings(config, overrides);
-  if (!settings.ok()) return settings.status();
-  OpenedRun run;
-  run.settings = *std::move(settings);
+// Corpus, memory and, on the first rank, the folder and its lock.
+absl::Status Prepare(int ranks_here, bool first, OpenedRun& run, std::optional<model::ModelSpec>& spec) {
   if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
-  const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
-  if (!spec.ok()) return spec.status();
-  if (absl::Status status = CheckMemory(*spec, run.settings, MachineMemory()); !status.ok()) return status;
+  absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
+  if (!made.ok()) return made.status();
+  spec.emplace(*std::move(made));
+  if (absl::Status status = CheckMemory(*spec, run.settings, MachineMemory() / ranks_here); !status.ok()) return status;
+  if (!first) return absl::OkStatus();
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
   absl::StatusOr<checkpoint::RunLock> lock = checkpoint::RunLock::Acquire(run.settings.run.dir);
   if (!lock.ok()) return lock.status();
   run.lock.emplace(*std::move(lock));
+  return absl::OkStatus();
+}
 
-  run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run));
-  if (absl::Status status = LoadOrBegin(*spec, run); !status.ok()) return status;
+// What must be the same on all ranks before the first step.
+std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const std::string& program) {
+  std::vector<parallel::World::Field> fields = {{"program", program}};
+  for (const config::Key& key : config::Keys()) {
+    if (key.name == "run.threads" || key.name == "data.dir") continue;  // may differ from machine to machine
+    fields.push_back({key.name, config::FormatValue(key, run.settings)});
+  }
+  fields.push_back({"the corpus (its digest)", run.corpus->digest()});
+  return fields;
+}
+
+}  // namespace
+
+std::string StoredSettingsPath(const std::string& run_dir) { return run_dir + "/config.toml"; }
+
+// The settings wanted now; where the folder holds a run, they must agree with what it was started with.
+absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const std::vector<std::string>& overrides) {
+  const bool is_run = IsFolder(config);
+  if (is_run && !IsFile(StoredSettingsPath(config))) {
+    return absl::NotFoundError(
+        fmt::format("{} is a folder without config.toml, so it holds no run; give the TOML file of a new run", config));
+  }
+  absl::StatusOr<config::Settings> wanted = config::Load(is_run ? StoredSettingsPath(config) : config, overrides);
+  if (!wanted.ok()) return wanted;
+  if (is_run) wanted->run.dir = config;  // it may have moved since
+  if (absl::Status status = config::RequirePaths(*wanted); !status.ok()) return status;
+  if (IsFile(StoredSettingsPath(wanted->run.dir))) {
+    const absl::StatusOr<config::Settings> stored = config::Load(StoredSettingsPath(wanted->run.dir));
+    if (!stored.ok()) return stored.status();
+    if (absl::Status status = config::CheckResume(*stored, *wanted); !status.ok()) return status;
+  }
+  return wanted;
+}
+
+absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides) {
+  absl::StatusOr<config::Settings> settings = WantedSettings(config, overrides);
+  if (!settings.ok()) return settings.status();
+  return OpenRun(*std::move(settings));
+}
+
+absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world, const std::string& program) {
+  const bool together = world != nullptr && world->size() > 1;
+  const int ranks_here = together ? world->ranks_on_this_host() : 1;
+  OpenedRun run;
+  run.settings = std::move(settings);
+  std::optional<model::ModelSpec> spec;
+  absl::Status status = Prepare(ranks_here, !together || world->first(), run, spec);
+  if (together) status = world->Agree(status);
+  if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program));
+  if (!status.ok()) return status;
+
+  run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run, ranks_here));
+  status = LoadOrBegin(*spec, run);
+  if (together) status = world->Agree(status);
+  if (!status.ok()) return status;
+  if (together) {
+    status = world->Compare({{"the step that the run goes on from", std::to_string(run.state->step)},
+                             {"the position in the corpus", std::to_string(run.state->position)}});
+    if (!status.ok()) return status;
+  }
   const config::SparsitySettings& sparsity = run.settings.sparsity;
   for (std::string& note :
        mask::MinAliveNotes(run.state->registry, {sparsity.density, sparsity.embedding_density}, sparsity.min_alive)) {

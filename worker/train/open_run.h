@@ -11,6 +11,7 @@
 #include "worker/checkpoint/run_lock.h"
 #include "worker/config/settings.h"
 #include "worker/data/corpus.h"
+#include "worker/parallel/world.h"
 #include "worker/train/state.h"
 
 // From a configuration or a run folder to a state that can be trained: settings, lock, corpus, weights or checkpoint.
@@ -18,8 +19,8 @@
 namespace filigree::train {
 
 struct OpenedRun {
-  config::Settings settings;  // resolved
-  std::optional<checkpoint::RunLock> lock;
+  config::Settings settings;                // resolved
+  std::optional<checkpoint::RunLock> lock;  // of the first rank
   std::unique_ptr<data::Corpus> corpus;
   std::unique_ptr<kernels::ThreadPool> pool;
   std::unique_ptr<TrainState> state;
@@ -27,12 +28,20 @@ struct OpenedRun {
   std::vector<std::string> notes;  // what the user should know before the first step
 };
 
-// `config` is a TOML file or the folder of a run, which goes on with its own settings. `overrides` as config::Load.
-//
+// The settings that are wanted: `config` is a TOML file or the folder of a run, which goes on with its own settings.
+// `overrides` as config::Load. InvalidArgument, NotFound: says what is wrong with them.
+absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const std::vector<std::string>& overrides);
+
 // A new run begins in settings.run.dir, which is created; where it holds a run already, that run goes on if the
 // settings allow it (config::CheckResume). InvalidArgument: settings; NotFound, DataLoss: corpus or checkpoints;
 // FailedPrecondition: another live process has the folder, the checkpoint is of another model or the corpus another
 // one; PermissionDenied: the folder cannot be written.
+//
+// `world`: all ranks open the same run, in memory of their own; the first alone holds the lock. Where one fails, all
+// do, with its reason; where their program, settings or corpus differ, FailedPrecondition names rank and field. Null:
+// alone. program: what identifies this program to other ranks.
+absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world = nullptr,
+                                  const std::string& program = {});
 absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides);
 
 // The settings file inside a run folder.

@@ -120,9 +120,11 @@ class Profiler {
       ProfiledStep step{.step = run_.state->step, .start_ns = kernels::TraceNow()};
       LoadTokens();
       step.data_end_ns = kernels::TraceNow();
-      const StepResult result =
+      const absl::StatusOr<StepResult> stepped =
           stepper_.Step(tokens_.data(), static_cast<int>(run_.settings.train.batch), run_.state->spec.n_ctx);
       step.end_ns = kernels::TraceNow();
+      if (!stepped.ok()) return stepped.status();
+      const StepResult& result = *stepped;
       if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
         return absl::InternalError(
             fmt::format("step {}: loss {} and gradient norm {} are not finite; such a step is "

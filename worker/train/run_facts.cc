@@ -48,7 +48,8 @@ std::string RegimeText(const config::SparsitySettings& sparsity) {
 
 }  // namespace
 
-telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& machine, const std::string& revision) {
+telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& machine, const std::string& revision,
+                                 const parallel::World* world) {
   const config::Settings& settings = run.settings;
   const TrainState& state = *run.state;
   const data::Manifest& corpus = run.corpus->manifest();
@@ -67,6 +68,7 @@ telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& m
   fact("corpus", fmt::format("{}, {} training tokens, vocabulary {}", run.corpus->dir(),
                              Count(static_cast<double>(corpus.train.tokens)), corpus.vocab));
   fact("machine", machine.Describe());
+  if (world != nullptr && world->size() > 1) fact("ranks", world->Describe());
   fact("seed", std::to_string(settings.run.seed));
   fact("program", revision);
   return record;

@@ -9,6 +9,7 @@
 #include "worker/config/settings.h"
 #include "worker/data/manifest.h"
 #include "worker/machine/machine.h"
+#include "worker/parallel/world.h"
 #include "worker/telemetry/records.h"
 #include "worker/train/open_run.h"
 
@@ -16,7 +17,8 @@
 
 namespace filigree::train {
 
-telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& machine, const std::string& revision);
+telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& machine, const std::string& revision,
+                                 const parallel::World* world = nullptr);
 
 // Validation losses of models that need no training, in nats a token.
 std::vector<telemetry::NamedValue> BaselinesOf(const data::Manifest& manifest);

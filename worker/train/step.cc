@@ -26,20 +26,28 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+void Take(const BatchGradient::Result& batch, StepResult& result) {
+  result.loss = batch.loss;
+  result.forward_seconds = batch.forward_seconds;
+  result.backward_seconds = batch.backward_seconds;
+  result.exchange_seconds = batch.exchange_seconds;
+  result.traffic = batch.traffic;
+}
+
 }  // namespace
 
-Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool)
+Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool, parallel::World* world)
     : settings_(settings),
       state_(state),
       pool_(pool),
       network_(state.spec, state.registry, pool),
-      gradients_(state.layout, pool),
+      batch_gradient_(settings, state, pool, world),
       evidence_(Evidence::Make(settings, state)) {
   TakeWeights();
 }
 
 // The table of one step in docs/method.md, line by line.
-StepResult Stepper::Step(const int32_t* tokens, int sequences, int positions) {
+absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, int positions) {
   const int64_t s = state_.step, S = settings_.run.steps;
   const mask::Densities f = mask::DensitiesAt(settings_.sparsity, S, s);
   StepResult result;
@@ -48,9 +56,12 @@ StepResult Stepper::Step(const int32_t* tokens, int sequences, int positions) {
   result.lr = optim::LearningRate(settings_.optim, S, s, f.weight, settings_.sparsity.density);
 
   FaultPoint("forward", s);
-  result.loss = MeanLossAndGradient(tokens, sequences, positions, result);
+  const absl::StatusOr<BatchGradient::Result> batch = batch_gradient_.Compute(
+      {tokens, sequences, positions}, network_, RefreshDue(settings_, s) ? evidence_.get() : nullptr);
+  if (!batch.ok()) return batch.status();
+  Take(*batch, result);
   Stopwatch watch;
-  const model::Arena& gradient = gradients_.Finish();
+  const model::Arena& gradient = batch_gradient_.gradient();
   const optim::GradientSize size = optim::MeasureGradient(gradient, pool_);
   result.gradient_norm = size.norm;
   result.gradient_rms = size.rms;
@@ -72,28 +83,6 @@ StepResult Stepper::Step(const int32_t* tokens, int sequences, int positions) {
   state_.step += 1;
   state_.position += sequences;
   return result;
-}
-
-// Mean over all predicted positions; the gradient is left in the tree.
-double Stepper::MeanLossAndGradient(const int32_t* tokens, int sequences, int positions, StepResult& result) {
-  const int64_t shards = settings_.train.shards;
-  const double predicted = static_cast<double>(sequences) * (positions - 1);
-  model::PassTimes times;
-  model::GradientWitness* witness = RefreshDue(settings_, state_.step) ? evidence_->Begin(state_.step) : nullptr;
-  gradients_.Begin();
-  for (int64_t shard = 0; shard < shards; ++shard) {
-    const int begin = static_cast<int>(sequences * shard / shards);
-    const int end = static_cast<int>(sequences * (shard + 1) / shards);
-    const model::Network::Batch batch{tokens + static_cast<size_t>(begin) * positions, end - begin, positions};
-    if (shard == 1) FaultPoint("backward", state_.step);  // the first shard has run backward
-    const GradientTree::Leaf leaf = gradients_.NextLeaf();
-    gradients_.Merge(
-        network_.LossAndGradient(batch, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times, witness));
-  }
-  gradients_.Finish();
-  result.forward_seconds = times.forward;
-  result.backward_seconds = times.backward;
-  return gradients_.loss() / predicted;
 }
 
 void Stepper::Refresh(int64_t s) {

@@ -4,11 +4,14 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/statusor.h"
 #include "kernels/base/thread_pool.h"
+#include "worker/comm/traffic.h"
 #include "worker/config/settings.h"
 #include "worker/model/network.h"
+#include "worker/parallel/world.h"
+#include "worker/train/batch_gradient.h"
 #include "worker/train/evidence.h"
-#include "worker/train/gradient_tree.h"
 #include "worker/train/state.h"
 
 // One training step, in the order of the specification: learning rate, forward and backward, gradient scale, Adam,
@@ -22,26 +25,28 @@ struct StepResult {
   double density = 1, embedding_density = 1;  // f_w, f_e of this step's mask
   double loss = 0;                            // mean nats per predicted token, before the update
   double gradient_norm = 0, gradient_rms = 0;
-  double forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0, topk_seconds = 0;
+  double forward_seconds = 0, backward_seconds = 0, exchange_seconds = 0, optimizer_seconds = 0, topk_seconds = 0;
+  comm::Traffic traffic;   // of this rank, for the gradient
   bool refreshed = false;  // the candidates changed; topk_seconds holds the time it took
 };
 
 class Stepper {
  public:
-  // Borrows all three. Settings give S, the schedules, the rules and the number of logical shards. Takes the state's
-  // weights and masks as they are.
-  Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool);
+  // Borrows all. Settings give S, the schedules, the rules and the number of logical shards. Takes the state's weights
+  // and masks as they are. `world`: the ranks that train together, each with a stepper and the same state; null: alone.
+  Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool,
+          parallel::World* world = nullptr);
 
   // tokens: [sequences][positions], cut into train.shards contiguous, nearly equal runs of sequences. Loss is the mean
   // over sequences * (positions - 1). Advances state.step by one and state.position by `sequences`. A loss or gradient
   // that is not finite leaves the weights as they were: result.loss or result.gradient_norm says so, and neither step
-  // nor position moves.
-  StepResult Step(const int32_t* tokens, int sequences, int positions);
+  // nor position moves. Every rank is given the same tokens and gets the same result (times and traffic are its own)
+  // and the same state, bit by bit. Errors: a rank was lost (worker/comm); the state is as it was before the step.
+  absl::StatusOr<StepResult> Step(const int32_t* tokens, int sequences, int positions);
 
   model::Network& network() { return network_; }
 
  private:
-  double MeanLossAndGradient(const int32_t* tokens, int sequences, int positions, StepResult& result);
   void TakeWeights();
   void Refresh(int64_t s);
 
@@ -49,7 +54,7 @@ class Stepper {
   TrainState& state_;
   kernels::ThreadPool& pool_;
   model::Network network_;
-  GradientTree gradients_;
+  BatchGradient batch_gradient_;
   std::unique_ptr<Evidence> evidence_;  // of the steps before candidates change
 };
 

@@ -35,41 +35,46 @@ Trainer::Trainer(OpenedRun& run, const TrainerOptions& options)
       state_(*run.state),
       loader_(run.corpus->train(), run.state->spec.n_ctx, static_cast<uint64_t>(run.settings.run.seed)),
       machine_(machine::MeasureMachine(*run.pool)),
-      stepper_(run.settings, *run.state, *run.pool),
+      stepper_(run.settings, *run.state, *run.pool, options.world),
       tokens_(static_cast<size_t>(run.settings.train.batch) * run.state->spec.n_ctx) {
   if (options_.file_system == nullptr) options_.file_system = &checkpoint::RealFileSystem();
 }
 
 absl::StatusOr<RunEnd> Trainer::Run() {
-  if (absl::Status status = Open(); !status.ok()) return status;
+  absl::Status opened = Open();
+  if (together()) opened = options_.world->Agree(opened);
+  if (!opened.ok()) return opened;
   const int64_t S = run_.settings.run.steps;
   while (state_.step < S && !Stopping()) {
     if (absl::Status status = TrainOneStep(); !status.ok()) {
-      Warn(log_->End({state_.step, 0, std::string(status.message())}));
+      log_.End({state_.step, 0, std::string(status.message())});
       return status;
     }
     AfterStep();
   }
+  if (!world_failure_.ok()) {
+    log_.End({state_.step, 0, std::string(world_failure_.message())});
+    return world_failure_;
+  }
   const bool stopped = state_.step < S;
   const absl::Status saved = saved_step_ == state_.step ? absl::OkStatus() : SaveNow();
   const std::string reason = !saved.ok() ? std::string(saved.message()) : stopped ? "stopped" : "done";
-  Warn(log_->End({state_.step, 0, reason}));
+  log_.End({state_.step, 0, reason});
   if (!saved.ok()) return saved;
   return stopped ? RunEnd::kStopped : RunEnd::kDone;
 }
 
 absl::Status Trainer::Open() {
+  if (run_.resumed) saved_step_ = state_.step;
+  if (!first()) return absl::OkStatus();
   if (absl::Status status = StoreSettings(*options_.file_system, run_.settings); !status.ok()) return status;
   telemetry::LogOptions log;
   log.dir = run_.settings.run.dir;
   log.steps = run_.settings.run.steps;
   log.completed = state_.step;
   log.output = options_.output;
-  absl::StatusOr<std::unique_ptr<telemetry::StepLog>> opened = telemetry::StepLog::Open(log);
-  if (!opened.ok()) return opened.status();
-  log_ = *std::move(opened);
-  if (run_.resumed) saved_step_ = state_.step;
-  Warn(log_->Run(DescribeRun(run_, machine_, options_.revision)));
+  if (absl::Status status = log_.Open(log); !status.ok()) return status;
+  log_.Run(DescribeRun(run_, machine_, options_.revision, options_.world));
   for (const std::string& note : run_.notes) Note(note);
   return absl::OkStatus();
 }
@@ -82,7 +87,8 @@ absl::Status Trainer::TrainOneStep() {
     loader_.Sequence(state_.position + i, tokens_.data() + i * n_ctx);
   }
   const double data_seconds = Now() - start;
-  const StepResult result = StepOrSkip();
+  const absl::StatusOr<StepResult> result = StepOrSkip();
+  if (!result.ok()) return result.status();
   if (skipped_in_a_row_ > kMostSkippedInARow) {
     return absl::InternalError(
         fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; start a new run "
@@ -90,17 +96,22 @@ absl::Status Trainer::TrainOneStep() {
                     skipped_in_a_row_, state_.step - 1, run_.settings.optim.lr, run_.settings.run.dir));
   }
   FaultPoint("log", state_.step - 1);
-  LogStep(result, data_seconds, Now() - start);
+  LogStep(*result, data_seconds, Now() - start);
   return absl::OkStatus();
 }
 
 // A step that is not finite is computed again: a fault of the machine goes away. What stays is left out, as every rank
 // would.
-StepResult Trainer::StepOrSkip() {
+absl::StatusOr<StepResult> Trainer::StepOrSkip() {
   const auto batch = static_cast<int>(run_.settings.train.batch);
   StepResult result;
   for (int attempt = 0; attempt < 2; ++attempt) {
-    result = stepper_.Step(tokens_.data(), batch, state_.spec.n_ctx);
+    absl::StatusOr<StepResult> step = stepper_.Step(tokens_.data(), batch, state_.spec.n_ctx);
+    if (!step.ok()) {
+      world_failure_ = step.status();
+      return step;
+    }
+    result = *std::move(step);
     if (!IsFinite(result)) continue;
     if (attempt > 0) Note(fmt::format("step {} was not finite and is now: computed again", state_.step - 1));
     skipped_in_a_row_ = 0;
@@ -136,16 +147,25 @@ void Trainer::LogStep(const StepResult& result, double data_seconds, double seco
   phase(telemetry::Phase::kData) = data_seconds;
   phase(telemetry::Phase::kForward) = result.forward_seconds;
   phase(telemetry::Phase::kBackward) = result.backward_seconds;
+  phase(telemetry::Phase::kExchange) = result.exchange_seconds;
   phase(telemetry::Phase::kOptimizer) = result.optimizer_seconds;
   phase(telemetry::Phase::kTopk) = result.topk_seconds;
   phase(telemetry::Phase::kCheckpoint) = std::exchange(pending_checkpoint_seconds_, 0);
+  if (together()) record.wire = WireOf(result.traffic);
   const int64_t every = run_.settings.eval.every;
   if (every > 0 && (state_.step % every == 0 || state_.step == run_.settings.run.steps)) {
     for (int i = 0; i < state_.registry.size(); ++i) {
       if (state_.masks.sparsified(i)) record.nnz.push_back({state_.registry[i].name, state_.masks.nonzeros(i)});
     }
   }
-  Warn(log_->Step(std::move(record)));
+  log_.Step(std::move(record));
+}
+
+// Beside what an fp32 all-reduce of the whole, dense gradient would send.
+telemetry::WireBytes Trainer::WireOf(const comm::Traffic& traffic) const {
+  const auto ranks = static_cast<double>(options_.world->grid().data);
+  const auto dense = static_cast<double>(state_.registry.trained_elements() * sizeof(float));
+  return {traffic.sent_bytes, traffic.received_bytes, static_cast<int64_t>(2 * (ranks - 1) / ranks * dense)};
 }
 
 // What comes at intervals: evaluation and snapshot, a sample, a checkpoint; all of them after the last step.
@@ -165,13 +185,26 @@ void Trainer::AfterStep() {
   }
 }
 
-bool Trainer::Stopping() const { return options_.stop_requested && options_.stop_requested(); }
+// Where several ranks train, they ask each other: all of them come here at the same places.
+bool Trainer::Stopping() {
+  uint32_t stop = options_.stop_requested && options_.stop_requested() ? 1 : 0;
+  if (!together() || !world_failure_.ok()) return stop != 0 || !world_failure_.ok();
+  options_.world->all().Name("whether to stop");
+  world_failure_ = options_.world->all().AllReduce(comm::ArrayOf(std::span<uint32_t>(&stop, 1)), comm::ReduceOp::kMax);
+  return stop != 0 || !world_failure_.ok();
+}
 
 // `sequences` windows of the validation split, 0: all of it, then beside the baselines of the same tokens.
 void Trainer::EvaluateNow(int64_t sequences) {
   const double start = Now();
-  const Evaluation evaluation = Evaluate(stepper_.network(), run_.corpus->validation(), state_.spec.n_ctx, sequences,
-                                         [this] { return !Stopping(); });
+  const absl::StatusOr<Evaluation> evaluated = Evaluate(
+      stepper_.network(), run_.corpus->validation(), state_.spec.n_ctx, sequences, [this] { return !Stopping(); },
+      options_.world);
+  if (!evaluated.ok()) {
+    world_failure_ = evaluated.status();
+    return;
+  }
+  const Evaluation& evaluation = *evaluated;
   if (!evaluation.whole) {  // a mean over the first windows would look like one over all
     Note("the evaluation was broken off: asked to stop; filigree eval makes up for it");
     return;
@@ -183,8 +216,8 @@ void Trainer::EvaluateNow(int64_t sequences) {
   record.tokens = evaluation.tokens;
   record.seconds = Now() - start;
   record.baselines = BaselinesOf(run_.corpus->manifest());
-  Warn(log_->Eval(record));
-  Warn(log_->Snapshot(TakeSnapshot(state_, *run_.pool)));
+  log_.Eval(record);
+  if (first()) log_.Snapshot(TakeSnapshot(state_, *run_.pool));
 }
 
 void Trainer::SampleNow() {
@@ -205,24 +238,32 @@ void Trainer::SampleNow() {
     whole = !Stopping();
     return whole;
   });
-  if (whole) Warn(log_->Sample(record));
+  if (whole) log_.Sample(record);
 }
 
+// The first rank writes, the others wait for its word.
 absl::Status Trainer::SaveNow() {
   FaultPoint("checkpoint", state_.step - 1);
   const double start = Now();
-  const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
-      *options_.file_system, run_.settings.run.dir, StateToSave(), static_cast<int>(run_.settings.checkpoint.keep));
-  const double seconds = Now() - start;
-  pending_checkpoint_seconds_ += seconds;
+  absl::Status saved = first() ? Save() : absl::OkStatus();
+  if (together()) saved = options_.world->Agree(saved);
+  pending_checkpoint_seconds_ += Now() - start;
   if (!saved.ok()) {
     retry_save_at_ = state_.step + kStepsBeforeSaveRetry;
-    return saved.status();
+    return saved;
   }
   retry_save_at_ = -1;
   saved_step_ = state_.step;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Save() {
+  const double start = Now();
+  const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
+      *options_.file_system, run_.settings.run.dir, StateToSave(), static_cast<int>(run_.settings.checkpoint.keep));
+  if (!saved.ok()) return saved.status();
   for (const std::string& warning : saved->warnings) Note(warning);
-  Warn(log_->Checkpoint({state_.step, seconds, static_cast<int64_t>(saved->bytes), saved->path}));
+  log_.Checkpoint({state_.step, Now() - start, static_cast<int64_t>(saved->bytes), saved->path});
   return absl::OkStatus();
 }
 
@@ -239,17 +280,6 @@ checkpoint::State Trainer::StateToSave() const {
   for (int id = 0; id < tokenizer.end_of_text(); ++id) bytes.push_back(tokenizer.TokenBytes(id));
   view.texts[checkpoint::texts::kTokenizerJson] = data::FormatTokenizerJson(tokenizer.merges(), bytes);
   return view;
-}
-
-void Trainer::Note(const std::string& text) { Warn(log_->Note({state_.step, text})); }
-
-// The log is not worth ending a run for, but its reader should know; once is enough. stderr may be on the same full
-// disk, and fmt::print would throw.
-void Trainer::Warn(const absl::Status& status) {
-  if (status.ok() || log_failures_++ > 0) return;
-  const std::string text = fmt::format("filigree: the log {}/steps.jsonl cannot be written: {}; training goes on\n",
-                                       run_.settings.run.dir, std::string(status.message()));
-  std::fputs(text.c_str(), stderr);
 }
 
 }  // namespace filigree::train

@@ -13,11 +13,16 @@
 #include "worker/checkpoint/file_system.h"
 #include "worker/data/loader.h"
 #include "worker/machine/machine.h"
-#include "worker/telemetry/step_log.h"
+#include "worker/parallel/world.h"
+#include "worker/telemetry/display.h"
 #include "worker/train/open_run.h"
+#include "worker/train/run_log.h"
 #include "worker/train/step.h"
 
 // The loop around the step: data in, steps, evaluations, samples, checkpoints, telemetry out.
+//
+// With several ranks each has a trainer on the same state, and all go through the same loop: they stop where any of
+// them is asked to, they share evaluations, and the first rank alone writes log and checkpoints.
 
 namespace filigree::train {
 
@@ -31,6 +36,7 @@ struct TrainerOptions {
   std::string revision;                           // of the program, for the log
   std::function<bool()> stop_requested;           // asked before every step and inside evaluations and samples
   checkpoint::FileSystem* file_system = nullptr;  // for checkpoints; null: the real one
+  parallel::World* world = nullptr;               // the ranks that train together; null: alone
 };
 
 class Trainer {
@@ -40,22 +46,28 @@ class Trainer {
 
   // Trains to the end or until a stop is asked for; an evaluation or sample that a stop breaks off is not logged.
   // Errors: the log cannot be opened; the last checkpoint could not be written (a save that fails earlier is a warning
-  // and is tried again); loss or gradient stayed not finite.
+  // and is tried again); loss or gradient stayed not finite; a rank was lost.
   absl::StatusOr<RunEnd> Run();
+
+  // Did Run fail because a rank was lost or did not answer?
+  bool lost_a_rank() const { return !world_failure_.ok(); }
 
  private:
   absl::Status Open();
   absl::Status TrainOneStep();
-  StepResult StepOrSkip();
+  absl::StatusOr<StepResult> StepOrSkip();
   void LogStep(const StepResult& result, double data_seconds, double seconds);
+  telemetry::WireBytes WireOf(const comm::Traffic& traffic) const;
   void AfterStep();
-  bool Stopping() const;
+  bool together() const { return options_.world != nullptr && options_.world->size() > 1; }
+  bool first() const { return options_.world == nullptr || options_.world->first(); }
+  bool Stopping();
   void EvaluateNow(int64_t sequences);
   void SampleNow();
   absl::Status SaveNow();
   checkpoint::State StateToSave() const;
-  void Note(const std::string& text);
-  void Warn(const absl::Status& status);  // a record that did not reach the log
+  absl::Status Save();
+  void Note(const std::string& text) { log_.Note({state_.step, text}); }
 
   OpenedRun& run_;
   TrainerOptions options_;
@@ -63,13 +75,13 @@ class Trainer {
   data::Loader loader_;
   machine::Machine machine_;
   Stepper stepper_;
-  std::unique_ptr<telemetry::StepLog> log_;
+  RunLog log_;
   std::vector<int32_t> tokens_;
   double pending_checkpoint_seconds_ = 0;  // counted with the next step
   int64_t skipped_in_a_row_ = 0;
   int64_t saved_step_ = -1;     // of the newest checkpoint of this process
   int64_t retry_save_at_ = -1;  // step; -1: no save is owed
-  int64_t log_failures_ = 0;
+  absl::Status world_failure_;
 };
 
 }  // namespace filigree::train

@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/base/thread_pool.h"
-#include "tests/support/tiles.h"
+#include "tests/support/small_run.h"
 #include "worker/mask/density.h"
 #include "worker/mask/min_alive.h"
 #include "worker/train/candidates.h"
@@ -19,60 +19,18 @@
 namespace filigree::train {
 namespace {
 
-constexpr int kSequences = 6, kPositions = 21, kVocab = 61;
-
-enum class Start { kSparse, kDense, kEverything };
-
-config::Settings ActiveSettings(Start start) {
-  config::Settings settings;
-  settings.run.steps = 24;
-  settings.run.seed = 5;
-  settings.train.batch = kSequences;
-  settings.train.shards = 3;
-  config::SparsitySettings& s = settings.sparsity;
-  s.regime = config::Regime::kActive;
-  s.density = 0.0625;
-  s.embedding_density = 0.1;
-  s.density_start = s.embedding_density_start = start == Start::kSparse ? 0.2 : 1;
-  s.anneal_start = 0.1;
-  s.anneal_end = 0.7;
-  s.min_alive = 2;
-  s.candidates = start == Start::kEverything ? 4096 : 3;
-  s.refresh_every = 4;
-  s.dense_phase = start == Start::kDense;
-  settings.optim.warmup = 0.1;
-  return settings;
-}
-
-model::ModelSpec SmallSpec() {
-  model::ModelSpec spec;
-  spec.d_model = 48;
-  spec.n_layer = 2;
-  spec.n_head = 3;
-  spec.d_head = 16;
-  spec.d_mlp = 81;
-  spec.n_ctx = kPositions;
-  spec.vocab = kVocab;
-  spec.afrac = 0.25;
-  spec.topk.fill(true);
-  spec.sink = spec.bigram = true;
-  return spec;
-}
-
-std::vector<int32_t> Tokens(uint64_t seed) {
-  testing_support::Rng rng(seed);
-  std::vector<int32_t> tokens(kSequences * kPositions);
-  for (int32_t& token : tokens) token = static_cast<int32_t>(rng.Below(kVocab));
-  return tokens;
-}
+using testing_support::ActiveRun;
+using testing_support::kRunPositions;
+using testing_support::kRunSequences;
+using testing_support::kRunVocab;
+using testing_support::RunSpec;
+using testing_support::RunTokens;
+using testing_support::Start;
 
 struct Trained {
   explicit Trained(const config::Settings& with, int threads = 2)
-      : settings(with),
-        pool(threads),
-        state(BeginActive(SmallSpec(), settings, pool)),
-        stepper(settings, *state, pool) {}
-  StepResult Step() { return stepper.Step(Tokens(100 + state->step).data(), kSequences, kPositions); }
+      : settings(with), pool(threads), state(BeginActive(RunSpec(), settings, pool)), stepper(settings, *state, pool) {}
+  StepResult Step() { return stepper.Step(RunTokens(100 + state->step).data(), kRunSequences, kRunPositions).value(); }
 
   config::Settings settings;
   kernels::ThreadPool pool;
@@ -124,7 +82,7 @@ void CheckMatrix(const Trained& run, const model::TensorInfo& info, int64_t s) {
 class ActiveTest : public testing::TestWithParam<Start> {};
 
 TEST_P(ActiveTest, EveryStepKeepsExactlyItsDensityAndNothingInTheReserve) {
-  Trained run(ActiveSettings(GetParam()));
+  Trained run(ActiveRun(GetParam()));
   int refreshes = 0;
   for (int64_t s = 0; s < run.settings.run.steps; ++s) {
     const StepResult result = run.Step();
@@ -138,7 +96,7 @@ TEST_P(ActiveTest, EveryStepKeepsExactlyItsDensityAndNothingInTheReserve) {
 }
 
 TEST_P(ActiveTest, TheSameBitsForAnyNumberOfThreads) {
-  const config::Settings settings = ActiveSettings(GetParam());
+  const config::Settings settings = ActiveRun(GetParam());
   Trained one(settings, 1);
   for (int64_t s = 0; s < settings.run.steps; ++s) one.Step();
   for (const int threads : {2, 3}) {
@@ -167,7 +125,7 @@ TEST_P(ActiveTest, TheSameBitsForAnyNumberOfThreads) {
 INSTANTIATE_TEST_SUITE_P(Starts, ActiveTest, testing::Values(Start::kSparse, Start::kDense, Start::kEverything));
 
 TEST(Active, ARunThatStartsSparseKeepsTheLargestOfTheDenseDraw) {
-  const config::Settings settings = ActiveSettings(Start::kSparse);
+  const config::Settings settings = ActiveRun(Start::kSparse);
   const Trained run(settings);
   const TrainState& state = *run.state;
   model::Arena dense(state.registry);
@@ -195,7 +153,7 @@ TEST(Active, ARunThatStartsSparseKeepsTheLargestOfTheDenseDraw) {
 }
 
 TEST(Active, ADensePhaseEndsMatrixByMatrixWhenCandidatesAreFewer) {
-  Trained run(ActiveSettings(Start::kDense));
+  Trained run(ActiveRun(Start::kDense));
   EXPECT_FALSE(run.state->layout->has_candidates());
   const int64_t whole = run.state->layout->floats();
   for (int64_t s = 0; s < run.settings.run.steps; ++s) run.Step();
@@ -206,7 +164,7 @@ TEST(Active, ADensePhaseEndsMatrixByMatrixWhenCandidatesAreFewer) {
 }
 
 TEST(Active, NewcomersBeginWithoutMoments) {
-  Trained run(ActiveSettings(Start::kSparse));
+  Trained run(ActiveRun(Start::kSparse));
   for (int s = 0; s < 3; ++s) run.Step();
   std::vector<std::vector<bool>> before(run.state->registry.size());
   const auto positions = [&](const model::TensorInfo& info) {
@@ -240,7 +198,7 @@ TEST(Active, NewcomersBeginWithoutMoments) {
 
 // The gradient on candidates is the dense gradient at those positions, up to the rounding of sums over tokens.
 TEST(Active, TheGradientIsTheDenseOneWhereItExists) {
-  const Trained run(ActiveSettings(Start::kSparse));
+  const Trained run(ActiveRun(Start::kSparse));
   const TrainState& state = *run.state;
   model::Arena dense(state.registry), dense_gradient(state.registry), gradient(state.layout);
   for (const model::TensorInfo& info : state.registry.tensors()) {
@@ -257,8 +215,8 @@ TEST(Active, TheGradientIsTheDenseOneWhereItExists) {
     }
   }
   kernels::ThreadPool pool(2);
-  const std::vector<int32_t> tokens = Tokens(77);
-  const model::Network::Batch batch{tokens.data(), kSequences, kPositions};
+  const std::vector<int32_t> tokens = RunTokens(77);
+  const model::Network::Batch batch{tokens.data(), kRunSequences, kRunPositions};
   model::Network whole(state.spec, state.registry, pool), sparse(state.spec, state.registry, pool);
   whole.SetWeights(dense);
   sparse.SetWeights(

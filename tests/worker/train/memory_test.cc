@@ -8,9 +8,9 @@
 #include "gtest/gtest.h"
 #include "kernels/base/thread_pool.h"
 #include "tests/support/small_model.h"
+#include "worker/exchange/gradient_tree.h"
 #include "worker/model/arena.h"
 #include "worker/model/network.h"
-#include "worker/train/gradient_tree.h"
 
 namespace filigree::train {
 namespace {
@@ -35,11 +35,11 @@ TEST(Memory, IsWhatTheNetworkAndTheTreeHold) {
     model::Arena weights(registry);
     network.SetWeights(weights);
     const size_t before = network.bytes();
-    GradientTree tree(std::make_shared<model::Layout>(registry.numels()), pool);
+    exchange::GradientTree tree(std::make_shared<model::Layout>(registry.numels()), pool);
     const std::vector<int32_t> tokens(2 * spec.n_ctx, 1);
     tree.Begin();
     for (int shard = 0; shard < shards; ++shard) {
-      const GradientTree::Leaf leaf = tree.NextLeaf();
+      const exchange::GradientTree::Leaf leaf = tree.NextLeaf();
       tree.Merge(network.LossAndGradient({tokens.data(), 2, spec.n_ctx}, 1, leaf.write, *leaf.gradient));
     }
     EXPECT_EQ(static_cast<size_t>(said.gradients), tree.bytes()) << shards << " shards";

@@ -9,55 +9,21 @@
 
 #include "gtest/gtest.h"
 #include "kernels/base/thread_pool.h"
-#include "tests/support/tiles.h"
+#include "tests/support/small_run.h"
 #include "worker/train/state.h"
 
 namespace filigree::train {
 namespace {
 
-constexpr int kSequences = 7, kPositions = 20, kVocab = 61;
-
-config::Settings SmallSettings() {
-  config::Settings settings;
-  settings.run.steps = 10;
-  settings.train.batch = kSequences;
-  settings.train.shards = 3;
-  settings.sparsity.density = 0.125;
-  settings.sparsity.embedding_density = 0.5;
-  settings.sparsity.anneal_start = 0.1;
-  settings.sparsity.anneal_end = 0.7;
-  settings.sparsity.min_alive = 2;
-  settings.optim.warmup = 0.1;
-  return settings;
-}
-
-model::ModelSpec SmallSpec() {
-  model::ModelSpec spec;
-  spec.d_model = 32;
-  spec.n_layer = 2;
-  spec.n_head = 2;
-  spec.d_head = 16;
-  spec.d_mlp = 80;
-  spec.n_ctx = kPositions;
-  spec.vocab = kVocab;
-  spec.afrac = 0.25;
-  spec.topk.fill(true);
-  spec.sink = spec.bigram = true;
-  return spec;
-}
-
-std::vector<int32_t> Tokens(uint64_t seed) {
-  testing_support::Rng rng(seed);
-  std::vector<int32_t> tokens(kSequences * kPositions);
-  for (int32_t& token : tokens) token = static_cast<int32_t>(rng.Below(kVocab));
-  return tokens;
-}
+using testing_support::kRunPositions;
+using testing_support::kRunSequences;
+using testing_support::RunTokens;
 
 struct Trained {
-  explicit Trained(int threads) : pool(threads), state(SmallSpec(), settings) {
+  explicit Trained(int threads) : pool(threads), state(testing_support::RunSpec(), settings) {
     model::InitialiseWeights(state.registry, 11, pool, state.weights);
   }
-  config::Settings settings = SmallSettings();
+  config::Settings settings = testing_support::ExactRun();
   kernels::ThreadPool pool;
   TrainState state;
 };
@@ -70,9 +36,9 @@ TEST(Stepper, ThreadsChangeNoBit) {
   Trained one(1), three(3);
   Stepper a(one.settings, one.state, one.pool), b(three.settings, three.state, three.pool);
   for (int s = 0; s < 10; ++s) {
-    const std::vector<int32_t> tokens = Tokens(40 + s);
-    const StepResult first = a.Step(tokens.data(), kSequences, kPositions);
-    const StepResult second = b.Step(tokens.data(), kSequences, kPositions);
+    const std::vector<int32_t> tokens = RunTokens(40 + s);
+    const StepResult first = a.Step(tokens.data(), kRunSequences, kRunPositions).value();
+    const StepResult second = b.Step(tokens.data(), kRunSequences, kRunPositions).value();
     ASSERT_EQ(first.loss, second.loss) << "step " << s;
     ASSERT_EQ(first.gradient_norm, second.gradient_norm) << "step " << s;
     ASSERT_TRUE(SameBits(one.state.weights, three.state.weights)) << "step " << s;
@@ -80,14 +46,14 @@ TEST(Stepper, ThreadsChangeNoBit) {
   EXPECT_TRUE(SameBits(one.state.optimizer.m(), three.state.optimizer.m()));
   EXPECT_TRUE(SameBits(one.state.optimizer.v(), three.state.optimizer.v()));
   EXPECT_EQ(one.state.step, 10);
-  EXPECT_EQ(one.state.position, 10 * kSequences);
+  EXPECT_EQ(one.state.position, 10 * kRunSequences);
 }
 
 TEST(Stepper, MasksHaveExactlyTheDensityOfTheStep) {
   Trained run(2);
   Stepper stepper(run.settings, run.state, run.pool);
   for (int s = 0; s < 10; ++s) {
-    const StepResult result = stepper.Step(Tokens(s).data(), kSequences, kPositions);
+    const StepResult result = stepper.Step(RunTokens(s).data(), kRunSequences, kRunPositions).value();
     for (int i = 0; i < run.state.registry.size(); ++i) {
       if (!run.state.masks.sparsified(i)) continue;
       const model::TensorInfo& info = run.state.registry[i];
@@ -104,21 +70,21 @@ TEST(Stepper, MasksHaveExactlyTheDensityOfTheStep) {
 TEST(Stepper, AStepThatIsNotFiniteChangesNothing) {
   Trained run(2);
   Stepper stepper(run.settings, run.state, run.pool);
-  stepper.Step(Tokens(1).data(), kSequences, kPositions);
+  ASSERT_TRUE(stepper.Step(RunTokens(1).data(), kRunSequences, kRunPositions).ok());
   // One infinite weight of the head makes every loss infinite or NaN.
   float& poisoned = run.state.weights.tensor(run.state.registry[run.state.registry.lm_head()])[5];
   const float before = poisoned;
   poisoned = std::numeric_limits<float>::infinity();
   model::Arena weights(run.state.registry);
   std::memcpy(weights.data(), run.state.weights.data(), weights.size() * sizeof(float));
-  const StepResult result = stepper.Step(Tokens(2).data(), kSequences, kPositions);
+  const StepResult result = stepper.Step(RunTokens(2).data(), kRunSequences, kRunPositions).value();
   EXPECT_FALSE(std::isfinite(result.loss) && std::isfinite(result.gradient_norm));
   EXPECT_TRUE(SameBits(weights, run.state.weights));
   EXPECT_EQ(run.state.step, 1);
-  EXPECT_EQ(run.state.position, kSequences);
+  EXPECT_EQ(run.state.position, kRunSequences);
 
   poisoned = before;  // the fault is gone: the same step works
-  EXPECT_TRUE(std::isfinite(stepper.Step(Tokens(2).data(), kSequences, kPositions).loss));
+  EXPECT_TRUE(std::isfinite(stepper.Step(RunTokens(2).data(), kRunSequences, kRunPositions)->loss));
   EXPECT_EQ(run.state.step, 2);
 }
 
@@ -127,7 +93,7 @@ TEST(Stepper, TheFirstStepOfAWarmupMovesNoWeight) {
   model::Arena weights(run.state.registry);
   std::memcpy(weights.data(), run.state.weights.data(), weights.size() * sizeof(float));
   Stepper stepper(run.settings, run.state, run.pool);
-  EXPECT_EQ(stepper.Step(Tokens(1).data(), kSequences, kPositions).lr, 0);
+  EXPECT_EQ(stepper.Step(RunTokens(1).data(), kRunSequences, kRunPositions)->lr, 0);
   EXPECT_TRUE(SameBits(weights, run.state.weights));
 }
 

@@ -1,6 +1,6 @@
 // The sum of shards: along the fixed tree, whatever the number of shards and threads.
 
-#include "worker/train/gradient_tree.h"
+#include "worker/exchange/gradient_tree.h"
 
 #include <cstring>
 #include <vector>
@@ -11,7 +11,7 @@
 #include "worker/model/arena.h"
 #include "worker/model/spec.h"
 
-namespace filigree::train {
+namespace filigree::exchange {
 namespace {
 
 model::ModelSpec SmallSpec() {
@@ -75,7 +75,8 @@ TEST_P(GradientTreeTest, AddsAlongTheTreeOfTheDefinition) {
         }
         tree.Merge(1.0 / static_cast<double>(3 + leaf));
       }
-      const model::Arena& sum = tree.Finish();
+      tree.Finish();
+      const model::Arena& sum = tree.gradient();
       EXPECT_EQ(std::memcmp(sum.data(), expected.values.data(), size * sizeof(float)), 0) << leaves << " leaves";
       EXPECT_EQ(tree.loss(), expected.loss);
     }
@@ -103,4 +104,4 @@ TEST(GradientTree, HoldsOneArenaALevel) {
 }
 
 }  // namespace
-}  // namespace filigree::train
+}  // namespace filigree::exchange

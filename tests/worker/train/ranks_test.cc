@@ -1,0 +1,116 @@
+// Training on several data-parallel ranks: after every step all of them hold the bits of a rank alone, in both regimes.
+
+#include "tests/support/ranks.h"
+
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/base/thread_pool.h"
+#include "tests/support/small_run.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/model/arena.h"
+#include "worker/parallel/world.h"
+#include "worker/train/candidates.h"
+#include "worker/train/state.h"
+#include "worker/train/step.h"
+#include "worker/train/stored_state.h"
+
+namespace filigree::train {
+namespace {
+
+using testing_support::kRunPositions;
+using testing_support::kRunSequences;
+using testing_support::RunTokens;
+
+std::unique_ptr<TrainState> BeginState(const config::Settings& settings, kernels::ThreadPool& pool) {
+  if (settings.sparsity.regime == config::Regime::kActive) {
+    return BeginActive(testing_support::RunSpec(), settings, pool);
+  }
+  auto state = std::make_unique<TrainState>(testing_support::RunSpec(), settings);
+  model::InitialiseWeights(state->registry, settings.run.seed, pool, state->weights);
+  return state;
+}
+
+struct Outcome {
+  std::vector<double> losses, norms;
+  std::vector<std::string> digests;  // after every fourth step
+};
+
+Outcome Train(const config::Settings& settings, parallel::World* world, int threads) {
+  kernels::ThreadPool pool(threads);
+  const std::unique_ptr<TrainState> state = BeginState(settings, pool);
+  Stepper stepper(settings, *state, pool, world);
+  Outcome outcome;
+  for (int64_t s = 0; s < settings.run.steps; ++s) {
+    const absl::StatusOr<StepResult> result = stepper.Step(RunTokens(70 + s).data(), kRunSequences, kRunPositions);
+    EXPECT_TRUE(result.ok()) << result.status();
+    if (!result.ok()) return outcome;
+    outcome.losses.push_back(result->loss);
+    outcome.norms.push_back(result->gradient_norm);
+    if (s % 4 == 3) outcome.digests.push_back(checkpoint::StateSha256(StoredView(*state, settings.run.seed), 1));
+  }
+  return outcome;
+}
+
+struct Grid {
+  const char* name;
+  config::Settings settings;
+  int64_t shards;
+  int ranks;
+};
+
+class RanksTest : public testing::TestWithParam<Grid> {};
+
+TEST_P(RanksTest, EndInTheBitsOfARankAlone) {
+  config::Settings settings = GetParam().settings;
+  settings.train.shards = GetParam().shards;
+  const Outcome alone = Train(settings, nullptr, 2);
+  testing_support::RunRanks(GetParam().ranks, [&](std::unique_ptr<comm::Transport> transport) {
+    absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    const Outcome mine = Train(settings, world->get(), 1);
+    EXPECT_EQ(mine.losses, alone.losses) << "rank " << (*world)->rank();
+    EXPECT_EQ(mine.norms, alone.norms);
+    EXPECT_EQ(mine.digests, alone.digests);
+  });
+}
+
+config::Settings Newcomers(config::Newcomers rule) {
+  config::Settings settings = testing_support::ActiveRun(testing_support::Start::kSparse);
+  settings.sparsity.newcomers = rule;
+  return settings;
+}
+
+INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
+                         testing::Values(Grid{"exact_2", testing_support::ExactRun(), 4, 2},
+                                         Grid{"exact_3", testing_support::ExactRun(), 5, 3},
+                                         Grid{"exact_4", testing_support::ExactRun(), 4, 4},
+                                         Grid{"active_2", Newcomers(config::Newcomers::kNorms), 4, 2},
+                                         Grid{"active_3", Newcomers(config::Newcomers::kNorms), 7, 3},
+                                         Grid{"active_4", Newcomers(config::Newcomers::kNorms), 6, 4},
+                                         Grid{"active_random_2", Newcomers(config::Newcomers::kRandom), 4, 2},
+                                         Grid{"active_from_dense_2",
+                                              testing_support::ActiveRun(testing_support::Start::kDense), 4, 2}),
+                         [](const auto& param) { return param.param.name; });
+
+TEST(Ranks, OracleRulesRefuseWithWhatToTake) {
+  const config::Settings settings = Newcomers(config::Newcomers::kVotes);
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    kernels::ThreadPool pool(1);
+    const std::unique_ptr<TrainState> state = BeginState(settings, pool);
+    Stepper stepper(settings, *state, pool, world->get());
+    absl::Status last;
+    for (int64_t s = 0; s < settings.sparsity.refresh_every && last.ok(); ++s) {
+      last = stepper.Step(RunTokens(s).data(), kRunSequences, kRunPositions).status();
+    }
+    EXPECT_EQ(last.code(), absl::StatusCode::kUnimplemented) << last;
+  });
+}
+
+}  // namespace
+}  // namespace filigree::train

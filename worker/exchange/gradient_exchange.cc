@@ -1,0 +1,140 @@
+#include "worker/exchange/gradient_exchange.h"
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "kernels/adam/adam.h"
+#include "kernels/base/check.h"
+#include "worker/parallel/grid.h"
+
+namespace filigree::exchange {
+namespace {
+
+constexpr int64_t kAlignment = 16;      // floats; a slice begins on a cache line
+constexpr int64_t kBlock = 1 << 12;     // floats that stay in L1 while the tree is gone through
+constexpr int64_t kTask = 16 * kBlock;  // of a thread
+
+}  // namespace
+
+GradientExchange::GradientExchange(comm::Communicator& data, int64_t leaves, kernels::ThreadPool& pool)
+    : data_(data), pool_(pool), subtrees_(data.size()) {
+  for (int r = 0; r < data.size(); ++r) {
+    const parallel::LeafRange range = parallel::LeavesOf(leaves, r, data.size());
+    subtrees_[r] = SubtreesOf(range.begin, range.end);
+  }
+}
+
+int64_t GradientExchange::SliceBegin(int64_t floats, int rank) const {
+  const int64_t units = (floats + kAlignment - 1) / kAlignment;
+  return std::min(floats, units * rank / data_.size() * kAlignment);
+}
+
+absl::Status GradientExchange::SumGradients(const std::vector<GradientTree::Node>& nodes) {
+  CHECK(nodes.size() == subtrees_[data_.rank()].size(), "{} subtrees, expected {}", nodes.size(),
+        subtrees_[data_.rank()].size());
+  model::Arena& out = *nodes.front().gradient;
+  const int64_t floats = out.layout().floats();
+  const absl::StatusOr<std::vector<Part>> parts = GatherSlice(nodes, floats);
+  if (!parts.ok()) return parts.status();
+  const int P = data_.size(), rank = data_.rank();
+  const int64_t begin = SliceBegin(floats, rank), size = SliceBegin(floats, rank + 1) - begin;
+  AddSlice(*parts, size);
+  float* mine = out.data() + begin;
+  std::memcpy(mine, parts->front().values, static_cast<size_t>(size) * sizeof(float));
+  std::vector<int64_t> counts(P);
+  for (int r = 0; r < P; ++r) counts[r] = SliceBegin(floats, r + 1) - SliceBegin(floats, r);
+  const std::span<const float> slice(mine, static_cast<size_t>(size));
+  return data_.AllGather(comm::ArrayOf(slice), counts,
+                         comm::ArrayOf(std::span<float>(out.data(), static_cast<size_t>(floats))));
+}
+
+// All subtrees' values of this rank's slice, in the order of leaves. In round i everybody sends the slices of its i-th
+// subtree, where it has one.
+absl::StatusOr<std::vector<GradientExchange::Part>> GradientExchange::GatherSlice(
+    const std::vector<GradientTree::Node>& nodes, int64_t floats) {
+  const int P = data_.size(), rank = data_.rank();
+  const int64_t size = SliceBegin(floats, rank + 1) - SliceBegin(floats, rank);
+  size_t rounds = 0, arrays = 0;
+  for (const auto& subtrees : subtrees_) {
+    rounds = std::max(rounds, subtrees.size());
+    arrays += subtrees.size();
+  }
+  const size_t wanted = static_cast<size_t>(size) * arrays;
+  if (received_.size() < wanted) received_ = kernels::Buffer<float>(wanted);
+  std::vector<std::vector<Part>> of_rank(P);
+  float* next = received_.data();
+  for (size_t i = 0; i < rounds; ++i) {
+    std::vector<int64_t> sends(P), receives(P);
+    float* const begin = next;
+    for (int r = 0; r < P; ++r) {
+      if (i < nodes.size()) sends[r] = SliceBegin(floats, r + 1) - SliceBegin(floats, r);
+      if (i >= subtrees_[r].size()) continue;
+      receives[r] = size;
+      of_rank[r].push_back({subtrees_[r][i], next});
+      next += size;
+    }
+    const float* in = i < nodes.size() ? nodes[i].gradient->data() : nullptr;
+    const absl::Status status =
+        data_.AllToAll(comm::ArrayOf(std::span<const float>(in, in == nullptr ? 0 : static_cast<size_t>(floats))),
+                       sends, comm::ArrayOf(std::span<float>(begin, static_cast<size_t>(next - begin))), receives);
+    if (!status.ok()) return status;
+  }
+  std::vector<Part> parts;
+  parts.reserve(arrays);
+  for (const std::vector<Part>& of : of_rank) parts.insert(parts.end(), of.begin(), of.end());
+  return parts;
+}
+
+// The whole sum of a slice lands in the first part.
+void GradientExchange::AddSlice(const std::vector<Part>& parts, int64_t size) {
+  pool_.Run((size + kTask - 1) / kTask, [&](int64_t task, int) {
+    const int64_t end = std::min(size, (task + 1) * kTask);
+    std::vector<Part> stack;
+    stack.reserve(parts.size());
+    for (int64_t begin = task * kTask; begin < end; begin += kBlock) {
+      const int64_t n = std::min(kBlock, end - begin);
+      const auto add = [n](const Part& below, const Part& top) { kernels::AddInPlace(top.values, n, below.values); };
+      stack.clear();
+      for (const Part& part : parts) {
+        stack.push_back({part.subtree, part.values + begin});
+        Collapse(stack, /*all=*/false, add);
+      }
+      Collapse(stack, /*all=*/true, add);
+    }
+  });
+}
+
+absl::StatusOr<std::vector<double>> GradientExchange::SumNumbers(const std::vector<Numbers>& nodes) {
+  const size_t width = nodes.front().values.size();
+  std::vector<double> mine;
+  mine.reserve(width * nodes.size());
+  for (const Numbers& node : nodes) mine.insert(mine.end(), node.values.begin(), node.values.end());
+  std::vector<int64_t> counts;
+  size_t total = 0;
+  for (const std::vector<Subtree>& subtrees : subtrees_) {
+    counts.push_back(static_cast<int64_t>(subtrees.size() * width));
+    total += subtrees.size() * width;
+  }
+  std::vector<double> all(total);
+  const absl::Status status =
+      data_.AllGather(comm::ArrayOf(std::span<const double>(mine)), counts, comm::ArrayOf(std::span<double>(all)));
+  if (!status.ok()) return status;
+  const double* next = all.data();
+  std::vector<Numbers> stack;
+  const auto add = [](Numbers& below, const Numbers& top) {
+    for (size_t i = 0; i < below.values.size(); ++i) below.values[i] += top.values[i];
+  };
+  for (const std::vector<Subtree>& subtrees : subtrees_) {
+    for (const Subtree& subtree : subtrees) {
+      stack.push_back({subtree, {next, next + width}});
+      next += width;
+      Collapse(stack, /*all=*/false, add);
+    }
+  }
+  Collapse(stack, /*all=*/true, add);
+  return std::move(stack.front().values);
+}
+
+}  // namespace filigree::exchange

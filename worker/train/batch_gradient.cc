@@ -1,0 +1,85 @@
+#include "worker/train/batch_gradient.h"
+
+#include <chrono>
+
+#include "worker/parallel/grid.h"
+#include "worker/train/fault.h"
+
+namespace filigree::train {
+namespace {
+
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+BatchGradient::BatchGradient(const config::Settings& settings, const TrainState& state, kernels::ThreadPool& pool,
+                             parallel::World* world)
+    : settings_(settings), state_(state), world_(world), tree_(state.layout, pool) {
+  if (world == nullptr || world->grid().data == 1) return;
+  exchange_ = std::make_unique<exchange::GradientExchange>(world->data(), settings.train.shards, pool);
+}
+
+absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch, model::Network& network,
+                                                             Evidence* evidence) {
+  model::PassTimes times;
+  ComputeOwnShards(batch, network, evidence, times);
+  Result result;
+  result.forward_seconds = times.forward;
+  result.backward_seconds = times.backward;
+  const double predicted = static_cast<double>(batch.sequences) * (batch.positions - 1);
+  if (exchange_ == nullptr) {
+    tree_.Finish();
+    if (evidence != nullptr) evidence->Finish();
+    result.loss = tree_.loss() / predicted;
+    return result;
+  }
+  const double start = Now();
+  const comm::Traffic before = world_->data().traffic();
+  const absl::StatusOr<double> loss = Exchange(evidence);
+  if (!loss.ok()) return loss.status();
+  result.loss = *loss / predicted;
+  result.exchange_seconds = Now() - start;
+  result.traffic = world_->data().traffic() - before;
+  return result;
+}
+
+void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence,
+                                     model::PassTimes& times) {
+  const int64_t shards = settings_.train.shards;
+  const parallel::LeafRange mine = world_ == nullptr
+                                       ? parallel::LeafRange{0, shards}
+                                       : parallel::LeavesOf(shards, world_->data_rank(), world_->grid().data);
+  const double predicted = static_cast<double>(batch.sequences) * (batch.positions - 1);
+  model::GradientWitness* witness = evidence == nullptr ? nullptr : evidence->Begin(state_.step);
+  tree_.Begin(mine.begin);
+  for (int64_t shard = mine.begin; shard < mine.end; ++shard) {
+    const int begin = static_cast<int>(batch.sequences * shard / shards);
+    const int end = static_cast<int>(batch.sequences * (shard + 1) / shards);
+    const model::Network::Batch sequences{batch.tokens + static_cast<size_t>(begin) * batch.positions, end - begin,
+                                          batch.positions};
+    if (shard == mine.begin + 1) FaultPoint("backward", state_.step);  // the first shard has run backward
+    const exchange::GradientTree::Leaf leaf = tree_.NextLeaf();
+    tree_.Merge(network.LossAndGradient(sequences, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times,
+                                        witness));
+    if (evidence != nullptr) evidence->EndShard(shard);
+  }
+}
+
+// The sum of losses; the whole gradient stands in the tree.
+absl::StatusOr<double> BatchGradient::Exchange(Evidence* evidence) {
+  FaultPoint("exchange", state_.step);
+  std::vector<exchange::GradientExchange::Numbers> losses;
+  for (const exchange::GradientTree::Node& node : tree_.nodes()) losses.push_back({node.subtree, {node.loss}});
+  world_->data().Name("losses");
+  const absl::StatusOr<std::vector<double>> loss = exchange_->SumNumbers(losses);
+  if (!loss.ok()) return loss.status();
+  world_->data().Name("gradients");
+  if (absl::Status status = exchange_->SumGradients(tree_.nodes()); !status.ok()) return status;
+  if (evidence != nullptr) {
+    world_->data().Name("evidence for newcomers");
+    if (absl::Status status = evidence->Exchange(*exchange_); !status.ok()) return status;
+  }
+  return loss->front();
+}
+
+}  // namespace filigree::train

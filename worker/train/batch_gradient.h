@@ -1,0 +1,57 @@
+#ifndef FILIGREE_WORKER_TRAIN_BATCH_GRADIENT_H_
+#define FILIGREE_WORKER_TRAIN_BATCH_GRADIENT_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/base/thread_pool.h"
+#include "worker/comm/traffic.h"
+#include "worker/config/settings.h"
+#include "worker/exchange/gradient_exchange.h"
+#include "worker/exchange/gradient_tree.h"
+#include "worker/model/network.h"
+#include "worker/parallel/world.h"
+#include "worker/train/evidence.h"
+#include "worker/train/state.h"
+
+// Mean loss of a step's batch and its gradient: this rank's logical shards one after another, summed along the fixed
+// tree, and over all ranks of a run that has several. Every rank ends with the same bits, those of a single rank.
+
+namespace filigree::train {
+
+class BatchGradient {
+ public:
+  // Borrows all. `world` null: alone.
+  BatchGradient(const config::Settings& settings, const TrainState& state, kernels::ThreadPool& pool,
+                parallel::World* world);
+
+  struct Batch {
+    const int32_t* tokens = nullptr;  // [sequences][positions], the whole batch of all ranks
+    int sequences = 0, positions = 0;
+  };
+  struct Result {
+    double loss = 0;  // mean nats per predicted token
+    double forward_seconds = 0, backward_seconds = 0, exchange_seconds = 0;
+    comm::Traffic traffic;
+  };
+  // evidence: of step state.step, where a refresh will ask for it; else null. Errors: those of the communicator.
+  absl::StatusOr<Result> Compute(const Batch& batch, model::Network& network, Evidence* evidence);
+
+  // What Compute found, until its next call.
+  model::Arena& gradient() { return tree_.gradient(); }
+
+ private:
+  void ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence, model::PassTimes& times);
+  absl::StatusOr<double> Exchange(Evidence* evidence);
+
+  const config::Settings& settings_;
+  const TrainState& state_;
+  parallel::World* world_;
+  exchange::GradientTree tree_;
+  std::unique_ptr<exchange::GradientExchange> exchange_;  // null: alone
+};
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_BATCH_GRADIENT_H_
