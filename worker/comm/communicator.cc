@@ -177,6 +177,8 @@ int Communicator::size() const { return impl_->size(); }
 std::string Communicator::backend() const { return impl_->transport().backend(); }
 std::string Communicator::host(int rank) const { return impl_->transport().host(rank); }
 void Communicator::Name(std::string what) { impl_->what = std::move(what); }
+void Communicator::SetDeadline(std::chrono::milliseconds deadline) { impl_->queue.SetDeadline(deadline); }
+
 void Communicator::Abort(absl::Status why) { impl_->queue.Abort(std::move(why)); }
 Traffic Communicator::traffic() const { return impl_->queue.traffic(); }
 

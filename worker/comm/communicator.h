@@ -67,6 +67,9 @@ class Communicator {
   std::string backend() const;  // "local", "mpi", "gloo"
   std::string host(int rank) const;
 
+  // Of operations that begin after this.
+  void SetDeadline(std::chrono::milliseconds deadline);
+
   // What the next operations are for; stands in messages and in the traffic count: "gradients of layer 3". Not
   // compared.
   void Name(std::string what);

@@ -85,7 +85,7 @@ absl::Status OperationQueue::Execute(Operation& operation, std::unique_lock<std:
   if (status.ok()) {
     lock.unlock();
     Call& call = operation.call;
-    Rounds rounds(transport_.get(), &call, std::chrono::steady_clock::now() + deadline_, &scratch_);
+    Rounds rounds(transport_.get(), &call, std::chrono::steady_clock::now() + deadline(), &scratch_);
     if (operation.refused.ok()) {
       status = operation.body(rounds);
     } else {

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_COMM_OPERATION_QUEUE_H_
 #define FILIGREE_WORKER_COMM_OPERATION_QUEUE_H_
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -43,7 +44,8 @@ class OperationQueue {
   ~OperationQueue();
 
   const Transport& transport() const { return *transport_; }
-  std::chrono::milliseconds deadline() const { return deadline_; }
+  std::chrono::milliseconds deadline() const { return deadline_.load(); }
+  void SetDeadline(std::chrono::milliseconds deadline) { deadline_ = deadline; }
 
   Pending Submit(Operation operation);
   absl::Status Run(Operation operation);
@@ -57,7 +59,7 @@ class OperationQueue {
   void Break(absl::Status why, std::unique_lock<std::mutex>& lock);
 
   const std::unique_ptr<Transport> transport_;
-  const std::chrono::milliseconds deadline_;
+  std::atomic<std::chrono::milliseconds> deadline_;
   Scratch scratch_;  // of the thread that has set running_
 
   mutable std::mutex mutex_;
