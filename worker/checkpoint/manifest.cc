@@ -156,6 +156,10 @@ ManifestTensor ParseTensor(const json& value, int version, std::string& error) {
   }
   ParseStorage(fields, tensor);
   tensor.kept = fields.Unsigned<int64_t>("kept", tensor.candidates > 0 ? tensor.candidates : elements);
+  if (tensor.mask == MaskStorage::kNone && static_cast<uint64_t>(tensor.kept) != elements) {
+    fields.Fail(
+        fmt::format("tensor '{}' has no selection, yet keeps {} of {} entries", tensor.name, tensor.kept, elements));
+  }
   return tensor;
 }
 

@@ -155,6 +155,9 @@ TEST_F(ForgedManifestTest, IsRefusedWithAReason) {
       {"\"shape\": [\n    131\n   ]", "\"shape\": [\n    0\n   ]"},
       {"\"shape\": [\n    131\n   ]", "\"shape\": [9223372036854775807, 9223372036854775807]"},
       {"\"kept\": 0", "\"kept\": 5"},
+      // Without a selection every entry is kept: nobody may look for a bitmap.
+      {"\"kept\": 35,\n   \"mask\": \"none\"", "\"kept\": 34,\n   \"mask\": \"none\""},
+      {"\"kept\": 35,\n   \"mask\": \"none\"", "\"kept\": 0,\n   \"mask\": \"none\""},
       {"\"vocab\": \"2048\"", "\"vocab\": 2048"},
       {"\"odd\": \"7ff4000000000123\"", "\"odd\": \"7ff40000000001\""},
       {"\"tensors\": [", "\"tensors\": {}, \"more\": ["},
