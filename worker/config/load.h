@@ -47,9 +47,10 @@ absl::Status RequirePaths(const Settings& settings);
 // Every key in the order of keys.h, one section after the other; Parse reads it back to equal settings.
 std::string ToToml(const Settings& settings);
 
-// May a run that was started with `stored` go on with `wanted`? FailedPrecondition names every changed key that alters
-// what the run computes, with both values; keys that only say where and how (run.dir, run.threads, eval.*, ...) may
-// change.
+// May a run that was started with `stored` go on with `wanted`? FailedPrecondition names every changed key that must
+// stay as it was, with both values. Free are the keys that only say where and how (run.dir, run.threads, eval.*, ...),
+// and those of the regime (sparsity.regime, candidates, refresh_every, ...), which a run may change where it stands:
+// what it computes from there on is then another thing.
 absl::Status CheckResume(const Settings& stored, const Settings& wanted);
 
 }  // namespace filigree::config

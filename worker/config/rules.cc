@@ -101,11 +101,24 @@ Problem TokensOfStepFit(const Settings& s) {
                   s.train.batch, s.model.n_ctx, s.train.batch * s.model.n_ctx, kMost, kMost / s.model.n_ctx)};
 }
 
+// Votes are drawn by token, and the tokens of a shard are numbered (worker/mask/wedge.h).
+Problem VotesCountTokens(const Settings& s) {
+  constexpr int64_t kMost = int64_t{3} << 16, kTile = 64;
+  if (s.sparsity.regime != Regime::kActive || s.sparsity.newcomers != Newcomers::kVotes) return {};
+  const int64_t sequence = (s.model.n_ctx + kTile - 1) / kTile * kTile;
+  const int64_t tokens = (s.train.batch + s.train.shards - 1) / s.train.shards * sequence;
+  if (tokens <= kMost) return {};
+  return {{"sparsity.newcomers", "train.shards", "train.batch"},
+          fmt::format("sparsity.newcomers \"votes\" takes shards of at most {} tokens, and these have {}; take "
+                      "train.shards {} or more, or newcomers \"norms\"",
+                      kMost, tokens, (s.train.batch + kMost / sequence - 1) / (kMost / sequence))};
+}
+
 }  // namespace
 
 Problem FirstBrokenRule(const Settings& settings) {
   for (const auto rule : {HeadsDivideWidth, TopkKeepsSomething, AnnealHasLength, MatricesKeepSomething,
-                          UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit}) {
+                          UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit, VotesCountTokens}) {
     Problem problem = rule(settings);
     if (!problem.keys.empty()) return problem;
   }

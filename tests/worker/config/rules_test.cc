@@ -144,5 +144,20 @@ TEST(RequirePaths, NamesTheMissingKey) {
   EXPECT_TRUE(RequirePaths(settings).ok());
 }
 
+TEST(Rules, ShardsOfVotesCountTheirTokens) {
+  // 768 sequences of 256 tokens are 196608.
+  const std::vector<std::string> votes = {"--sparsity.regime=active", "--sparsity.newcomers=votes", "--train.shards=1"};
+  const auto with = [&](const std::string& more) {
+    std::vector<std::string> all = votes;
+    all.push_back(more);
+    return all;
+  };
+  ExpectTaken(with("--train.batch=768"));
+  ExpectRefused(with("--train.batch=769"),
+                "--sparsity.newcomers=votes: sparsity.newcomers \"votes\" takes shards of at most 196608 tokens, and "
+                "these have 196864; take train.shards 2 or more, or newcomers \"norms\"");
+  ExpectTaken({"--sparsity.regime=active", "--train.shards=1", "--train.batch=769"});
+}
+
 }  // namespace
 }  // namespace filigree::config
