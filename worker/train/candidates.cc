@@ -15,18 +15,20 @@ namespace {
 
 using model::TensorInfo;
 
-// Matrices that follow a density; sparse biases stay whole, they are small.
-bool MayHaveCandidates(const TensorInfo& info) {
-  return info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
-}
-
-int64_t WantedCandidates(const config::SparsitySettings& settings, int64_t k, int64_t numel) {
-  return std::clamp(static_cast<int64_t>(settings.candidates * static_cast<double>(k)), k, numel);
-}
-
 int64_t KeptAt(const TensorInfo& info, const mask::Densities& densities) {
   const bool embedding = info.density == model::Density::kEmbedding;
   return mask::KeptEntries(embedding ? densities.embedding : densities.weight, info.numel());
+}
+
+int64_t CandidatesOf(const config::SparsitySettings& settings, int64_t k, int64_t numel) {
+  return std::clamp(static_cast<int64_t>(settings.candidates * static_cast<double>(k)), k, numel);
+}
+
+// The k that a mask has, or should have had where too few entries exist: the set has to grow then.
+int64_t MaskAt(const config::Settings& settings, const TensorInfo& info, int64_t s, int64_t kept) {
+  const int64_t last = settings.run.steps - 1;
+  const mask::Densities f = mask::DensitiesAt(settings.sparsity, settings.run.steps, std::clamp<int64_t>(s, 0, last));
+  return std::max(kept, KeptAt(info, f));
 }
 
 // The mask of a changed set: what was kept and is still there, which is everything that was kept.
@@ -66,8 +68,8 @@ mask::Membership NextMembership(const config::Settings& settings, int64_t s, con
   input.ranked = found.ranked;
   input.line_reserve = static_cast<int>(settings.sparsity.line_reserve);
   input.unit = info.unit;
-  input.unit_candidates =
-      static_cast<int>(mask::EffectiveMinAlive(info, state.masks.nonzeros(t), settings.sparsity.min_alive).j);
+  const int64_t k = MaskAt(settings, info, s, state.masks.nonzeros(t));
+  input.unit_candidates = static_cast<int>(mask::EffectiveMinAlive(info, k, settings.sparsity.min_alive).j);
   input.seed = static_cast<uint64_t>(settings.run.seed);
   input.stream = kernels::StreamOf((info.name + "/newcomers").c_str());
   input.step = s;
@@ -75,6 +77,14 @@ mask::Membership NextMembership(const config::Settings& settings, int64_t s, con
 }
 
 }  // namespace
+
+bool MayHaveCandidates(const TensorInfo& info) {
+  return info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
+}
+
+int64_t WantedCandidates(const config::Settings& settings, const TensorInfo& info, int64_t s, int64_t kept) {
+  return CandidatesOf(settings.sparsity, MaskAt(settings, info, s, kept), info.numel());
+}
 
 bool RefreshDue(const config::Settings& settings, int64_t s) {
   const int64_t every = settings.sparsity.refresh_every;
@@ -84,7 +94,7 @@ bool RefreshDue(const config::Settings& settings, int64_t s) {
 int64_t FirstCandidates(const config::Settings& settings, const TensorInfo& info) {
   if (settings.sparsity.regime != config::Regime::kActive || !MayHaveCandidates(info)) return 0;
   const mask::Densities densities = mask::DensitiesAt(settings.sparsity, settings.run.steps, 0);
-  const int64_t wanted = WantedCandidates(settings.sparsity, KeptAt(info, densities), info.numel());
+  const int64_t wanted = CandidatesOf(settings.sparsity, KeptAt(info, densities), info.numel());
   return wanted == info.numel() && settings.sparsity.dense_phase ? 0 : wanted;
 }
 
@@ -95,7 +105,9 @@ void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool
   std::copy_n(state.weights.data(), m.size(), m.data());
   state.masks.UpdateTensors(densities, /*decay=*/1, pool, state.weights,
                             [&](int tensor) { return FirstCandidates(settings, state.registry[tensor]) > 0; });
-  RefreshCandidates(settings, /*s=*/-1, /*evidence=*/nullptr, pool, state);
+  config::Settings keep_all = settings;
+  keep_all.sparsity.drop = 0;
+  RefreshCandidates(keep_all, /*s=*/-1, /*evidence=*/nullptr, pool, state);
   std::fill_n(m.data(), m.size(), 0.0f);
 }
 
@@ -139,8 +151,9 @@ void RefreshCandidates(const config::Settings& settings, int64_t s, const Eviden
   for (const TensorInfo& info : state.registry.tensors()) {
     if (!MayHaveCandidates(info)) continue;
     const int t = info.index;
-    const int64_t wanted = WantedCandidates(settings.sparsity, state.masks.nonzeros(t), info.numel());
-    if (wanted == info.numel() && state.layout->stored(t) == info.numel()) continue;
+    const int64_t wanted = WantedCandidates(settings, info, s, state.masks.nonzeros(t));
+    const bool may_be_whole = state.layout->candidates(t) != nullptr || settings.sparsity.dense_phase;
+    if (wanted == info.numel() && state.layout->stored(t) == info.numel() && may_be_whole) continue;
     mask::Membership next = NextMembership(settings, s, evidence, info, wanted, pool, state);
     masks.push_back(MovedMask(state.masks.kept(t), next.source));
     changes.push_back({t, std::move(next.pattern), std::move(next.source)});

@@ -18,6 +18,13 @@
 
 namespace filigree::train {
 
+// May this tensor exist on candidates? Matrices that follow a density; sparse biases stay whole, they are small.
+bool MayHaveCandidates(const model::TensorInfo& info);
+
+// |C| of a matrix with `kept` entries in its mask, at a refresh of step s: k is the schedule's, or what the mask keeps
+// where that is more.
+int64_t WantedCandidates(const config::Settings& settings, const model::TensorInfo& info, int64_t s, int64_t kept);
+
 // Do the candidates change after step s?
 bool RefreshDue(const config::Settings& settings, int64_t s);
 
@@ -29,12 +36,13 @@ std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const conf
 // Does this tensor exist on candidates from the first step, and on how many then? 0: it begins whole.
 int64_t FirstCandidates(const config::Settings& settings, const model::TensorInfo& info);
 
-// For a run at its first step whose weights are another model's: candidates and mask become the largest of them.
+// For a run at its first step whose weights are there, another model's or drawn whole: candidates and mask become the
+// largest of them. Where a matrix that is on candidates has fewer than are wanted the rest is drawn, all alike.
 void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state);
 
 // After the mask of step s: the less useful half of every reserve makes room for newcomers; a whole matrix whose
-// candidates have become fewer than its entries leaves its dense phase. `evidence`: what the
-// step saw of its gradient; null: newcomers are drawn all alike.
+// candidates have become fewer than its entries leaves its dense phase, and leaves it anyway where there is to be none.
+// `evidence`: what the step saw of its gradient; null: newcomers are drawn all alike.
 void RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence, kernels::ThreadPool& pool,
                        TrainState& state);
 
