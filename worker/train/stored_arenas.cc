@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "kernels/base/buffer.h"
+#include "worker/mask/refresh.h"
+#include "worker/train/candidates.h"
 
 namespace filigree::train {
 namespace {
@@ -17,6 +19,40 @@ std::vector<checkpoint::NamedShape> Shapes(const model::Registry& registry) {
 
 void CopyTo(const kernels::Buffer<float>& from, const model::TensorInfo& info, model::Arena* to) {
   if (to != nullptr) std::copy_n(from.data(), to->layout().stored(info.index), to->tensor(info));
+}
+
+// The values and bits that a set takes along from a whole matrix.
+void Gather(const mask::Membership& set, const kernels::Buffer<float>& from, kernels::Buffer<float>& to) {
+  to = kernels::Buffer<float>(set.source.size());
+  for (size_t e = 0; e < to.size(); ++e) to[e] = from[set.source[e]];
+}
+
+kernels::Buffer<uint64_t> GatherBits(const mask::Membership& set, const kernels::Buffer<uint64_t>& from) {
+  kernels::Buffer<uint64_t> to((set.source.size() + 63) / 64);
+  for (size_t e = 0; e < set.source.size(); ++e) {
+    const uint32_t i = set.source[e];
+    to[e / 64] |= (from[i / 64] >> (i % 64) & 1) << (e % 64);
+  }
+  return to;
+}
+
+// A matrix that the checkpoint holds whole, on the `wanted` best of its entries.
+absl::StatusOr<checkpoint::CandidateTensor> Narrowed(const checkpoint::Checkpoint& from, const model::TensorInfo& info,
+                                                     int64_t wanted, double eps, kernels::ThreadPool& pool) {
+  const auto numel = static_cast<size_t>(info.numel());
+  kernels::Buffer<float> weight(numel), m(numel), v(numel);
+  kernels::Buffer<uint64_t> kept((numel + 63) / 64);
+  absl::Status status = from.CopyInto(info.name, info.shape, weight.data(), m.data(), v.data(), kept.data());
+  if (!status.ok()) return status;
+  mask::Membership set = mask::Narrow(
+      {static_cast<int>(info.rows), static_cast<int>(info.cols), m.data(), v.data(), kept.data(), wanted, eps}, pool);
+  checkpoint::CandidateTensor narrowed;
+  Gather(set, weight, narrowed.weight);
+  Gather(set, m, narrowed.m);
+  Gather(set, v, narrowed.v);
+  narrowed.kept = GatherBits(set, kept);
+  narrowed.pattern = std::move(set.pattern);
+  return narrowed;
 }
 
 }  // namespace
@@ -38,6 +74,22 @@ absl::StatusOr<StoredArenas> ReadSets(
   }
   stored.layout->Apply(std::move(patterns));
   return stored;
+}
+
+absl::Status NarrowSets(const checkpoint::Checkpoint& from, const model::Registry& registry,
+                        const config::Settings& settings, kernels::ThreadPool& pool, StoredArenas& stored) {
+  std::vector<model::Layout::Change> patterns;
+  for (const model::TensorInfo& info : registry.tensors()) {
+    if (!MayHaveCandidates(info) || stored.sets[info.index].has_value()) continue;
+    const int64_t wanted = WantedCandidates(settings, info, from.step(), from.Find(info.name)->kept);
+    if (wanted == info.numel() && settings.sparsity.dense_phase) continue;
+    absl::StatusOr<checkpoint::CandidateTensor> set = Narrowed(from, info, wanted, settings.optim.eps, pool);
+    if (!set.ok()) return set.status();
+    patterns.push_back({info.index, std::move(set->pattern)});
+    stored.sets[info.index] = *std::move(set);
+  }
+  stored.layout->Apply(std::move(patterns));
+  return absl::OkStatus();
 }
 
 absl::Status Fill(const checkpoint::Checkpoint& from, const model::Registry& registry, const StoredArenas& stored,

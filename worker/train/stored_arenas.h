@@ -8,7 +8,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/base/thread_pool.h"
 #include "worker/checkpoint/checkpoint.h"
+#include "worker/config/settings.h"
 #include "worker/mask/mask_set.h"
 #include "worker/model/arena.h"
 
@@ -27,6 +29,11 @@ struct StoredArenas {
 absl::StatusOr<StoredArenas> ReadSets(
     const checkpoint::Checkpoint& from, const model::Registry& registry,
     const std::function<bool(const model::TensorInfo&, const checkpoint::StoredTensor&)>& on_candidates);
+
+// From exact to active: sets of the matrices that the checkpoint holds whole and the run does not, the mask and the
+// best others by u, as a refresh of the checkpoint's step chooses them. One matrix at a time is whole in memory.
+absl::Status NarrowSets(const checkpoint::Checkpoint& from, const model::Registry& registry,
+                        const config::Settings& settings, kernels::ThreadPool& pool, StoredArenas& stored);
 
 // Fills arenas of that layout (m, v, masks: or null).
 absl::Status Fill(const checkpoint::Checkpoint& from, const model::Registry& registry, const StoredArenas& stored,

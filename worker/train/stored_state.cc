@@ -24,17 +24,18 @@ std::pair<int64_t, int64_t> CandidateEntries(const TrainState& state) {
   return {candidates, whole};
 }
 
-// A run that was exact goes on among candidates, chosen now.
-void DropToCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state,
-                      std::vector<std::string>& notes) {
-  RefreshCandidates(settings, state.step, /*evidence=*/nullptr, pool, state);
+// What a run that was exact is told when it goes on among candidates.
+std::string NoteOfDrop(const TrainState& state) {
   const auto [candidates, whole] = CandidateEntries(state);
-  if (whole == 0) return;
-  notes.push_back(
-      fmt::format("the checkpoint is of the exact regime: from here on {} of {} entries of its matrices exist, the "
-                  "mask and those of "
-                  "the rest that had moved most; the moments of all others are dropped",
-                  candidates, whole));
+  if (whole == 0) {
+    return "the checkpoint is of the exact regime: its matrices are whole as long as the candidates would be all of "
+           "their "
+           "entries, and drop to them in a later step";
+  }
+  return fmt::format(
+      "the checkpoint is of the exact regime: from here on {} of {} entries of its matrices exist, the mask and those "
+      "of the rest that had moved most; the moments of all others are dropped",
+      candidates, whole);
 }
 
 }  // namespace
@@ -63,29 +64,34 @@ absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint
                                                     const config::Settings& settings, kernels::ThreadPool& pool,
                                                     std::vector<std::string>& notes) {
   const bool active = settings.sparsity.regime == config::Regime::kActive;
+  const absl::StatusOr<config::Settings> was = StoredSettings(from);
+  const bool was_exact = was.ok() && was->sparsity.regime == config::Regime::kExact;
+  const model::Registry registry(spec);
   int64_t spread = 0;  // matrices that were on candidates and are whole from now on
   absl::StatusOr<StoredArenas> stored =
-      ReadSets(from, model::Registry(spec), [&](const model::TensorInfo&, const checkpoint::StoredTensor& tensor) {
+      ReadSets(from, registry, [&](const model::TensorInfo& info, const checkpoint::StoredTensor& tensor) {
         spread += tensor.candidates > 0 && !active ? 1 : 0;
-        return active && tensor.candidates > 0;
+        return active && tensor.candidates > 0 && MayHaveCandidates(info);
       });
   if (!stored.ok()) return stored.status();
+  if (active && was_exact && from.step() > 0) {
+    if (absl::Status status = NarrowSets(from, registry, settings, pool, *stored); !status.ok()) return status;
+  }
   auto state = std::make_unique<TrainState>(spec, settings, stored->layout);
   absl::Status status =
       Fill(from, state->registry, *stored, state->weights, &state->optimizer.m(), &state->optimizer.v(), &state->masks);
   if (!status.ok()) return status;
   state->step = from.step();
   state->position = from.position();
-  if (spread > 0) {
-    notes.push_back(
-        fmt::format("the checkpoint is of the active regime: {} matrices are whole from here on; entries that were no "
-                    "candidates begin "
-                    "with weight and moments 0, and what candidates were chosen is lost",
-                    spread));
+  if (active && was_exact) {
+    if (state->step == 0) ChooseFirstCandidates(settings, pool, *state);
+    notes.push_back(NoteOfDrop(*state));
   }
-  const absl::StatusOr<config::Settings> was = StoredSettings(from);
-  if (active && was.ok() && was->sparsity.regime == config::Regime::kExact && state->step > 0) {
-    DropToCandidates(settings, pool, *state, notes);
+  if (spread > 0) {
+    notes.push_back(fmt::format(
+        "the checkpoint is of the active regime: {} matrices are whole from here on; entries that were no candidates "
+        "begin with weight and moments 0, and what candidates were chosen is lost",
+        spread));
   }
   return state;
 }
@@ -125,8 +131,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadModel(const std::string& path, 
   loaded->path = from->path();
   loaded->registry = std::make_unique<model::Registry>(loaded->spec);
   const auto sparse = [](const model::TensorInfo& info, const checkpoint::StoredTensor& tensor) {
-    const bool matrix = info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
-    return matrix && tensor.sparse && 4 * tensor.kept < info.numel();
+    return MayHaveCandidates(info) && tensor.sparse && 4 * tensor.kept < info.numel();
   };
   absl::StatusOr<StoredArenas> stored = ReadSets(*from, *loaded->registry, sparse);
   if (!stored.ok()) return stored.status();
