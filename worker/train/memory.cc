@@ -32,6 +32,24 @@ int64_t FloatsPerToken(const model::ModelSpec& spec) {
   return spec.n_layer * layer + head + backward;
 }
 
+// What a step before a refresh holds of where newcomers of a matrix may lie (worker/train/evidence.cc); norms are
+// small.
+int64_t BytesOfEvidence(const config::Settings& settings, const model::TensorInfo& info, int64_t stored) {
+  if (settings.sparsity.regime != config::Regime::kActive || !MayHaveCandidates(info)) return 0;
+  if (settings.sparsity.refresh_every == 0) return 0;
+  constexpr int64_t kVotes = 4 * sizeof(uint64_t);  // a candidate
+  switch (settings.sparsity.newcomers) {
+    case config::Newcomers::kVotes:
+      return stored * kVotes;
+    case config::Newcomers::kGradient:
+      return info.numel() * kFloat;
+    case config::Newcomers::kNorms:
+    case config::Newcomers::kRandom:
+      break;
+  }
+  return 0;
+}
+
 std::string Text(int64_t bytes) { return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9); }
 
 bool Fits(const model::ModelSpec& spec, const config::Settings& settings, int64_t available) {
@@ -97,12 +115,13 @@ RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& sett
     memory.elements += stored;
     memory.candidates += candidates;
     floats += (stored + 15) / 16 * 16;
+    memory.sets += BytesOfEvidence(settings, info, stored);
     layer = info.layer < 0 || info.kind == kFirstOfLayer ? 0 : layer;
     layer += info.index == registry.wte() ? 0 : candidates;
     largest_layer = std::max(largest_layer, layer);
   }
   const int64_t arena = floats * kFloat;
-  memory.sets = memory.candidates * kBytesOfSets + largest_layer * sequences * kFloat;
+  memory.sets += memory.candidates * kBytesOfSets + largest_layer * sequences * kFloat;
   memory.state = 3 * arena;
   // As GradientTree: floor(log2(shards + 1)).
   memory.gradients = (std::bit_width(static_cast<uint64_t>(train.shards) + 1) - 1) * arena;

@@ -11,14 +11,16 @@
 
 namespace filigree::train {
 
-// The least a run holds at once, in bytes, at its first step: later ones hold less, as densities fall. Masks and, in
-// the exact regime, compressed copies of sparse matrices come on top: a few percent.
+// The least a run holds at once, in bytes, at its first step: later ones hold less where densities fall, as they do but
+// for settings that make them rise. Masks and, in the exact regime, compressed copies of sparse matrices come on top: a
+// few percent.
 struct RunMemory {
   int64_t elements = 0;     // trained: all there are, or those that exist
   int64_t candidates = 0;   // of these, entries of matrices on candidates
   int64_t state = 0;        // weights and two moments
   int64_t gradients = 0;    // of the shards' summation tree
-  int64_t sets = 0;         // positions of candidates, the form they are computed in, gradients sequence by sequence
+  int64_t sets = 0;         // positions of candidates, the form they are computed in, gradients sequence by sequence,
+                            // and what is looked at for newcomers
   int64_t activations = 0;  // of the largest shard, forward and backward
 
   int64_t total() const { return state + gradients + sets + activations; }

@@ -11,6 +11,7 @@
 #include "worker/exchange/gradient_tree.h"
 #include "worker/model/arena.h"
 #include "worker/model/network.h"
+#include "worker/train/candidates.h"
 
 namespace filigree::train {
 namespace {
@@ -104,6 +105,31 @@ TEST(Memory, OfARunThatStartsSparseFollowsItsCandidates) {
   EXPECT_EQ(active.candidates, 4 * ((1610612736 >> 10) + 2 * ((2048 * 4096) >> 7)));
   EXPECT_EQ(active.state,
             3 * 4 * (active.candidates + 2048 * 2048 + 8 * (2 * 4096 + 3 * 4096 + 256 + 4096 + 16384 + 4096) + 4096));
+}
+
+// The oracle forms dense gradients: the run that fits with norms is refused with it.
+TEST(Memory, CountsWhatIsLookedAtForNewcomers) {
+  const model::ModelSpec spec = testing_support::SmallSpec();
+  config::Settings settings = Settings(4, 2);
+  settings.sparsity.regime = config::Regime::kActive;
+  settings.sparsity.density_start = settings.sparsity.embedding_density_start = 0.1;
+  const auto total = [&](config::Newcomers rule) {
+    settings.sparsity.newcomers = rule;
+    return MemoryOfRun(spec, settings).total();
+  };
+  const int64_t norms = total(config::Newcomers::kNorms);
+  int64_t matrices = 0, candidates = 0;
+  const model::Registry registry(spec);
+  for (const model::TensorInfo& info : registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    matrices += info.numel();
+    candidates += FirstCandidates(settings, info);
+  }
+  EXPECT_EQ(total(config::Newcomers::kRandom), norms);
+  EXPECT_EQ(total(config::Newcomers::kGradient), norms + 4 * matrices);
+  EXPECT_EQ(total(config::Newcomers::kVotes), norms + 4 * 8 * candidates);
+  settings.sparsity.refresh_every = 0;
+  EXPECT_EQ(total(config::Newcomers::kGradient), norms);
 }
 
 TEST(Memory, TheMachineHasSome) { EXPECT_GT(MachineMemory(), int64_t{1} << 28); }
