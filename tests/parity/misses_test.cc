@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/support/tiles.h"
 #include "worker/checkpoint/safetensors.h"
 
 namespace filigree::parity {
@@ -118,6 +119,28 @@ TEST_F(Parity, ACopyPasses) {
     Run();
     EXPECT_EQ(code_, 0) << output_;
     EXPECT_THAT(output_, HasSubstr(" 0 misses"));
+  }
+}
+
+// Inputs that differ in their last bit round differently all along the run. The truth has a tie of two weights that are
+// 1.5 units of the last place apart (step 16, h.1.attn.c_attn.weight, entries 2834 and 3199): about one such run in
+// eight decides it the other way.
+TEST_F(Parity, AHarmlessRoundingOfTheInputsPasses) {
+  for (uint64_t seed = 0; seed < 24; ++seed) {
+    Case c("train_weights_only");
+    testing_support::Rng rng(seed);
+    for (Case::Tensor& tensor : c.tensors) {
+      if (!tensor.name.starts_with("in.")) continue;
+      for (size_t at = 0; at < tensor.bytes.size(); at += sizeof(uint32_t)) {
+        uint32_t bits = 0;
+        std::memcpy(&bits, tensor.bytes.data() + at, sizeof bits);
+        if (bits != 0) bits += static_cast<uint32_t>(rng.Below(2));
+        std::memcpy(tensor.bytes.data() + at, &bits, sizeof bits);
+      }
+    }
+    c.Save(folder_);
+    Run();
+    EXPECT_EQ(code_, 0) << "seed " << seed << "\n" << output_;
   }
 }
 

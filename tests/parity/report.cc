@@ -14,6 +14,12 @@ void Report::AddNote(const std::string& case_name, const std::string& message) {
   notes_.push_back(fmt::format("note {}: {}", case_name, message));
 }
 
+void Report::Append(const Report& report) {
+  rows_.insert(rows_.end(), report.rows_.begin(), report.rows_.end());
+  errors_.insert(errors_.end(), report.errors_.begin(), report.errors_.end());
+  notes_.insert(notes_.end(), report.notes_.begin(), report.notes_.end());
+}
+
 int64_t Report::misses() const {
   return std::count_if(rows_.begin(), rows_.end(), [](const Comparison& row) { return !row.ok(); }) +
          static_cast<int64_t>(errors_.size());

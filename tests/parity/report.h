@@ -30,6 +30,9 @@ class Report {
   // Said under the table; no miss.
   void AddNote(const std::string& case_name, const std::string& message);
 
+  // All of another report behind this one's.
+  void Append(const Report& report);
+
   int64_t comparisons() const { return static_cast<int64_t>(rows_.size()); }
   int64_t misses() const;
 

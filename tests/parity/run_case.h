@@ -25,7 +25,9 @@ std::shared_ptr<model::Layout> LayoutFor(config::Regime regime, const model::Reg
 absl::Status RunForwardCase(const GoldenCase& golden, int shards, config::Regime regime, kernels::ThreadPool& pool,
                             Report& report);
 
-// Weights, then every step with its record, then the weights after the last one.
+// Weights, then every step with its record, then the weights after the last one. Where that misses and a selection of
+// weights was a tie within rounding (ties.h), the case is run again the other way, a few times at most: one run must
+// agree in everything.
 absl::Status RunTrainingCase(const GoldenCase& golden, int shards, config::Regime regime, kernels::ThreadPool& pool,
                              Report& report);
 

@@ -14,6 +14,9 @@
 
 namespace filigree::parity {
 
+// Of a tensor; of one without an fp32 distance the rounding of the file alone.
+double BoundOf(const GoldenCase& golden, const std::string& name);
+
 enum class Zeros { kIgnore, kMustAgree };
 
 class TensorComparer {
