@@ -137,6 +137,21 @@ TEST(Candidates, AModelWithTooFewEntriesGrowsIntoTheDensity) {
   }
 }
 
+TEST(Candidates, WithoutADensePhaseEverythingIsACandidateAtOnce) {
+  config::Settings settings = SparseStart();
+  settings.sparsity.candidates = 4096;
+  settings.sparsity.dense_phase = false;
+  kernels::ThreadPool pool(2);
+  const std::unique_ptr<TrainState> state = TakenOver(settings, 1, true);
+  ChooseFirstCandidates(settings, pool, *state);
+  for (const model::TensorInfo& info : state->registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    ASSERT_NE(state->layout->candidates(info.index), nullptr) << info.name;
+    EXPECT_EQ(state->layout->stored(info.index), info.numel()) << info.name;
+    EXPECT_EQ(state->masks.nonzeros(info.index), mask::KeptEntries(0.2, info.numel())) << info.name;
+  }
+}
+
 // With no reserve at all only a refresh makes room for what the mask wants.
 TEST(Candidates, FollowADensityThatRises) {
   config::Settings settings = SparseStart();

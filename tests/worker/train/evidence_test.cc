@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -197,6 +198,62 @@ TEST_F(EvidenceTest, TheOracleRanksByTheGradientAndVotesFindItsLargest) {
     if (rule != config::Newcomers::kGradient) continue;
     for (int64_t e = 1; e < candidates; ++e) {
       EXPECT_GE(std::abs(truth[found.ranked[e - 1]]), std::abs(truth[found.ranked[e]]) * (1 - 1e-4));
+    }
+  }
+}
+
+// Every rule looks at one step: what an earlier one showed leaves no trace.
+TEST_F(EvidenceTest, IsOfItsOwnStepAlone) {
+  config::Settings settings;
+  settings.train.shards = 1;
+  TrainState state(spec, settings);
+  const std::vector<int32_t> mine = tokens, others(tokens.rbegin(), tokens.rend());
+  for (const config::Newcomers rule :
+       {config::Newcomers::kNorms, config::Newcomers::kVotes, config::Newcomers::kGradient}) {
+    settings.sparsity.newcomers = rule;
+    const std::unique_ptr<Evidence> used = Evidence::Make(settings, state), fresh = Evidence::Make(settings, state);
+    for (const auto& [evidence, step, shown] :
+         {std::tuple(used.get(), 3, &others), std::tuple(used.get(), 7, &mine), std::tuple(fresh.get(), 7, &mine)}) {
+      tokens = *shown;
+      Show(evidence->Begin(step));
+      evidence->EndShard(0);
+      evidence->Finish();
+    }
+    for (const int tensor : {registry.wte(), registry.layer(0).c_attn, registry.lm_head()}) {
+      const EvidenceOf a = used->Of(registry[tensor], 40, pool), b = fresh->Of(registry[tensor], 40, pool);
+      EXPECT_EQ(a.rows, b.rows) << registry[tensor].name;
+      EXPECT_EQ(a.columns, b.columns) << registry[tensor].name;
+      EXPECT_EQ(a.ranked, b.ranked) << registry[tensor].name;
+      EXPECT_FALSE(a.rows.empty() && a.ranked.empty()) << registry[tensor].name;
+    }
+  }
+}
+
+// The rule of norms: roots of the sums over a quarter of the tiles, added up over the shards.
+TEST_F(EvidenceTest, NormsAreSummedOverShards) {
+  config::Settings settings;
+  settings.train.shards = 3;
+  const TrainState state(spec, settings);
+  const std::unique_ptr<Evidence> evidence = Evidence::Make(settings, state);
+  model::ChannelNorms norms(registry, 4);
+  model::GradientWitness* witness = evidence->Begin(3);
+  for (int shard = 0; shard < 3; ++shard) {
+    if (shard > 0) std::rotate(tokens.begin(), tokens.begin() + kPositions, tokens.end());
+    Show(witness);
+    evidence->EndShard(shard);
+    Show(&norms);  // which adds on
+  }
+  evidence->Finish();
+  for (const int tensor : {registry.wte(), registry.layer(1).mlp_c_proj}) {
+    const model::TensorInfo& info = registry[tensor];
+    const EvidenceOf found = evidence->Of(info, 1, pool);
+    ASSERT_EQ(static_cast<int64_t>(found.rows.size()), info.rows);
+    ASSERT_EQ(static_cast<int64_t>(found.columns.size()), info.cols);
+    for (int64_t r = 0; r < info.rows; ++r) {
+      EXPECT_FLOAT_EQ(found.rows[r], static_cast<float>(std::sqrt(norms.rows(tensor)[r]))) << info.name;
+    }
+    for (int64_t c = 0; c < info.cols; ++c) {
+      EXPECT_FLOAT_EQ(found.columns[c], static_cast<float>(std::sqrt(norms.columns(tensor)[c]))) << info.name;
     }
   }
 }
