@@ -1,5 +1,6 @@
 #include "worker/train/run_facts.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -32,17 +33,20 @@ int64_t FinalNonzeros(const TrainState& state, const config::SparsitySettings& s
 // Which regime, and why, or against what "auto" would take.
 std::string RegimeText(const config::SparsitySettings& sparsity) {
   const bool active = sparsity.regime == config::Regime::kActive;
-  std::string text = active ? fmt::format(
-                                  "active: weights, moments and gradients on {:g} candidates an entry of the mask, "
-                                  "new ones every {} steps",
-                                  sparsity.candidates, sparsity.refresh_every)
-                            : "exact: gradients and moments dense";
+  std::string text = "exact: gradients and moments dense";
+  if (active) {
+    text = fmt::format("active: weights, moments and gradients on {:g} candidates an entry of the mask, {}",
+                       sparsity.candidates,
+                       sparsity.refresh_every == 0 ? "never new ones"
+                                                   : fmt::format("new ones every {} steps", sparsity.refresh_every));
+  }
   const bool starts_sparse = config::BetterRegime(sparsity) == config::Regime::kActive;
   text += starts_sparse == active ? "; \"auto\" takes it" : "; asked for, \"auto\" would take the other one";
-  text +=
-      fmt::format(", as {:g} candidates an entry at density {:g} are {} at the start", sparsity.candidates,
-                  sparsity.anneal_shape == config::AnnealShape::kConstant ? sparsity.density : sparsity.density_start,
-                  starts_sparse ? "less than everything" : "everything");
+  text += fmt::format(", as {:g} candidates an entry at density {:g} are {} at the start", sparsity.candidates,
+                      sparsity.anneal_shape == config::AnnealShape::kConstant
+                          ? sparsity.density
+                          : std::max(sparsity.density_start, sparsity.density),
+                      starts_sparse ? "less than everything" : "everything");
   return text;
 }
 
