@@ -55,14 +55,10 @@ void CandidateMatrix::SetWeights(const float* w, const uint64_t* kept, ThreadPoo
     return TraceWork{.bytes = 16 * n, .threads = pool.threads()};
   });
   KeptRows({out_, in_, row_offsets_.data(), col_indices_.data()}, w, kept, rows_, pool);
-  columns_.BuildTranspose(Rows(), pool);
+  columns_.BuildTranspose(rows(), pool);
 }
 
-CsrView CandidateMatrix::Rows() const {
-  return {out_, in_, rows_.offsets.data(), rows_.indices.data(), rows_.values.data()};
-}
-
-void CandidateMatrix::Forward(ConstTile x, const float* bias, Tile y) const { Spmm(Rows(), x, bias, y); }
+void CandidateMatrix::Forward(ConstTile x, const float* bias, Tile y) const { Spmm(rows(), x, bias, y); }
 
 void CandidateMatrix::Backward(ConstTile dy, Tile dx) const {
   CHECK(dy.channels == out_, "dy has {} channels of {}", dy.channels, out_);

@@ -48,14 +48,16 @@ class CandidateMatrix {
   // order of the entries.
   void SumPartials(std::span<const float* const> partials, bool add, float* gradient, ThreadPool& pool) const;
 
+  // The kept entries of W and of its transpose, until the next Set*.
+  CsrView rows() const { return {out_, in_, rows_.offsets.data(), rows_.indices.data(), rows_.values.data()}; }
+  CsrView columns() const { return columns_.view(); }
+
   int out() const { return out_; }
   int in() const { return in_; }
   int64_t candidates() const { return candidates_; }
   size_t bytes() const;
 
  private:
-  CsrView Rows() const;
-
   int out_ = 0, in_ = 0;
   int64_t candidates_ = 0;
   Buffer<uint32_t> row_offsets_;  // the pattern

@@ -9,13 +9,13 @@ KeptBuffer Kept(const ModelSpec& spec, Place place, int tiles) {
 
 }  // namespace
 
-LayerActivations::LayerActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence) {
+LayerActivations::LayerActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence, TileRun own) {
   const int tiles = sequences * tiles_per_sequence, D = spec.d_model, HK = spec.attention_width();
-  resid_in = TileBuffer(tiles, D);
+  resid_in = TileBuffer(own, D);
   act_in = TileBuffer(tiles, spec.input_width());
   qkv = TileBuffer(tiles, 3 * HK);
   attn_y = TileBuffer(tiles, HK);
-  resid_mid = TileBuffer(tiles, D);
+  resid_mid = TileBuffer(own, D);
   mlp_in = TileBuffer(tiles, spec.input_width());
   pre_act = TileBuffer(tiles, spec.d_mlp);
   neurons = TileBuffer(tiles, spec.d_mlp);
@@ -44,9 +44,9 @@ size_t LayerActivations::bytes() const {
   return total;
 }
 
-HeadActivations::HeadActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence) {
+HeadActivations::HeadActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence, TileRun own) {
   const int tiles = sequences * tiles_per_sequence;
-  final_resid = TileBuffer(tiles, spec.d_model);
+  final_resid = TileBuffer(own, spec.d_model);
   normed = TileBuffer(tiles, spec.d_model);
   logits = TileBuffer(tiles, spec.vocab);
   r_final = kernels::Buffer<float>(static_cast<size_t>(tiles) * kernels::kTileTokens);

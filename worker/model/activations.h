@@ -13,15 +13,23 @@
 
 namespace filigree::model {
 
-// Activations of one place: [tiles][channels][64].
+// Tiles [begin, end) of a pass.
+struct TileRun {
+  int begin = 0, end = 0;
+};
+
+// Activations of one place: [tiles][channels][64], of all tiles of a pass or of a run of them.
 class TileBuffer {
  public:
   TileBuffer() = default;
-  TileBuffer(int tiles, int channels)
-      : data_(static_cast<size_t>(tiles) * channels * kernels::kTileTokens), channels_(channels) {}
+  TileBuffer(int tiles, int channels) : TileBuffer(TileRun{0, tiles}, channels) {}
+  TileBuffer(TileRun run, int channels)
+      : data_(static_cast<size_t>(run.end - run.begin) * channels * kernels::kTileTokens),
+        channels_(channels),
+        first_(run.begin) {}
 
-  kernels::Tile tile(int n) { return {data_.data() + stride() * n, channels_}; }
-  kernels::ConstTile tile(int n) const { return {data_.data() + stride() * n, channels_}; }
+  kernels::Tile tile(int n) { return {data_.data() + stride() * (n - first_), channels_}; }
+  kernels::ConstTile tile(int n) const { return {data_.data() + stride() * (n - first_), channels_}; }
   // The tiles from `first_tile` on.
   kernels::TileSeries from(int first_tile) { return {tile(first_tile).data, channels_, stride()}; }
   kernels::ConstTileSeries from(int first_tile) const { return {tile(first_tile).data, channels_, stride()}; }
@@ -33,7 +41,7 @@ class TileBuffer {
 
  private:
   kernels::Buffer<float> data_;
-  int channels_ = 0;
+  int channels_ = 0, first_ = 0;
 };
 
 // Kept bits of one place: [tiles][channels] words. Empty where AbsTopK is off: tile() is null.
@@ -54,9 +62,10 @@ class KeptBuffer {
   int channels_ = 0;
 };
 
-// One layer, forward. q, k and v are rows [0, HK), [HK, 2 HK), [2 HK, 3 HK) of qkv.
+// One layer, forward. q, k and v are rows [0, HK), [HK, 2 HK), [2 HK, 3 HK) of qkv. `own`: the tiles whose residual is
+// here, all unless ranks share the model.
 struct LayerActivations {
-  LayerActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence);
+  LayerActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence, TileRun own);
   size_t bytes() const;
 
   TileBuffer resid_in, act_in, qkv, attn_y, resid_mid, mlp_in, pre_act, neurons;
@@ -67,7 +76,7 @@ struct LayerActivations {
 
 // What comes after the last layer.
 struct HeadActivations {
-  HeadActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence);
+  HeadActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence, TileRun own);
   size_t bytes() const;
 
   TileBuffer final_resid, normed, logits;  // logits become their gradients in place

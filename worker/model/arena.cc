@@ -80,7 +80,7 @@ void InitialiseWeights(const Registry& registry, uint64_t seed, kernels::ThreadP
     };
     pool.Run((info.numel() + kBlock - 1) / kBlock, [&](int64_t block, int) {
       const int64_t end = std::min((block + 1) * kBlock, info.numel());
-      for (int64_t i = block * kBlock; i < end; ++i) w[i] = draw(i);
+      for (int64_t i = block * kBlock; i < end; ++i) w[i] = draw(info.WholeIndex(i));
     });
   }
 }

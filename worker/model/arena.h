@@ -49,7 +49,8 @@ struct Sources {
 void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& pool, Arena& arena);
 
 // Draws the initial weights of every tensor that is stored whole, from a stream of its own name, so that they depend on
-// the seed, the name and the index alone. Normal draws are rounded to fp32. (Others: worker/model/initial_draw.h.)
+// the seed, the name and the index (in the whole tensor, where ranks share it) alone. Normal draws are rounded to fp32.
+// (Others: worker/model/initial_draw.h.)
 void InitialiseWeights(const Registry& registry, uint64_t seed, kernels::ThreadPool& pool, Arena& weights);
 
 }  // namespace filigree::model

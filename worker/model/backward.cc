@@ -25,10 +25,11 @@ kernels::Activation Kind(config::Activation activation) {
 
 }  // namespace
 
-SmallGradients::SmallGradients(const Registry& registry, int sequences) {
+SmallGradients::SmallGradients(const Registry& registry, int sequences, Of of) {
   for (const TensorInfo& info : registry.tensors()) {
-    offsets_.push_back(IsSmall(info) ? floats_ : -1);
-    if (IsSmall(info)) floats_ += (info.numel() + 15) / 16 * 16;
+    const bool held = IsSmall(info) && (of == Of::kAll || !info.shared);
+    offsets_.push_back(held ? floats_ : -1);
+    if (held) floats_ += (info.numel() + 15) / 16 * 16;
   }
   data_ = kernels::Buffer<float>(static_cast<size_t>(floats_) * sequences);
 }
@@ -66,15 +67,24 @@ void BackwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, const Laye
   const LayerTensors& t = registry.layer(layer);
   const int n = slot.first_tile + tile;
   Delta(layer, Place::kMlpOut, slot, tile, act.kept_mlp_out.tile(n), buffers.resid.tile(n), buffers.mlp_out.tile(n));
-  const Tile neurons = buffers.pre_act.tile(n);
-  Through(w.mlp_c_proj, t.mlp_c_proj, slot, buffers.mlp_out.tile(n), act.neurons.tile(n), neurons);
-  const uint64_t* kept = act.kept_neurons.tile(n);
-  Visit(Place::kMlpNeuron, layer, slot, tile, kept, neurons);
-  kernels::ActivationBackward(Kind(spec.activation), neurons, kept, act.pre_act.tile(n), neurons);
-  Through(w.c_fc, t.c_fc, slot, neurons, act.mlp_in.tile(n), scratch.input.tile(0));
+  Neurons(layer, slot, tile, act, buffers);
+  Through(w.c_fc, t.c_fc, slot, buffers.pre_act.tile(n), act.mlp_in.tile(n), scratch.input.tile(0));
   Input(layer, Place::kMlpIn, slot, tile, act, buffers);
 }
 
+// The gradient by pre_act from that by mlp_out.
+void BackwardPass::Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
+                           BackwardBuffers& buffers) const {
+  const int n = slot.first_tile + tile;
+  const Tile neurons = buffers.pre_act.tile(n);
+  Through(weights.layers[layer].mlp_c_proj, registry.layer(layer).mlp_c_proj, slot, buffers.mlp_out.tile(n),
+          act.neurons.tile(n), neurons);
+  const uint64_t* kept = act.kept_neurons.tile(n);
+  Visit(Place::kMlpNeuron, layer, slot, tile, kept, neurons);
+  kernels::ActivationBackward(Kind(spec.activation), neurons, kept, act.pre_act.tile(n), neurons);
+}
+
+// dx = W^T dy; the gradient by a matrix on candidates, whose input was x, is added to its partial one.
 void BackwardPass::Through(const Linear& linear, int tensor, const SequenceSlot& slot, ConstTile dy, ConstTile x,
                            Tile dx) const {
   if (linear.on_candidates()) {

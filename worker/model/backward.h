@@ -22,11 +22,16 @@ namespace filigree::model {
 // Gradients of gains and sinks, one set a sequence, so that they can be added in the order of sequences.
 class SmallGradients {
  public:
-  SmallGradients(const Registry& registry, int sequences);
+  // Of tensors that ranks share as well, or of the others alone.
+  enum class Of { kAll, kNotShared };
+  SmallGradients(const Registry& registry, int sequences, Of of = Of::kAll);
 
   void Clear();
   // Null for a tensor that is not small (or -1).
   float* at(int sequence, int tensor);
+  // [sequences][floats()]
+  float* data() { return data_.data(); }
+  int64_t floats() const { return floats_; }
   bool holds(int tensor) const { return tensor >= 0 && offsets_[tensor] >= 0; }
 
  private:
@@ -64,21 +69,24 @@ struct BackwardPass {
   void Visit(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept,
              kernels::Tile gradient) const;
 
- private:
-  void Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, BackwardBuffers& buffers) const;
-  // dx = W^T dy; the gradient by a matrix on candidates, whose input was x, is added to its partial one.
+  // The steps of a layer that ranks sharing the model do as well.
+  void Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
+               BackwardBuffers& buffers) const;
   void Through(const Linear& linear, int tensor, const SequenceSlot& slot, kernels::ConstTile dy, kernels::ConstTile x,
                kernels::Tile dx) const;
   void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
+  void Delta(int layer, Place place, const SequenceSlot& slot, int tile, const uint64_t* kept, kernels::ConstTile resid,
+             kernels::Tile out) const;
+  void Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act,
+             BackwardBuffers& buffers) const;
+
+ private:
+  void Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, BackwardBuffers& buffers) const;
   void AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act,
                      BackwardBuffers& buffers) const;
   kernels::ConstTileSeries RecomputeY(const kernels::AttentionBackwardArgs& of, int tiles) const;
   void Queries(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
                BackwardBuffers& buffers) const;
-  void Delta(int layer, Place place, const SequenceSlot& slot, int tile, const uint64_t* kept, kernels::ConstTile resid,
-             kernels::Tile out) const;
-  void Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act,
-             BackwardBuffers& buffers) const;
 };
 
 }  // namespace filigree::model

@@ -32,8 +32,8 @@ void ForwardPass::Layer(int layer, const SequenceSlot& slot, LayerActivations& a
   Attention(layer, slot, act);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
-    AddToResidual(layer, Place::kAttnOut, slot, i, w.attn_c_proj, act.attn_y.tile(n), act.resid_in.tile(n),
-                  act.kept_attn_out.tile(n), act.resid_mid.tile(n));
+    w.attn_c_proj.Forward(act.attn_y.tile(n), act.resid_mid.tile(n));
+    Deliver(layer, Place::kAttnOut, slot, i, act.resid_in.tile(n), act.kept_attn_out.tile(n), act.resid_mid.tile(n));
     Visit(Place::kResidMid, layer, slot, i, nullptr, act.resid_mid.tile(n));
     Mlp(layer, slot, i, act, resid_out);
   }
@@ -105,19 +105,23 @@ void ForwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, LayerActiva
   const LayerWeights& w = weights.layers[layer];
   const int n = slot.first_tile + tile;
   Input(layer, Place::kMlpIn, slot, tile, act, act.mlp_in, act.kept_mlp_in, act.r_mlp.data());
-  w.c_fc.Forward(act.mlp_in.tile(n), act.pre_act.tile(n));
+  Neurons(layer, n, act);
   const Tile neurons = act.neurons.tile(n);
-  kernels::ActivationForward(Kind(spec.activation), act.pre_act.tile(n), neurons);
   Select(layer, Place::kMlpNeuron, neurons, act.kept_neurons.tile(n));
   Visit(Place::kMlpNeuron, layer, slot, tile, act.kept_neurons.tile(n), neurons);
-  AddToResidual(layer, Place::kMlpOut, slot, tile, w.mlp_c_proj, neurons, act.resid_mid.tile(n),
-                act.kept_mlp_out.tile(n), resid_out.tile(n));
+  w.mlp_c_proj.Forward(neurons, resid_out.tile(n));
+  Deliver(layer, Place::kMlpOut, slot, tile, act.resid_mid.tile(n), act.kept_mlp_out.tile(n), resid_out.tile(n));
 }
 
-// out = resid + topk(linear(input))
-void ForwardPass::AddToResidual(int layer, Place place, const SequenceSlot& slot, int tile, const Linear& linear,
-                                ConstTile input, ConstTile resid, uint64_t* kept, Tile out) const {
-  linear.Forward(input, out);
+// Neurons of tile n, before AbsTopK.
+void ForwardPass::Neurons(int layer, int n, LayerActivations& act) const {
+  weights.layers[layer].c_fc.Forward(act.mlp_in.tile(n), act.pre_act.tile(n));
+  kernels::ActivationForward(Kind(spec.activation), act.pre_act.tile(n), act.neurons.tile(n));
+}
+
+// out, what a sub-layer gives, becomes resid + topk(out).
+void ForwardPass::Deliver(int layer, Place place, const SequenceSlot& slot, int tile, ConstTile resid, uint64_t* kept,
+                          Tile out) const {
   Select(layer, place, out, kept);
   Visit(place, layer, slot, tile, kept, out);
   kernels::Accumulate(resid, out);

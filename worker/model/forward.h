@@ -46,14 +46,17 @@ struct ForwardPass {
   void Visit(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept,
              kernels::Tile values) const;
 
- private:
+  // The steps of a layer that ranks sharing the model do as well.
   void Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act, TileBuffer& out,
              KeptBuffer& kept, float* r) const;
-  void Queries(int layer, const SequenceSlot& slot, int tile, LayerActivations& act) const;
   void Attention(int layer, const SequenceSlot& slot, LayerActivations& act) const;
+  void Neurons(int layer, int n, LayerActivations& act) const;
+  void Deliver(int layer, Place place, const SequenceSlot& slot, int tile, kernels::ConstTile resid, uint64_t* kept,
+               kernels::Tile out) const;
+
+ private:
+  void Queries(int layer, const SequenceSlot& slot, int tile, LayerActivations& act) const;
   void Mlp(int layer, const SequenceSlot& slot, int tile, LayerActivations& act, TileBuffer& resid_out) const;
-  void AddToResidual(int layer, Place place, const SequenceSlot& slot, int tile, const Linear& linear,
-                     kernels::ConstTile input, kernels::ConstTile resid, uint64_t* kept, kernels::Tile out) const;
   void Select(int layer, Place place, kernels::Tile x, uint64_t* kept) const;
 };
 

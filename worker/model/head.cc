@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
-#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/rms_norm/rms_norm.h"
 
 namespace filigree::model {
-namespace {
 
 using kernels::kTileTokens;
+using kernels::SoftmaxPart;
+using kernels::SoftmaxWhole;
 
 // Targets of real tokens come first: the losses behind them are 0 and add nothing.
 double AddLosses(const float* loss, double sum) {
@@ -17,7 +17,12 @@ double AddLosses(const float* loss, double sum) {
   return sum;
 }
 
-}  // namespace
+void Combine(const TokenTiles& tokens, int n, const std::vector<SoftmaxPart>& parts, SoftmaxWhole& whole, float* loss) {
+  std::vector<const SoftmaxPart*> all;
+  all.reserve(parts.size());
+  for (const SoftmaxPart& part : parts) all.push_back(&part);
+  kernels::CombineSoftmax(all, tokens.targets(n), whole, loss);
+}
 
 void TokenTiles::Set(const int32_t* tokens, int sequences, int positions) {
   const size_t per_sequence = static_cast<size_t>(kernels::TilesOf(positions)) * kTileTokens;
@@ -36,23 +41,54 @@ void HeadPass::Embed(const SequenceSlot& slot, TileBuffer& resid) const {
   }
 }
 
-void HeadPass::Logits(const SequenceSlot& slot, int tile, HeadActivations& act) const {
-  const int n = slot.first_tile + tile;
+void HeadPass::Norm(int n, HeadActivations& act) const {
   kernels::RmsNormForward(act.final_resid.tile(n), weights.ln_f, act.normed.tile(n),
                           act.r_final.data() + static_cast<size_t>(n) * kTileTokens);
+}
+
+void HeadPass::Logits(int n, HeadActivations& act) const {
   weights.lm_head.Forward(act.normed.tile(n), act.logits.tile(n));
   if (weights.bigram != nullptr) {
     kernels::GatherRows(weights.bigram, tokens.inputs(n), kernels::GatherWrite::kAdd, act.logits.tile(n));
   }
 }
 
+void HeadPass::LossParts(int n, const HeadActivations& act, SoftmaxPart* parts) const {
+  for (int g = 0; g < groups(); ++g) {
+    const int begin = weights.token_groups[g], size = weights.token_groups[g + 1] - begin;
+    kernels::SoftmaxPartOf(act.logits.tile(n).rows(begin, size), tokens.targets(n), weights.first_token + begin,
+                           parts[g]);
+  }
+}
+
+void HeadPass::GradientParts(int n, HeadActivations& act, SoftmaxPart* parts) const {
+  for (int g = 0; g < groups(); ++g) {
+    const int begin = weights.token_groups[g], size = weights.token_groups[g + 1] - begin;
+    kernels::SoftmaxPartInPlace(act.logits.tile(n).rows(begin, size), tokens.targets(n), weights.first_token + begin,
+                                parts[g]);
+  }
+}
+
+void HeadPass::LogitGradient(int n, double loss_scale, const SoftmaxPart* parts, const SoftmaxWhole& whole,
+                             HeadActivations& act) const {
+  for (int g = 0; g < groups(); ++g) {
+    const int begin = weights.token_groups[g], size = weights.token_groups[g + 1] - begin;
+    kernels::SoftmaxGradient(parts[g], whole, tokens.targets(n), weights.first_token + begin,
+                             static_cast<float>(loss_scale), act.logits.tile(n).rows(begin, size));
+  }
+}
+
 double HeadPass::Loss(const SequenceSlot& slot, HeadActivations& act, float* per_token) const {
   double sum = 0;
+  std::vector<SoftmaxPart> parts(groups());
+  SoftmaxWhole whole;
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
     float loss[kTileTokens];
-    Logits(slot, i, act);
-    kernels::CrossEntropyLoss(act.logits.tile(n), tokens.targets(n), loss);
+    Norm(n, act);
+    Logits(n, act);
+    LossParts(n, act, parts.data());
+    Combine(tokens, n, parts, whole, loss);
     sum = AddLosses(loss, sum);
     if (per_token == nullptr) continue;
     const int count = std::min(kTileTokens, slot.positions - 1 - i * kTileTokens);
@@ -64,11 +100,16 @@ double HeadPass::Loss(const SequenceSlot& slot, HeadActivations& act, float* per
 double HeadPass::LossAndGradient(const SequenceSlot& slot, double loss_scale, HeadActivations& act,
                                  BackwardScratch& scratch, TileBuffer& resid, float* dgain, float* dlm_head) const {
   double sum = 0;
+  std::vector<SoftmaxPart> parts(groups());
+  SoftmaxWhole whole;
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
     float loss[kTileTokens];
-    Logits(slot, i, act);
-    kernels::CrossEntropyGradient(act.logits.tile(n), tokens.targets(n), static_cast<float>(loss_scale), loss);
+    Norm(n, act);
+    Logits(n, act);
+    GradientParts(n, act, parts.data());
+    Combine(tokens, n, parts, whole, loss);
+    LogitGradient(n, loss_scale, parts.data(), whole, act);
     sum = AddLosses(loss, sum);
     const kernels::Tile dnormed = scratch.input.tile(0).rows(0, spec.d_model), dx = resid.tile(n);
     if (dlm_head == nullptr) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "worker/model/activations.h"
 #include "worker/model/backward.h"
 #include "worker/model/forward.h"
@@ -36,8 +37,17 @@ struct HeadPass {
 
   void Embed(const SequenceSlot& slot, TileBuffer& resid) const;
 
-  // act.final_resid -> normed, logits.
-  void Logits(const SequenceSlot& slot, int tile, HeadActivations& act) const;
+  // act.final_resid -> normed -> logits, of tile n of the pass.
+  void Norm(int n, HeadActivations& act) const;
+  void Logits(int n, HeadActivations& act) const;
+
+  // The softmax of tile n, group by group: parts has one for every group here. With a gradient to follow, act.logits
+  // become exponentials, and with the whole softmax their gradients.
+  void LossParts(int n, const HeadActivations& act, kernels::SoftmaxPart* parts) const;
+  void GradientParts(int n, HeadActivations& act, kernels::SoftmaxPart* parts) const;
+  void LogitGradient(int n, double loss_scale, const kernels::SoftmaxPart* parts, const kernels::SoftmaxWhole& whole,
+                     HeadActivations& act) const;
+  int groups() const { return static_cast<int>(weights.token_groups.size()) - 1; }
 
   // act.final_resid -> sum of the cross-entropies of the slot, in token order. per_token (or null): positions - 1.
   double Loss(const SequenceSlot& slot, HeadActivations& act, float* per_token) const;
@@ -48,6 +58,13 @@ struct HeadPass {
   double LossAndGradient(const SequenceSlot& slot, double loss_scale, HeadActivations& act, BackwardScratch& scratch,
                          TileBuffer& resid, float* dgain, float* dlm_head) const;
 };
+
+// sum + the losses of a tile's tokens, in order.
+double AddLosses(const float* loss, double sum);
+
+// The softmax from the parts of all groups, and the losses of tile n.
+void Combine(const TokenTiles& tokens, int n, const std::vector<kernels::SoftmaxPart>& parts,
+             kernels::SoftmaxWhole& whole, float* loss);
 
 }  // namespace filigree::model
 

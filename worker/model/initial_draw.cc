@@ -224,19 +224,29 @@ InitialDraw DrawEntries(const TensorInfo& info, const Draws& draws, const std::v
   for (int64_t r = 0; r < info.rows; ++r) drawn.pattern.row_offsets()[r + 1] += drawn.pattern.row_offsets()[r];
   pool.Run((nnz + kPiece - 1) / kPiece, [&](int64_t piece, int) {
     const int64_t end = std::min(nnz, (piece + 1) * kPiece);
-    for (int64_t e = piece * kPiece; e < end; ++e) drawn.values[e] = draws.Draw(indices[e]);
+    for (int64_t e = piece * kPiece; e < end; ++e) drawn.values[e] = draws.Draw(info.WholeIndex(indices[e]));
   });
   return drawn;
 }
 
-}  // namespace
+// The indices of a whole tensor that are here, as indices here; both ascend.
+std::vector<int64_t> Here(const TensorInfo& info, const std::vector<int64_t>& indices) {
+  std::vector<int64_t> rows(info.row_range.whole, -1), cols(info.col_range.whole, -1), here;
+  for (int64_t r = 0; r < info.rows; ++r) rows[info.row_range.WholeIndex(r, info.rows)] = r;
+  for (int64_t c = 0; c < info.cols; ++c) cols[info.col_range.WholeIndex(c, info.cols)] = c;
+  for (const int64_t index : indices) {
+    const int64_t r = rows[index / info.col_range.whole], c = cols[index % info.col_range.whole];
+    if (r >= 0 && c >= 0) here.push_back(r * info.cols + c);
+  }
+  return here;
+}
 
-InitialDraw DrawLargest(const TensorInfo& info, uint64_t seed, int64_t candidates, int64_t min_per_unit,
-                        ThreadPool& pool) {
+// Indices of the entries that the tensor's dense draw keeps, ascending.
+std::vector<int64_t> ChooseLargest(const TensorInfo& info, const Draws& draws, int64_t candidates, int64_t min_per_unit,
+                                   ThreadPool& pool) {
   CHECK(0 <= candidates && candidates <= info.numel() && info.numel() < 0xffffffff, "{} candidates of {} entries",
         candidates, info.numel());
   CHECK(min_per_unit >= 0, "{} entries a unit", min_per_unit);
-  const Draws draws(info, seed);
   UnitMinima minima(info, min_per_unit);
   CHECK(minima.total() <= candidates, "the units of {} keep {} entries at least, of {} candidates", info.name,
         minima.total(), candidates);
@@ -247,7 +257,18 @@ InitialDraw DrawLargest(const TensorInfo& info, uint64_t seed, int64_t candidate
   std::vector<int64_t> indices(chosen.size() + again.size());
   std::merge(chosen.begin(), chosen.end(), again.begin(), again.end(), indices.begin());
   CHECK(static_cast<int64_t>(indices.size()) == candidates, "{} entries of {}", indices.size(), candidates);
-  return DrawEntries(info, draws, indices, pool);
+  return indices;
+}
+
+}  // namespace
+
+InitialDraw DrawLargest(const TensorInfo& info, uint64_t seed, int64_t candidates, int64_t min_per_unit,
+                        ThreadPool& pool) {
+  const Draws draws(info, seed);
+  if (!info.shared) {
+    return DrawEntries(info, draws, ChooseLargest(info, draws, candidates, min_per_unit, pool), pool);
+  }
+  return DrawEntries(info, draws, Here(info, ChooseLargest(info.Whole(), draws, candidates, min_per_unit, pool)), pool);
 }
 
 }  // namespace filigree::model

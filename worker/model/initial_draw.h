@@ -19,9 +19,10 @@ struct InitialDraw {
   kernels::Buffer<float> values;  // one an entry, as drawn
 };
 
-// The entries that kernels::SelectWeights keeps of the dense draw of this tensor: every unit's (info.unit)
-// min(min_per_unit, unit length) largest by magnitude, then the largest of the rest, `candidates` in all; ties: the
-// lower index. The same bits as the dense draw, for any threads.
+// The entries that kernels::SelectWeights keeps of the dense draw of this tensor (where ranks share it: of the whole
+// one, of which those that are here are given out): every unit's (info.unit) min(min_per_unit, unit length) largest by
+// magnitude, then the largest of the rest, `candidates` in all; ties: the lower index. The same bits as the dense draw,
+// for any threads.
 //
 // Preconditions  rows, cols <= 65536, fewer than 2^32 - 1 entries; units * min(min_per_unit, unit length) <= candidates
 //                <= entries.

@@ -1,24 +1,39 @@
 #include "worker/model/linear.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "kernels/activation/activation.h"
+#include "kernels/base/buffer.h"
+#include "kernels/base/sum_tree.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/spmm/spmm.h"
 
 namespace filigree::model {
 
+using kernels::ConstTile;
+using kernels::Tile;
+using Over = SumGroups::Over;
+
+Linear::Linear(int out, int in, SumGroups groups) : out_(out), in_(in), groups_(std::move(groups)) {}
+
 void Linear::Set(const StoredMatrix& matrix, const float* bias, kernels::ThreadPool& pool) {
   w_ = matrix.w;
   bias_ = bias;
   on_candidates_ = matrix.candidates != nullptr;
-  if (on_candidates_) return SetCandidates(matrix, pool);
-  sparse_ = matrix.kept != nullptr &&
-            static_cast<double>(matrix.nonzeros) <= kSparseDensity * out_ * static_cast<double>(in_);
-  if (!sparse_) return;
-  rows_.BuildFromDense(w_, matrix.kept, out_, in_, pool);
-  columns_.BuildTranspose(rows_.view(), pool);
+  sparse_ = !on_candidates_ && matrix.kept != nullptr &&
+            static_cast<double>(matrix.nonzeros) <= kSparseDensity * static_cast<double>(matrix.whole);
+  if (on_candidates_) {
+    SetCandidates(matrix, pool);
+  } else if (sparse_) {
+    rows_.BuildFromDense(w_, matrix.kept, out_, in_, pool);
+    columns_.BuildTranspose(rows_.view(), pool);
+  }
+  if (groups_.over == Over::kNothing || !(on_candidates_ || sparse_)) return;
+  offsets_.Build(Entries(), groups_.stripes, groups_.bounds, pool);
 }
 
 void Linear::SetCandidates(const StoredMatrix& matrix, kernels::ThreadPool& pool) {
-  sparse_ = false;
   if (version_ != matrix.version) {
     rows_ = kernels::Csr();
     columns_ = kernels::Csr();
@@ -28,8 +43,10 @@ void Linear::SetCandidates(const StoredMatrix& matrix, kernels::ThreadPool& pool
   sampled_.SetWeights(matrix.w, matrix.kept, pool);
 }
 
-void Linear::Forward(kernels::ConstTile x, kernels::Tile y) const {
-  if (on_candidates_) {
+void Linear::ForwardPiece(int piece, ConstTile x, Tile y) const {
+  if (groups_.over == Over::kInputs) {
+    SumPiece(piece, x, piece == 0 ? bias_ : nullptr, y);
+  } else if (on_candidates_) {
     sampled_.Forward(x, bias_, y);
   } else if (sparse_) {
     kernels::Spmm(rows_.view(), x, bias_, y);
@@ -38,8 +55,10 @@ void Linear::Forward(kernels::ConstTile x, kernels::Tile y) const {
   }
 }
 
-void Linear::Backward(kernels::ConstTile dy, kernels::Tile dx) const {
-  if (on_candidates_) {
+void Linear::BackwardPiece(int piece, ConstTile dy, Tile dx) const {
+  if (groups_.over == Over::kOutputs) {
+    SumPiece(piece, dy, nullptr, dx);
+  } else if (on_candidates_) {
     sampled_.Backward(dy, dx);
   } else if (sparse_) {
     kernels::Spmm(columns_.view(), dy, nullptr, dx);
@@ -48,8 +67,68 @@ void Linear::Backward(kernels::ConstTile dy, kernels::Tile dx) const {
   }
 }
 
-void Linear::BackwardWithGradient(kernels::ConstTile dy, kernels::ConstTile x, kernels::Tile dx, float* partial) const {
-  sampled_.BackwardWithGradient(dy, x, dx, partial);
+// The entries by the side whose sums are grouped: rows of W, or of its transpose.
+kernels::CsrView Linear::Entries() const {
+  if (groups_.over == Over::kInputs) return on_candidates_ ? sampled_.rows() : rows_.view();
+  return on_candidates_ ? sampled_.columns() : columns_.view();
+}
+
+// The sum of a subtree of groups; start: added to its first group, or null.
+void Linear::SumPiece(int piece, ConstTile x, const float* start, Tile y) const {
+  int first = 0;
+  for (int i = 0; i < piece; ++i) first += groups_.pieces[i];
+  const int count = groups_.pieces[piece];
+  if (on_candidates_ || sparse_) {
+    kernels::SpmmGroups(offsets_.View(Entries()), first, count, x, start, y);
+    return;
+  }
+  // Node 0 of the tree is y, the others are scratch.
+  static thread_local kernels::Buffer<float> scratch;
+  const size_t wanted = (kernels::SumTree::MostNodes(count) - 1) * y.size();
+  if (scratch.size() < wanted) scratch = kernels::Buffer<float>(wanted);
+  const auto node = [&](int depth) {
+    return depth == 0 ? y : Tile{scratch.data() + (depth - 1) * y.size(), y.channels};
+  };
+  const auto add = [&](int below, int top) { kernels::Accumulate(node(top), node(below)); };
+  kernels::SumTree tree;
+  for (int g = first; g < first + count; ++g) {
+    SumGroup(g, x, g == first ? start : nullptr, node(tree.depth()));
+    tree.Push(1, add);
+  }
+  tree.Finish(add);
+}
+
+// One group of a dense matrix, its stripes one after the other.
+void Linear::SumGroup(int group, ConstTile x, const float* start, Tile y) const {
+  const int begin = groups_.bounds[group], size = groups_.bounds[group + 1] - begin;
+  if (size == 0) {
+    for (int c = 0; c < y.channels; ++c)
+      std::fill_n(y.row(c), kernels::kTileTokens, start == nullptr ? 0.0f : start[c]);
+    return;
+  }
+  if (groups_.over == Over::kInputs) {
+    kernels::GemmForward(w_ + begin, in_, out_, size, x.rows(begin, size), start, y);
+    return;
+  }
+  const int stripe = out_ / groups_.stripes;
+  for (int s = 0; s < groups_.stripes; ++s) {
+    const int row = s * stripe + begin;
+    kernels::GemmBackward(w_ + int64_t{row} * in_, size, in_, x.rows(row, size),
+                          s == 0 ? kernels::GemmWrite::kOverwrite : kernels::GemmWrite::kAdd, y);
+  }
+}
+
+void Linear::BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const {
+  if (groups_.over != Over::kOutputs) {
+    sampled_.BackwardWithGradient(dy, x, dx, partial);
+    return;
+  }
+  Backward(dy, dx);
+  AddGradient(dy, x, partial);
+}
+
+void Linear::AddGradient(ConstTile dy, ConstTile x, float* partial) const {
+  sampled_.BackwardWithGradient(dy, x, Tile{}, partial);
 }
 
 }  // namespace filigree::model

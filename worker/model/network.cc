@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "kernels/base/check.h"
 #include "worker/model/activations.h"
 #include "worker/model/backward.h"
 #include "worker/model/forward.h"
 #include "worker/model/head.h"
+#include "worker/model/pass_buffers.h"
+#include "worker/model/sharded_pass.h"
 #include "worker/model/weight_gradients.h"
 #include "worker/model/weights.h"
 
@@ -16,56 +19,61 @@ namespace {
 
 double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+double Sum(const std::vector<double>& losses) {
+  double sum = 0;
+  for (const double loss : losses) sum += loss;
+  return sum;
+}
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
 }  // namespace
 
 struct Network::Impl {
-  Impl(const ModelSpec& spec_in, const Registry& registry_in, kernels::ThreadPool& pool_in)
-      : spec(spec_in),
+  Impl(const ModelSpec& spec_in, const Registry& registry_in, kernels::ThreadPool& pool_in, TensorGroup* group)
+      : whole(spec_in),
+        spec(spec_in.Local(registry_in.shard())),
         registry(registry_in),
         pool(pool_in),
-        weights(spec_in, registry_in),
-        weight_gradients(spec_in, registry_in, pool_in),
-        guesses(pool_in.threads(), TopKGuesses(spec_in)) {}
-
-  // Buffers for a number of sequences; layers == 2 for passes that keep nothing.
-  struct Buffers {
-    int sequences = 0, tiles_per_sequence = 0;
-    std::vector<LayerActivations> layers;
-    std::unique_ptr<HeadActivations> head;
-    std::unique_ptr<BackwardBuffers> backward;
-    std::unique_ptr<SmallGradients> small;
-    std::unique_ptr<PartialGradients> partials;
-    std::vector<BackwardScratch> scratch;  // one a thread
-    size_t bytes() const;
-  };
+        weights(spec, spec_in, registry_in),
+        weight_gradients(spec, registry_in, pool_in),
+        guesses(pool_in.threads(), TopKGuesses(spec_in)) {
+    if (group == nullptr || group->size() == 1) return;
+    CHECK(group->rank() == registry.shard().rank && group->size() == registry.shard().size,
+          "rank {} of {} with the weights of rank {} of {}", group->rank(), group->size(), registry.shard().rank,
+          registry.shard().size);
+    shared = std::make_unique<ShardedPass>(spec, whole, registry, weights, tokens, guesses, *group, pool);
+  }
 
   SequenceSlot Slot(int sequence, int index, int positions) const;
-  void Reserve(Buffers& buffers, int sequences, int positions, bool backward);
-  void Forward(Buffers& buffers, const SequenceSlot& slot, int worker, bool keep, Tap* tap);
+  void Reserve(PassBuffers& buffers, int sequences, int positions, bool backward);
+  void Forward(PassBuffers& buffers, const SequenceSlot& slot, int worker, Tap* tap);
   void ForEachSequence(const Batch& batch, Tap* tap,
                        const std::function<void(const SequenceSlot&, HeadPass&, HeadActivations&)>& visit);
+  WeightGradients::Target Target(const Batch& batch, Write write, Arena& gradient, Tap* tap, GradientWitness* witness);
   double Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
                   GradientWitness* witness);
-  void BeginPartials(int layer);
 
-  const ModelSpec& spec;
+  // With other ranks.
+  ShardedPass::Call ShardedCall(PassBuffers& buffers, const int32_t* sequences, int count, int positions,
+                                bool backward);
+  double ShardedLossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, PassTimes& times,
+                                GradientWitness* witness);
+  void ForEachSharded(const Batch& batch,
+                      const std::function<absl::Status(const ShardedPass::Call&, int first)>& visit);
+
+  const ModelSpec& whole;
+  const ModelSpec spec;  // the dimensions here
   const Registry& registry;
   kernels::ThreadPool& pool;
   Weights weights;
   WeightGradients weight_gradients;
   std::vector<TopKGuesses> guesses;  // one a thread
   TokenTiles tokens;
-  Buffers training, inference;
+  PassBuffers training, inference;
+  std::unique_ptr<ShardedPass> shared;  // null: alone
+  absl::Status status;                  // of the group
 };
-
-size_t Network::Impl::Buffers::bytes() const {
-  size_t total = 0;
-  for (const LayerActivations& layer : layers) total += layer.bytes();
-  if (head != nullptr) total += head->bytes();
-  if (backward != nullptr) total += backward->bytes();
-  if (partials != nullptr) total += partials->bytes();
-  return total;
-}
 
 SequenceSlot Network::Impl::Slot(int sequence, int index, int positions) const {
   SequenceSlot slot;
@@ -76,34 +84,21 @@ SequenceSlot Network::Impl::Slot(int sequence, int index, int positions) const {
   return slot;
 }
 
-void Network::Impl::Reserve(Buffers& buffers, int sequences, int positions, bool backward) {
+void Network::Impl::Reserve(PassBuffers& buffers, int sequences, int positions, bool backward) {
   const int tiles = kernels::TilesOf(positions);
   CHECK(positions >= 1, "{} positions", positions);
   CHECK(spec.d_pos_emb == 0 || positions <= spec.n_ctx, "{} positions of {}", positions, spec.n_ctx);
   if (buffers.sequences >= sequences && buffers.tiles_per_sequence == tiles) return;
-  buffers = Buffers();
-  buffers.sequences = sequences;
-  buffers.tiles_per_sequence = tiles;
-  const int kept_layers = backward ? spec.n_layer : std::min(spec.n_layer, 2);
-  for (int l = 0; l < kept_layers; ++l) buffers.layers.emplace_back(spec, sequences, tiles);
-  buffers.head = std::make_unique<HeadActivations>(spec, sequences, tiles);
-  if (!backward) return;
-  buffers.backward = std::make_unique<BackwardBuffers>(spec, sequences, tiles);
-  buffers.small = std::make_unique<SmallGradients>(registry, sequences);
-  buffers.partials = std::make_unique<PartialGradients>(sequences);
-  for (int i = 0; i < pool.threads(); ++i) buffers.scratch.emplace_back(spec, tiles);
+  buffers = PassBuffers();
+  buffers = PassBuffers(spec, registry, sequences, tiles, {0, sequences * tiles}, backward, pool.threads());
 }
 
 // Embedding and all layers of one sequence; the residual after the last one lands in head.final_resid.
-void Network::Impl::Forward(Buffers& buffers, const SequenceSlot& slot, int worker, bool keep, Tap* tap) {
+void Network::Impl::Forward(PassBuffers& buffers, const SequenceSlot& slot, int worker, Tap* tap) {
   const HeadPass head{spec, weights, tokens};
   const ForwardPass pass{spec, weights, tap, guesses[worker]};
-  const auto at = [&](int l) -> LayerActivations& { return buffers.layers[keep ? l : l % 2]; };
-  TileBuffer& first = spec.n_layer > 0 ? at(0).resid_in : buffers.head->final_resid;
-  head.Embed(slot, first);
-  for (int l = 0; l < spec.n_layer; ++l) {
-    pass.Layer(l, slot, at(l), l + 1 < spec.n_layer ? at(l + 1).resid_in : buffers.head->final_resid);
-  }
+  head.Embed(slot, buffers.resid(0, spec.n_layer));
+  for (int l = 0; l < spec.n_layer; ++l) pass.Layer(l, slot, buffers.layer(l), buffers.resid(l + 1, spec.n_layer));
   for (int i = 0; i < slot.tiles; ++i) {
     pass.Visit(Place::kFinalResid, spec.n_layer, slot, i, nullptr, buffers.head->final_resid.tile(slot.first_tile + i));
   }
@@ -120,22 +115,25 @@ void Network::Impl::ForEachSequence(
     pool.Run(count, [&](int64_t i, int worker) {
       const int index = static_cast<int>(i);
       const SequenceSlot slot = Slot(begin + index, index, batch.positions);
-      Forward(inference, slot, worker, /*keep=*/false, tap);
+      Forward(inference, slot, worker, tap);
       HeadPass head{spec, weights, tokens};
       visit(slot, head, *inference.head);
     });
   }
 }
 
-// The matrices of a layer, or lm_head at the number of layers.
-void Network::Impl::BeginPartials(int layer) {
-  if (layer == spec.n_layer) return training.partials->Begin({{registry.lm_head(), weights.lm_head.candidates()}});
-  const LayerTensors& t = registry.layer(layer);
-  const LayerWeights& w = weights.layers[layer];
-  training.partials->Begin({{t.c_attn, w.c_attn.candidates()},
-                            {t.attn_c_proj, w.attn_c_proj.candidates()},
-                            {t.c_fc, w.c_fc.candidates()},
-                            {t.mlp_c_proj, w.mlp_c_proj.candidates()}});
+WeightGradients::Target Network::Impl::Target(const Batch& batch, Write write, Arena& gradient, Tap* tap,
+                                              GradientWitness* witness) {
+  WeightGradients::Target target;
+  target.sequences = batch.sequences;
+  target.tiles = batch.sequences * training.tiles_per_sequence;
+  target.write = write;
+  target.gradient = &gradient;
+  target.inputs_as_kept = tap == nullptr || !tap->intervenes();
+  target.weights = &weights;
+  target.partials = training.partials.get();
+  target.witness = witness;
+  return target;
 }
 
 double Network::Impl::Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
@@ -143,25 +141,12 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
   const int sequences = batch.sequences;
   BackwardBuffers& buffers = *training.backward;
   std::vector<double> losses(sequences);
-  training.small->Clear();
-  if (spec.d_pos_emb > 0) {
-    const kernels::Tile all = buffers.positions.tile(0);
-    std::fill_n(all.data, all.size() * sequences * training.tiles_per_sequence, 0.0f);
-  }
+  training.ClearGradients();
   const auto pass = [&](int worker) {
     return BackwardPass{spec, registry, weights, tap, training.scratch[worker], *training.small, *training.partials};
   };
-  WeightGradients::Target target;
-  target.sequences = sequences;
-  target.tiles = sequences * training.tiles_per_sequence;
-  target.write = write;
-  target.gradient = &gradient;
-  target.inputs_as_kept = tap == nullptr || !tap->intervenes();
-  target.weights = &weights;
-  target.partials = training.partials.get();
-  target.witness = witness;
-
-  BeginPartials(spec.n_layer);
+  const WeightGradients::Target target = Target(batch, write, gradient, tap, witness);
+  training.BeginPartials(registry, weights, spec.n_layer);
   pool.Run(sequences, [&](int64_t s, int worker) {
     const SequenceSlot slot = Slot(static_cast<int>(s), static_cast<int>(s), batch.positions);
     const HeadPass head{spec, weights, tokens};
@@ -175,7 +160,7 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
   });
   weight_gradients.Head(target, *training.head, tokens);
   for (int l = spec.n_layer - 1; l >= 0; --l) {
-    BeginPartials(l);
+    training.BeginPartials(registry, weights, l);
     pool.Run(sequences, [&](int64_t s, int worker) {
       const SequenceSlot slot = Slot(static_cast<int>(s), static_cast<int>(s), batch.positions);
       training.partials->Clear(slot.sequence);
@@ -185,14 +170,54 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
   }
   weight_gradients.Embeddings(target, buffers, tokens, batch.positions);
   weight_gradients.Small(target, *training.small);
-
-  double sum = 0;
-  for (const double loss : losses) sum += loss;
-  return sum;
+  return Sum(losses);
 }
 
-Network::Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool)
-    : impl_(std::make_unique<Impl>(spec, registry, pool)) {}
+ShardedPass::Call Network::Impl::ShardedCall(PassBuffers& buffers, const int32_t* sequences, int count, int positions,
+                                             bool backward) {
+  const int tiles = kernels::TilesOf(positions);
+  CHECK(positions >= 1, "{} positions", positions);
+  CHECK(spec.d_pos_emb == 0 || positions <= spec.n_ctx, "{} positions of {}", positions, spec.n_ctx);
+  // Which tiles are this rank's own depends on how many there are.
+  if (buffers.sequences != count || buffers.tiles_per_sequence != tiles) {
+    buffers = PassBuffers();
+    buffers = PassBuffers(spec, registry, count, tiles, shared->Own(count * tiles), backward, pool.threads());
+  }
+  tokens.Set(sequences, count, positions);
+  return {buffers, positions};
+}
+
+double Network::Impl::ShardedLossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient,
+                                             PassTimes& times, GradientWitness* witness) {
+  const double start = Now();
+  const ShardedPass::Call call = ShardedCall(training, batch.tokens, batch.sequences, batch.positions, true);
+  status = shared->Forward(call);
+  const double middle = Now();
+  std::vector<double> losses;
+  if (status.ok()) {
+    const WeightGradients::Target target = Target(batch, write, gradient, nullptr, witness);
+    status = shared->Backward(call, loss_scale, target, weight_gradients, losses);
+  }
+  times.forward += middle - start;
+  times.backward += Now() - middle;
+  return status.ok() ? Sum(losses) : kNan;
+}
+
+// Forward passes that keep nothing, some sequences at a time: as many on every rank, whatever threads it has.
+void Network::Impl::ForEachSharded(const Batch& batch,
+                                   const std::function<absl::Status(const ShardedPass::Call&, int first)>& visit) {
+  constexpr int kAtOnce = 8;
+  for (int begin = 0; begin < batch.sequences && status.ok(); begin += kAtOnce) {
+    const int count = std::min(kAtOnce, batch.sequences - begin);
+    const ShardedPass::Call call = ShardedCall(inference, batch.tokens + static_cast<size_t>(begin) * batch.positions,
+                                               count, batch.positions, false);
+    status = shared->Forward(call);
+    if (status.ok()) status = visit(call, begin);
+  }
+}
+
+Network::Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool, TensorGroup* group)
+    : impl_(std::make_unique<Impl>(spec, registry, pool, group)) {}
 
 Network::~Network() = default;
 
@@ -209,13 +234,20 @@ void Network::SetWeights(const Arena& weights) {
 double Network::LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
                                 PassTimes* times, GradientWitness* witness) {
   Impl& net = *impl_;
+  if (net.shared != nullptr) {
+    CHECK(tap == nullptr, "a tap on a model that ranks share");
+    PassTimes passes;
+    return net.status.ok() ? net.ShardedLossAndGradient(batch, loss_scale, write, gradient,
+                                                        times == nullptr ? passes : *times, witness)
+                           : kNan;
+  }
   const double start = Now();
   net.Reserve(net.training, batch.sequences, batch.positions, /*backward=*/true);
   net.tokens.Set(batch.tokens, batch.sequences, batch.positions);
   net.pool.Run(batch.sequences, [&](int64_t s, int worker) {
     const int sequence = static_cast<int>(s);
     const SequenceSlot slot = net.Slot(sequence, sequence, batch.positions);
-    net.Forward(net.training, slot, worker, /*keep=*/true, tap);
+    net.Forward(net.training, slot, worker, tap);
   });
   const double middle = Now();
   const double loss = net.Backward(batch, loss_scale, write, gradient, tap, witness);
@@ -228,21 +260,40 @@ double Network::LossAndGradient(const Batch& batch, double loss_scale, Write wri
 
 double Network::Loss(const Batch& batch, Tap* tap, float* per_token) {
   std::vector<double> losses(batch.sequences);
+  const auto out_of = [&](int sequence) {
+    return per_token == nullptr ? nullptr : per_token + static_cast<size_t>(sequence) * (batch.positions - 1);
+  };
+  if (impl_->shared != nullptr) {
+    CHECK(tap == nullptr, "a tap on a model that ranks share");
+    impl_->ForEachSharded(batch, [&](const ShardedPass::Call& call, int first) {
+      std::vector<double> some;
+      absl::Status status = impl_->shared->Loss(call, out_of(first), some);
+      std::copy(some.begin(), some.end(), losses.begin() + first);
+      return status;
+    });
+    return impl_->status.ok() ? Sum(losses) : kNan;
+  }
   impl_->ForEachSequence(batch, tap, [&](const SequenceSlot& slot, HeadPass& head, HeadActivations& act) {
-    float* out =
-        per_token == nullptr ? nullptr : per_token + static_cast<size_t>(slot.sequence) * (batch.positions - 1);
-    losses[slot.sequence] = head.Loss(slot, act, out);
+    losses[slot.sequence] = head.Loss(slot, act, out_of(slot.sequence));
   });
-  double sum = 0;
-  for (const double loss : losses) sum += loss;
-  return sum;
+  return Sum(losses);
 }
 
 void Network::Logits(const Batch& batch, float* logits, Tap* tap) {
-  const size_t V = impl_->spec.vocab;
+  const size_t V = impl_->whole.vocab;
+  if (impl_->shared != nullptr) {
+    CHECK(tap == nullptr, "a tap on a model that ranks share");
+    impl_->ForEachSharded(batch, [&](const ShardedPass::Call& call, int first) {
+      return impl_->shared->Logits(call, logits + static_cast<size_t>(first) * batch.positions * V);
+    });
+    return;
+  }
   impl_->ForEachSequence(batch, tap, [&](const SequenceSlot& slot, HeadPass& head, HeadActivations& act) {
     float* out = logits + static_cast<size_t>(slot.sequence) * batch.positions * V;
-    for (int i = 0; i < slot.tiles; ++i) head.Logits(slot, i, act);
+    for (int n = slot.first_tile; n < slot.first_tile + slot.tiles; ++n) {
+      head.Norm(n, act);
+      head.Logits(n, act);
+    }
     const kernels::ConstTileSeries from = act.logits.from(slot.first_tile);
     for (int t = 0; t < batch.positions; ++t) {
       for (size_t c = 0; c < V; ++c) out[t * V + c] = from.at(static_cast<int>(c), t);
@@ -252,14 +303,27 @@ void Network::Logits(const Batch& batch, float* logits, Tap* tap) {
 
 void Network::LastLogits(std::span<const int32_t> tokens, float* logits, Tap* tap) {
   const Batch batch{tokens.data(), 1, static_cast<int>(tokens.size())};
+  if (impl_->shared != nullptr) {
+    const size_t V = impl_->whole.vocab;
+    std::vector<float> all(tokens.size() * V);
+    Logits(batch, all.data(), tap);
+    std::copy(all.end() - static_cast<int64_t>(V), all.end(), logits);
+    return;
+  }
   impl_->ForEachSequence(batch, tap, [&](const SequenceSlot& slot, HeadPass& head, HeadActivations& act) {
     const int t = batch.positions - 1, tile = t / kernels::kTileTokens;
-    head.Logits(slot, tile, act);
+    head.Norm(slot.first_tile + tile, act);
+    head.Logits(slot.first_tile + tile, act);
     const kernels::ConstTile from = act.logits.tile(slot.first_tile + tile);
     for (int c = 0; c < impl_->spec.vocab; ++c) logits[c] = from.at(c, t % kernels::kTileTokens);
   });
 }
 
-size_t Network::bytes() const { return impl_->weights.bytes() + impl_->training.bytes() + impl_->inference.bytes(); }
+const absl::Status& Network::status() const { return impl_->status; }
+
+size_t Network::bytes() const {
+  return impl_->weights.bytes() + impl_->training.bytes() + impl_->inference.bytes() +
+         (impl_->shared == nullptr ? 0 : impl_->shared->bytes());
+}
 
 }  // namespace filigree::model

@@ -7,16 +7,23 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/model/arena.h"
 #include "worker/model/gradient_witness.h"
 #include "worker/model/spec.h"
 #include "worker/model/tap.h"
+#include "worker/model/tensor_group.h"
 
 // The model on token tiles: loss and gradient of a run of sequences (one logical shard), loss alone, logits.
 //
 // A layer runs sequence by sequence, so that a tile stays in cache from operation to operation; threads take whole
 // sequences, then, for the gradients of weights, blocks of rows. The bits do not depend on the number of threads.
+//
+// With a tensor group the ranks of the group share the model: each holds the shard of it that its registry describes,
+// and all make the same calls with the same sequences. A layer then runs over all sequences at once, with exchanges in
+// between. Losses, logits and gradients have the bits of one rank that has the whole model (with the same
+// spec.tensor_groups): losses and logits on every rank, gradients of what the rank holds. There are no taps then.
 //
 // Threads: one call at a time; work is shared among the threads of the pool given to the constructor.
 
@@ -29,16 +36,20 @@ struct PassTimes {
 
 class Network {
  public:
-  // Borrows spec and registry and pool; they outlive the network.
-  Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool);
+  // Borrows spec and registry and pool; they outlive the network. spec: of the whole model.
+  Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool)
+      : Network(spec, registry, pool, nullptr) {}
+  // With the ranks of `group` (null, or of size 1: alone), whose rank and size are those of the registry's shard.
+  Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool, TensorGroup* group);
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
   // Takes the weights of the next calls. Dense tensors are borrowed: `weights` stays where it is and unchanged until
   // the next SetWeights. `kept(tensor)` gives a sparsified matrix's bitmap (kernels/csr/csr.h) or null,
-  // `nonzeros(tensor)` its entries. A matrix that is sparse enough to be faster so is copied to CSR, both ways round;
-  // one that exists on candidates (layout of `weights`, which the gradients share) is copied too.
+  // `nonzeros(tensor)` its entries (of the whole matrix, where ranks share it). A matrix that is sparse enough to be
+  // faster so is copied to CSR, both ways round; one that exists on candidates (layout of `weights`, which the
+  // gradients share) is copied too.
   void SetWeights(const Arena& weights, const std::function<const uint64_t*(int tensor)>& kept,
                   const std::function<int64_t(int tensor)>& nonzeros);
   // The same where nothing is masked.
@@ -68,6 +79,9 @@ class Network {
 
   // Logits of the last position of one sequence: [V].
   void LastLogits(std::span<const int32_t> tokens, float* logits, Tap* tap = nullptr);
+
+  // The first error of the tensor group. After it losses are NaN, and what calls write is unspecified.
+  const absl::Status& status() const;
 
   // Bytes held for activations and sparse copies now.
   size_t bytes() const;

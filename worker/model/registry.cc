@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "fmt/format.h"
+#include "kernels/base/check.h"
 
 namespace filigree::model {
 namespace {
@@ -38,7 +39,18 @@ TensorInfo Vector(const std::string& kind, int64_t size, Density density, Init i
 
 }  // namespace
 
-Registry::Registry(const ModelSpec& spec) {
+TensorInfo TensorInfo::Whole() const {
+  TensorInfo whole = *this;
+  whole.shared = false;
+  whole.rows = row_range.whole;
+  whole.cols = col_range.whole;
+  whole.row_range = {whole.rows};
+  whole.col_range = {whole.cols};
+  whole.shape = shape.size() == 1 ? std::vector<int64_t>{whole.cols} : std::vector<int64_t>{whole.rows, whole.cols};
+  return whole;
+}
+
+Registry::Registry(const ModelSpec& spec, Shard shard) : shard_(shard) {
   const int64_t D = spec.d_model, V = spec.vocab, P = spec.d_pos_emb;
   wte_ = Add(Matrix("transformer.wte.weight", V, D, Density::kEmbedding, Unit::kNone, kInitStd));
   if (P > 0) wpe_ = Add(Matrix("transformer.wpe.weight", spec.n_ctx, P, Density::kDense, Unit::kNone, kInitStd));
@@ -51,6 +63,47 @@ Registry::Registry(const ModelSpec& spec) {
     bigram.decays = false;
     bigram_ = Add(bigram);
   }
+  if (shard.size > 1) Cut(spec);
+  for (const TensorInfo& info : tensors_) trained_elements_ += info.numel();
+}
+
+// Leaves of every shared tensor what the rank's groups hold.
+void Registry::Cut(const ModelSpec& spec) {
+  CHECK(spec.tensor_groups % shard_.size == 0, "{} groups among {} ranks", spec.tensor_groups, shard_.size);
+  const int first = spec.FirstGroup(shard_), end = spec.FirstGroup({shard_.rank + 1, shard_.size});
+  struct Run {
+    int64_t begin, size;
+  };
+  const auto run = [&](int n, int64_t each) {
+    const int64_t begin = spec.GroupBegin(n, first);
+    return Run{begin * each, (spec.GroupBegin(n, end) - begin) * each};
+  };
+  const auto rows = [&](int tensor, const Run& of, int stripes = 1) {
+    TensorInfo& info = tensors_[tensor];
+    info.shared = true;
+    info.row_range = {info.rows, stripes, of.begin};
+    info.rows = info.shape[0] = stripes * of.size;
+  };
+  const auto columns = [&](int tensor, const Run& of, int stripes = 1) {
+    if (tensor < 0) return;
+    TensorInfo& info = tensors_[tensor];
+    info.shared = true;
+    info.col_range = {info.cols, stripes, of.begin};
+    info.cols = info.shape.back() = stripes * of.size;
+  };
+  const Run heads = run(spec.n_head, 1), channels = run(spec.n_head, spec.d_head), neurons = run(spec.d_mlp, 1),
+            tokens = run(spec.vocab, 1);
+  for (const LayerTensors& t : layers_) {
+    rows(t.c_attn, channels, 3);
+    columns(t.c_attn_bias, channels, 3);
+    columns(t.sink, heads);
+    columns(t.attn_c_proj, channels);
+    rows(t.c_fc, neurons);
+    columns(t.c_fc_bias, neurons);
+    columns(t.mlp_c_proj, neurons);
+  }
+  rows(lm_head_, tokens);
+  columns(bigram_, tokens);
 }
 
 void Registry::AddLayer(const ModelSpec& spec, int l) {
@@ -87,7 +140,8 @@ void Registry::AddLayer(const ModelSpec& spec, int l) {
 int Registry::Add(TensorInfo info) {
   if (info.name.empty()) info.name = info.kind;
   info.index = size();
-  trained_elements_ += info.numel();
+  info.row_range = {info.rows};
+  info.col_range = {info.cols};
   tensors_.push_back(std::move(info));
   return size() - 1;
 }

@@ -23,12 +23,27 @@ enum class Density {
 
 enum class Init { kZero, kOne, kNormal, kUniform };
 
+// Which of a whole tensor's rows (or columns) are here: those are cut into `stripes` equal runs (q, k and v are three),
+// and of each the rows from `begin` on, as many as are here divided by stripes.
+struct Range {
+  int64_t whole = 0;
+  int stripes = 1;
+  int64_t begin = 0;
+
+  int64_t WholeIndex(int64_t i, int64_t here) const {
+    const int64_t run = here / stripes;
+    return i / run * (whole / stripes) + begin + i % run;
+  }
+};
+
 struct TensorInfo {
   std::string name;            // as in the released models: transformer.h.0.attn.c_attn.weight
   std::string kind;            // the same in every layer: attn.c_attn.weight
   int layer = -1;              // -1: belongs to no layer
   std::vector<int64_t> shape;  // one or two dimensions
   int64_t rows = 1, cols = 0;  // a vector has one row
+  Range row_range, col_range;  // where those lie in the whole tensor, if ranks share it
+  bool shared = false;         // every entry is on one rank of the shard's; else every rank has all of the tensor
   Density density = Density::kDense;
   kernels::Unit unit = kernels::Unit::kNone;  // of the min alive rule
   bool decays = false;                        // weight decay: 2-D tensors except bigram
@@ -37,6 +52,14 @@ struct TensorInfo {
   int index = 0;          // in Registry::tensors()
 
   int64_t numel() const { return rows * cols; }
+  int64_t whole_numel() const { return shared ? row_range.whole * col_range.whole : numel(); }
+  // Of an entry here, its index in the whole tensor: ascends with i, so that of two entries the lower one is the lower.
+  int64_t WholeIndex(int64_t i) const {
+    if (!shared) return i;
+    return row_range.WholeIndex(i / cols, rows) * col_range.whole + col_range.WholeIndex(i % cols, cols);
+  }
+  // The whole tensor, as a registry of one rank has it.
+  TensorInfo Whole() const;
 };
 
 // Indices of one layer's tensors in Registry::tensors(); -1 where the model has none.
@@ -47,7 +70,12 @@ struct LayerTensors {
 
 class Registry {
  public:
-  explicit Registry(const ModelSpec& spec);
+  // With a shard of several ranks: of c_attn (within each of q, k and v), c_fc, their biases, lm_head and the sinks the
+  // rows of the rank's groups, of both c_proj and bigram its columns; everything else whole. Names, order, kinds and
+  // initial values are those of the whole model.
+  explicit Registry(const ModelSpec& spec, Shard shard = {});
+
+  const Shard& shard() const { return shard_; }
 
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const TensorInfo& operator[](int i) const { return tensors_[i]; }
@@ -62,13 +90,15 @@ class Registry {
   int lm_head() const { return lm_head_; }
   int bigram() const { return bigram_; }
 
-  int64_t trained_elements() const { return trained_elements_; }
-  std::vector<int64_t> numels() const;  // of the tensors, for a Layout
+  int64_t trained_elements() const { return trained_elements_; }  // here
+  std::vector<int64_t> numels() const;                            // of the tensors, for a Layout
 
  private:
   int Add(TensorInfo info);
   void AddLayer(const ModelSpec& spec, int l);
+  void Cut(const ModelSpec& spec);
 
+  Shard shard_;
   std::vector<TensorInfo> tensors_;
   std::vector<LayerTensors> layers_;
   int wte_ = -1, wpe_ = -1, ln_f_ = -1, lm_head_ = -1, bigram_ = -1;

@@ -30,6 +30,17 @@ int ModelSpec::kept(Place place) const {
   return static_cast<int>(std::floor(afrac * all));
 }
 
+ModelSpec ModelSpec::Local(const Shard& shard) const {
+  const int first = FirstGroup(shard), end = FirstGroup({shard.rank + 1, shard.size});
+  const auto cut = [&](int n) { return GroupBegin(n, end) - GroupBegin(n, first); };
+  ModelSpec local = *this;
+  local.n_head = cut(n_head);
+  local.d_mlp = cut(d_mlp);
+  local.vocab = cut(vocab);
+  local.tensor_groups = end - first;
+  return local;
+}
+
 int PlaceOfTopKName(const std::string& name) {
   for (int place = 0; place < kPlaces; ++place) {
     if (kTopKPlaceNames[place] != nullptr && name == kTopKPlaceNames[place]) return place;

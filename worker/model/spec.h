@@ -44,6 +44,11 @@ inline constexpr std::array<const char*, kPlaces> kTopKPlaceNames = {nullptr,  "
                                                                      "attn_v", nullptr,      "attn_out", nullptr,
                                                                      "mlp_in", "mlp_neuron", "mlp_out",  nullptr};
 
+// A rank of the `size` ranks that share one model (tensor parallel).
+struct Shard {
+  int rank = 0, size = 1;
+};
+
 struct ModelSpec {
   int d_model = 0;    // D
   int n_layer = 0;    // L
@@ -58,6 +63,10 @@ struct ModelSpec {
   std::array<bool, kPlaces> topk{};  // places where AbsTopK acts
   bool sink = false;
   bool bigram = false;
+  // G: heads, neurons and vocabulary are cut into so many runs, and sums over them are formed run by run and added
+  // along the tree of kernels/base/sum_tree.h. Part of the arithmetic, on one rank too: any number of ranks that
+  // divides G computes the same bits.
+  int tensor_groups = 1;
 
   int attention_width() const { return n_head * d_head; }  // HK
   int input_width() const { return d_model + d_pos_emb; }  // channels of attn_in and mlp_in
@@ -65,6 +74,13 @@ struct ModelSpec {
   // Entries AbsTopK keeps at `place`; channels(place) where it is off.
   int kept(Place place) const;
   bool has_topk(Place place) const { return kept(place) < channels(place); }
+
+  // Group g of n heads, neurons or tokens begins here and ends where the next one begins.
+  int GroupBegin(int n, int group) const { return static_cast<int>(int64_t{n} * group / tensor_groups); }
+  // The groups of a rank: [FirstGroup(shard), FirstGroup of the next).
+  int FirstGroup(const Shard& shard) const { return tensor_groups / shard.size * shard.rank; }
+  // The dimensions that a rank holds: fewer heads, neurons and tokens. What AbsTopK keeps is decided by the whole spec.
+  ModelSpec Local(const Shard& shard) const;
 };
 
 // The spec of a configured model. Settings are valid (config::Validate); InvalidArgument where the vocabulary does not

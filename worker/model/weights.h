@@ -24,7 +24,9 @@ struct LayerWeights {
 
 class Weights {
  public:
-  Weights(const ModelSpec& spec, const Registry& registry);
+  // spec: the dimensions here; whole: those of the model, of which the registry's shard is a part. Borrows spec and
+  // registry.
+  Weights(const ModelSpec& spec, const ModelSpec& whole, const Registry& registry);
 
   // As Network::SetWeights.
   void Set(const Arena& weights, const std::function<const uint64_t*(int)>& kept,
@@ -42,6 +44,9 @@ class Weights {
   const float* bigram = nullptr;  // null without
   std::vector<LayerWeights> layers;
   Linear lm_head;
+  // Tokens of the vocabulary that are here: the number of the first, and where groups begin, counted from it.
+  int first_token = 0;
+  std::vector<int> token_groups;
 
  private:
   void SetPositions(const float* wpe);

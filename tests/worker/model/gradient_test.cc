@@ -105,6 +105,14 @@ TEST(Gradient, OneHeadWiderThanTheModel) {
   CheckGradient(spec, {1, 65});
 }
 
+TEST(Gradient, InGroups) {
+  ModelSpec spec = SmallSpec();
+  spec.tensor_groups = 3;
+  CheckGradient(spec, {2, 66});
+  spec.tensor_groups = 4;
+  CheckGradient(spec, {1, 20});
+}
+
 TEST(Gradient, TwoPositions) { CheckGradient(SmallSpec(), {4, 2}); }
 
 }  // namespace

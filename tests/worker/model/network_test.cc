@@ -84,7 +84,11 @@ std::vector<ModelSpec> Specs() {
   deep.afrac = 0.25;
   deep.topk = {};
   deep.topk[static_cast<int>(Place::kMlpNeuron)] = true;
-  return {full, bare, relu, one_head, deep};
+  ModelSpec grouped = full;
+  grouped.tensor_groups = 3;
+  ModelSpec more_groups_than_heads = relu;
+  more_groups_than_heads.tensor_groups = 4;
+  return {full, bare, relu, one_head, deep, grouped, more_groups_than_heads};
 }
 
 // fp32 sums of at most some hundred terms through a few layers; the residual's norm carries errors on, not up.

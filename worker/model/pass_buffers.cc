@@ -1,0 +1,49 @@
+#include "worker/model/pass_buffers.h"
+
+#include <algorithm>
+
+namespace filigree::model {
+
+PassBuffers::PassBuffers(const ModelSpec& spec, const Registry& registry, int sequences_in, int tiles_per_sequence_in,
+                         TileRun own, bool for_backward, int threads)
+    : sequences(sequences_in), tiles_per_sequence(tiles_per_sequence_in) {
+  const int kept_layers = for_backward ? spec.n_layer : std::min(spec.n_layer, 2);
+  layers.reserve(kept_layers);
+  for (int l = 0; l < kept_layers; ++l) layers.emplace_back(spec, sequences, tiles_per_sequence, own);
+  head = std::make_unique<HeadActivations>(spec, sequences, tiles_per_sequence, own);
+  if (!for_backward) return;
+  backward = std::make_unique<BackwardBuffers>(spec, sequences, tiles_per_sequence);
+  small = std::make_unique<SmallGradients>(registry, sequences);
+  partials = std::make_unique<PartialGradients>(sequences);
+  scratch.reserve(threads);
+  for (int i = 0; i < threads; ++i) scratch.emplace_back(spec, tiles_per_sequence);
+}
+
+void PassBuffers::BeginPartials(const Registry& registry, const Weights& weights, int layer) {
+  if (layer == static_cast<int>(weights.layers.size())) {
+    return partials->Begin({{registry.lm_head(), weights.lm_head.candidates()}});
+  }
+  const LayerTensors& t = registry.layer(layer);
+  const LayerWeights& w = weights.layers[layer];
+  partials->Begin({{t.c_attn, w.c_attn.candidates()},
+                   {t.attn_c_proj, w.attn_c_proj.candidates()},
+                   {t.c_fc, w.c_fc.candidates()},
+                   {t.mlp_c_proj, w.mlp_c_proj.candidates()}});
+}
+
+void PassBuffers::ClearGradients() {
+  small->Clear();
+  if (backward->positions.bytes() == 0) return;
+  std::fill_n(backward->positions.tile(0).data, backward->positions.stride() * tiles(), 0.0f);
+}
+
+size_t PassBuffers::bytes() const {
+  size_t total = 0;
+  for (const LayerActivations& layer : layers) total += layer.bytes();
+  if (head != nullptr) total += head->bytes();
+  if (backward != nullptr) total += backward->bytes();
+  if (partials != nullptr) total += partials->bytes();
+  return total;
+}
+
+}  // namespace filigree::model
