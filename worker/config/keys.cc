@@ -69,21 +69,25 @@ void AddRunKeys(std::vector<Key>& keys) {
 void AddModelKeys(std::vector<Key>& keys) {
   constexpr auto S = &Settings::model;
   using M = ModelSettings;
-  keys.insert(keys.end(),
-              {{"model.d_model", OnResume::kFixed, "D, the width; a multiple of d_head", Int<S, &M::d_model>(1, 16384)},
-               {"model.n_layer", OnResume::kFixed, "L", Int<S, &M::n_layer>(1, 256)},
-               {"model.d_head", OnResume::kFixed, "K; there are D / K heads", Int<S, &M::d_head>(1, 1024)},
-               {"model.d_mlp", OnResume::kFixed, "F, neurons a layer; 0: 4 D", Int<S, &M::d_mlp>(0, 65536)},
-               {"model.n_ctx", OnResume::kFixed, "T, positions of a sequence", Int<S, &M::n_ctx>(2, 16384)},
-               {"model.activation", OnResume::kFixed, "of the neurons", Choice<S, &M::activation>({"gelu", "relu"})},
-               {"model.afrac", OnResume::kFixed, "AbsTopK keeps floor(afrac * channels) of each position; 1: off",
-                Real<S, &M::afrac>(0, 1, Bounds::kOpenLow)},
-               {"model.topk_places", OnResume::kFixed, "where AbsTopK acts",
-                WordsField{Locate<S, &M::topk_places>(), TopkPlaces()}},
-               {"model.sink", OnResume::kFixed, "attention sinks", Bool<S, &M::sink>()},
-               {"model.bigram", OnResume::kFixed, "the dense learned [V, V] table", Bool<S, &M::bigram>()},
-               {"model.d_pos_emb", OnResume::kFixed, "P, concatenated position channels; 0: none",
-                Int<S, &M::d_pos_emb>(0, 16384)}});
+  keys.insert(
+      keys.end(),
+      {{"model.d_model", OnResume::kFixed, "D, the width; a multiple of d_head", Int<S, &M::d_model>(1, 16384)},
+       {"model.n_layer", OnResume::kFixed, "L", Int<S, &M::n_layer>(1, 256)},
+       {"model.d_head", OnResume::kFixed, "K; there are D / K heads", Int<S, &M::d_head>(1, 1024)},
+       {"model.d_mlp", OnResume::kFixed, "F, neurons a layer; 0: 4 D", Int<S, &M::d_mlp>(0, 65536)},
+       {"model.n_ctx", OnResume::kFixed, "T, positions of a sequence", Int<S, &M::n_ctx>(2, 16384)},
+       {"model.activation", OnResume::kFixed, "of the neurons", Choice<S, &M::activation>({"gelu", "relu"})},
+       {"model.afrac", OnResume::kFixed, "AbsTopK keeps floor(afrac * channels) of each position; 1: off",
+        Real<S, &M::afrac>(0, 1, Bounds::kOpenLow)},
+       {"model.topk_places", OnResume::kFixed, "where AbsTopK acts",
+        WordsField{Locate<S, &M::topk_places>(), TopkPlaces()}},
+       {"model.sink", OnResume::kFixed, "attention sinks", Bool<S, &M::sink>()},
+       {"model.bigram", OnResume::kFixed, "the dense learned [V, V] table", Bool<S, &M::bigram>()},
+       {"model.d_pos_emb", OnResume::kFixed, "P, concatenated position channels; 0: none",
+        Int<S, &M::d_pos_emb>(0, 16384)},
+       {"model.tensor_groups", OnResume::kFixed,
+        "G, groups of heads, neurons and vocabulary; fixes the order of sums, so that ranks can share the model",
+        Int<S, &M::tensor_groups>(1, 1024)}});
 }
 
 void AddSparsityKeys(std::vector<Key>& keys) {

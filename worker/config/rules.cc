@@ -40,6 +40,21 @@ Problem TopkKeepsSomething(const Settings& s) {
   return {};
 }
 
+// Heads go to groups whole and evenly; of neurons and of the vocabulary (257 tokens at least) every group has some.
+Problem GroupsDivideHeads(const Settings& s) {
+  const int64_t groups = s.model.tensor_groups, heads = s.model.d_model / s.model.d_head;
+  const auto fits = [&](int64_t g) { return heads % g == 0 && g <= Neurons(s.model) && g <= 257; };
+  if (fits(groups)) return {};
+  std::string fitting;
+  for (int64_t g = 1; g <= heads; ++g) {
+    if (fits(g)) fitting += fmt::format("{}{}", fitting.empty() ? "" : ", ", g);
+  }
+  return {{"model.tensor_groups", "model.d_model", "model.d_head", "model.d_mlp"},
+          fmt::format("model.tensor_groups {} does not cut {} heads (d_model / d_head) and {} neurons into groups; "
+                      "would fit: {}",
+                      groups, heads, Neurons(s.model), fitting)};
+}
+
 Problem AnnealHasLength(const Settings& s) {
   const SparsitySettings& p = s.sparsity;
   if (p.anneal_start < p.anneal_end) return {};
@@ -117,8 +132,9 @@ Problem VotesCountTokens(const Settings& s) {
 }  // namespace
 
 Problem FirstBrokenRule(const Settings& settings) {
-  for (const auto rule : {HeadsDivideWidth, TopkKeepsSomething, AnnealHasLength, MatricesKeepSomething,
-                          UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit, VotesCountTokens}) {
+  for (const auto rule :
+       {HeadsDivideWidth, TopkKeepsSomething, GroupsDivideHeads, AnnealHasLength, MatricesKeepSomething,
+        UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit, VotesCountTokens}) {
     Problem problem = rule(settings);
     if (!problem.keys.empty()) return problem;
   }

@@ -48,6 +48,8 @@ struct ModelSettings {
   bool sink = false;      // attention sinks
   bool bigram = true;     // the dense learned [V, V] table
   int64_t d_pos_emb = 0;  // P position channels; 0: none
+  // G: heads, neurons and vocabulary are summed over in so many groups; parallel.tensor may be any divisor of it.
+  int64_t tensor_groups = 1;
 };
 
 // The density of a step: with x = clamp((s - a) / (b - a), 0, 1), a = anneal_start * S, b = anneal_end * S,

@@ -65,6 +65,12 @@ absl::StatusOr<ModelSpec> MakeSpec(const config::ModelSettings& settings, int vo
   spec.afrac = settings.afrac;
   spec.sink = settings.sink;
   spec.bigram = settings.bigram;
+  spec.tensor_groups = static_cast<int>(settings.tensor_groups);
+  if (spec.tensor_groups > vocab) {
+    return absl::InvalidArgumentError(
+        fmt::format("model.tensor_groups {} is more than the {} tokens of the vocabulary: every group needs one",
+                    spec.tensor_groups, vocab));
+  }
   for (const std::string& name : settings.topk_places) {
     const int place = PlaceOfTopKName(name);
     if (place == kPlaces) {

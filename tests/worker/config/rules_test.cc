@@ -69,6 +69,17 @@ TEST(Rules, AbsTopkKeepsAtLeastOneChannelWhereItActs) {
       "0; at least 1/64 is needed");
 }
 
+TEST(Rules, TensorGroupsDivideTheHeads) {
+  ExpectRefused({"--model.tensor_groups=3"},
+                "--model.tensor_groups=3: model.tensor_groups 3 does not cut 16 heads (d_model / d_head) and 1024 "
+                "neurons into groups; would fit: 1, 2, 4, 8, 16");
+  ExpectRefused({"--model.tensor_groups=8", "--model.d_mlp=4"},
+                "--model.tensor_groups=8: model.tensor_groups 8 does not cut 16 heads (d_model / d_head) and 4 "
+                "neurons into groups; would fit: 1, 2, 4");
+  ExpectTaken({"--model.tensor_groups=16"});
+  ExpectTaken({"--model.tensor_groups=3", "--model.d_model=240"});
+}
+
 TEST(Rules, AnnealEndsAfterItStarts) {
   ExpectRefused({"--sparsity.anneal_start=0.5"},
                 "--sparsity.anneal_start=0.5: sparsity.anneal_start 0.5 is not below sparsity.anneal_end 0.5; 0.01 and "
