@@ -18,7 +18,7 @@ namespace {
 
 struct Options {
   std::string folder;
-  int threads = 1, shards = 4;
+  int threads = 1, shards = 4, tensor_groups = 1;
   config::Regime regime = config::Regime::kExact;
   bool quiet = false;
 };
@@ -26,6 +26,7 @@ struct Options {
 absl::Status RunCase(const Options& options, const std::string& name, kernels::ThreadPool& pool, Report& report) {
   absl::StatusOr<GoldenCase> golden = ReadCase(options.folder, name);
   if (!golden.ok()) return golden.status();
+  golden->spec.tensor_groups = options.tensor_groups;
   for (const std::string& key : golden->unknown_keys) {
     report.AddNote(name, fmt::format("the configuration's '{}' is unknown here and was ignored", key));
   }
@@ -61,6 +62,10 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_option("--shards", options.shards, "logical shards of a batch, at most its sequences")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--tensor-groups", options.tensor_groups,
+                 "groups of heads, neurons and vocabulary (model.tensor_groups)")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   using filigree::config::Regime;
