@@ -25,6 +25,7 @@ absl::Status Rounds::Carry(std::span<const OutgoingMessage> out, std::span<const
 absl::Status Rounds::Open(std::span<const OutgoingMessage> out, std::span<const IncomingMessage> in,
                           std::vector<Peer>* peers) {
   constexpr size_t kMessageBytes = kHeaderBytes + kInlineBytes;
+  static_assert(kMessageBytes <= kSmallMessage);
   std::byte* memory = scratch_.Openings(2 * kMessageBytes * static_cast<size_t>(size()));
   peers->resize(static_cast<size_t>(size()));
   for (int r = 0; r < size(); ++r) {

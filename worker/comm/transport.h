@@ -17,6 +17,10 @@
 
 namespace filigree::comm {
 
+// Up to this a message may be shorter than the buffer that waits for it, and fills its beginning; beyond, lengths are
+// equal.
+constexpr size_t kSmallMessage = 8448;
+
 // To or from one other rank. A round has at most one message from one rank to another. Memory and stream as in Array.
 struct OutgoingMessage {
   int rank;
@@ -28,7 +32,7 @@ struct OutgoingMessage {
 struct IncomingMessage {
   int rank;
   void* data;
-  size_t bytes;  // at most: a shorter message fills the beginning
+  size_t bytes;
   Memory memory = Memory::kHost;
   void* stream = nullptr;
 };
