@@ -16,6 +16,7 @@
 #include "worker/cli/revision.h"
 #include "worker/comm/mpi.h"
 #include "worker/config/load.h"
+#include "worker/parallel/watchdog.h"
 #include "worker/parallel/world.h"
 #include "worker/train/fault.h"
 #include "worker/train/open_run.h"
@@ -102,7 +103,16 @@ int RunTrain(const TrainOptions& options) {
     return exit_code;
   }
   train::SetFaultRank((*world)->rank());
-  const int exit_code = TrainTogether(options, *settings, **world);
+  int exit_code = kExitDone;
+  {
+    parallel::Watchdog::Options watch;
+    watch.stuck_after = settings->parallel.stuck_after;
+    watch.on_failure = [&](const std::string& report) {
+      std::exit(EndLostJob(**world, absl::UnavailableError(report)));
+    };
+    const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(**world, watch);
+    exit_code = watchdog.ok() ? TrainTogether(options, *settings, **world) : FinishTogether(**world, watchdog.status());
+  }
   world->reset();
   comm::FinishMpi();
   return exit_code;

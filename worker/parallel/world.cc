@@ -11,12 +11,12 @@
 namespace filigree::parallel {
 namespace {
 
-// Before the first step ranks may be at very different places: one reads a large file from a slow disk.
-constexpr std::chrono::milliseconds kOpeningDeadline{120'000};
+// Long: a watchdog notices lost ranks much earlier (watchdog.h), and one may have a large file to read or to write.
+constexpr std::chrono::minutes kDeadline{10};
 
 std::unique_ptr<comm::Communicator> CommunicatorOf(std::unique_ptr<comm::Transport> transport) {
   comm::Communicator::Options options;
-  options.deadline = kOpeningDeadline;
+  options.deadline = kDeadline;
   return std::make_unique<comm::Communicator>(std::move(transport), options);
 }
 
@@ -65,6 +65,7 @@ absl::Status World::Agree(const absl::Status& mine) {
   if (size() == 1) return mine;
   std::string word;  // the code and the message; empty: OK
   if (!mine.ok()) word = fmt::format("{} {}", static_cast<int>(mine.code()), std::string(mine.message()));
+  const Progress::Waiting waiting(progress_);
   const absl::StatusOr<std::vector<std::string>> words = all_->AllGatherStrings(word);
   if (!words.ok()) return mine.ok() ? words.status() : mine;
   for (int r = 0; r < size(); ++r) {
@@ -80,6 +81,7 @@ absl::Status World::Agree(const absl::Status& mine) {
 
 absl::Status World::Compare(const std::vector<Field>& fields) {
   if (size() == 1) return absl::OkStatus();
+  const Progress::Waiting waiting(progress_);
   nlohmann::json mine = nlohmann::json::array();
   for (const Field& field : fields) mine.push_back({field.name, field.value});
   const absl::StatusOr<std::vector<std::string>> all =

@@ -10,6 +10,7 @@
 #include "worker/comm/communicator.h"
 #include "worker/config/settings.h"
 #include "worker/parallel/grid.h"
+#include "worker/parallel/progress.h"
 
 // The ranks of a run as one of them sees them: itself, all, and those along either side of the grid.
 //
@@ -39,6 +40,10 @@ class World {
   int ranks_on_this_host() const { return ranks_on_this_host_; }
   std::string Describe() const;  // "4 ranks (2 data x 2 tensor) over mpi on 1 host"
 
+  // How far this rank is. Whoever waits for others says so (Progress::Waiting); the functions below do.
+  Progress& progress() { return progress_; }
+  const Progress& progress() const { return progress_; }
+
   comm::Communicator& all() { return *all_; }
   comm::Communicator& data() { return data_ == nullptr ? *all_ : *data_; }  // ranks with this one's part of the model
 
@@ -58,6 +63,7 @@ class World {
   Grid grid_;
   std::unique_ptr<comm::Communicator> all_, data_;
   int ranks_on_this_host_ = 1;
+  Progress progress_;
 };
 
 }  // namespace filigree::parallel

@@ -62,12 +62,14 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
     tree_.Merge(network.LossAndGradient(sequences, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times,
                                         witness));
     if (evidence != nullptr) evidence->EndShard(shard);
+    if (world_ != nullptr) world_->progress().Tick();
   }
 }
 
 // The sum of losses; the whole gradient stands in the tree.
 absl::StatusOr<double> BatchGradient::Exchange(Evidence* evidence) {
   FaultPoint("exchange", state_.step);
+  const parallel::Progress::Waiting waiting(world_->progress());
   std::vector<exchange::GradientExchange::Numbers> losses;
   for (const exchange::GradientTree::Node& node : tree_.nodes()) losses.push_back({node.subtree, {node.loss}});
   world_->data().Name("losses");

@@ -81,6 +81,7 @@ absl::Status Trainer::Open() {
 
 absl::Status Trainer::TrainOneStep() {
   const double start = Now();
+  Enter("training", parallel::Progress::Kind::kOfStep);
   FaultPoint("data", state_.step);
   const int n_ctx = state_.spec.n_ctx;
   for (int64_t i = 0; i < run_.settings.train.batch; ++i) {
@@ -96,6 +97,7 @@ absl::Status Trainer::TrainOneStep() {
                     skipped_in_a_row_, state_.step - 1, run_.settings.optim.lr, run_.settings.run.dir));
   }
   FaultPoint("log", state_.step - 1);
+  if (options_.world != nullptr) options_.world->progress().StepDone(Now() - start);
   LogStep(*result, data_seconds, Now() - start);
   return absl::OkStatus();
 }
@@ -185,10 +187,15 @@ void Trainer::AfterStep() {
   }
 }
 
+void Trainer::Enter(const char* phase, parallel::Progress::Kind kind) {
+  if (options_.world != nullptr) options_.world->progress().Enter(phase, state_.step, kind);
+}
+
 // Where several ranks train, they ask each other: all of them come here at the same places.
 bool Trainer::Stopping() {
   uint32_t stop = options_.stop_requested && options_.stop_requested() ? 1 : 0;
   if (!together() || !world_failure_.ok()) return stop != 0 || !world_failure_.ok();
+  const parallel::Progress::Waiting waiting(options_.world->progress());
   options_.world->all().Name("whether to stop");
   world_failure_ = options_.world->all().AllReduce(comm::ArrayOf(std::span<uint32_t>(&stop, 1)), comm::ReduceOp::kMax);
   return stop != 0 || !world_failure_.ok();
@@ -196,6 +203,7 @@ bool Trainer::Stopping() {
 
 // `sequences` windows of the validation split, 0: all of it, then beside the baselines of the same tokens.
 void Trainer::EvaluateNow(int64_t sequences) {
+  Enter("the evaluation", parallel::Progress::Kind::kOther);
   const double start = Now();
   const absl::StatusOr<Evaluation> evaluated = Evaluate(
       stepper_.network(), run_.corpus->validation(), state_.spec.n_ctx, sequences, [this] { return !Stopping(); },
@@ -221,6 +229,7 @@ void Trainer::EvaluateNow(int64_t sequences) {
 }
 
 void Trainer::SampleNow() {
+  Enter("the sample", parallel::Progress::Kind::kOther);
   const config::SampleSettings& settings = run_.settings.sample;
   const data::Tokenizer& tokenizer = run_.corpus->tokenizer();
   const std::vector<uint16_t> ids = tokenizer.Encode(settings.prompt);
@@ -243,6 +252,7 @@ void Trainer::SampleNow() {
 
 // The first rank writes, the others wait for its word.
 absl::Status Trainer::SaveNow() {
+  Enter("the checkpoint", parallel::Progress::Kind::kOther);
   FaultPoint("checkpoint", state_.step - 1);
   const double start = Now();
   absl::Status saved = first() ? Save() : absl::OkStatus();

@@ -61,6 +61,7 @@ class Trainer {
   void AfterStep();
   bool together() const { return options_.world != nullptr && options_.world->size() > 1; }
   bool first() const { return options_.world == nullptr || options_.world->first(); }
+  void Enter(const char* phase, parallel::Progress::Kind kind);  // for the watchdog
   bool Stopping();
   void EvaluateNow(int64_t sequences);
   void SampleNow();

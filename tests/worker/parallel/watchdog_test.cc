@@ -1,0 +1,113 @@
+// Ranks that stop answering or stop moving are named by those that are left; ranks that work are left alone.
+
+#include "worker/parallel/watchdog.h"
+
+#include <future>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/ranks.h"
+
+namespace filigree::parallel {
+namespace {
+
+using testing::HasSubstr;
+
+struct Heard {
+  std::mutex mutex;
+  std::vector<std::string> reports;
+  void Add(const std::string& report) {
+    const std::lock_guard lock(mutex);
+    reports.push_back(report);
+  }
+};
+
+Watchdog::Options Quick(Heard& heard, std::promise<void>* done) {
+  Watchdog::Options options;
+  options.stuck_after = 0.3;
+  options.interval = 0.02;
+  options.on_failure = [&heard, done](const std::string& report) {
+    heard.Add(report);
+    if (done != nullptr) done->set_value();
+  };
+  return options;
+}
+
+TEST(Watchdog, RanksThatWorkAreLeftAlone) {
+  Heard heard;
+  testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = World::Make(config::Settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    const auto watchdog = Watchdog::Start(**world, Quick(heard, nullptr));
+    ASSERT_TRUE(watchdog.ok()) << watchdog.status();
+    for (int i = 0; i < 50; ++i) ASSERT_TRUE((*world)->Agree(absl::OkStatus()).ok());
+  });
+  EXPECT_TRUE(heard.reports.empty()) << heard.reports.front();
+}
+
+TEST(Watchdog, ARankThatStandsStillInAStepIsNamedAndThoseThatWaitAreNot) {
+  Heard heard;
+  testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = World::Make(config::Settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    std::promise<void> noticed;
+    const auto watchdog = Watchdog::Start(**world, Quick(heard, &noticed));
+    ASSERT_TRUE(watchdog.ok()) << watchdog.status();
+    Progress& progress = (*world)->progress();
+    progress.StepDone(0.01);
+    progress.Enter("training", 7, Progress::Kind::kOfStep);
+    const auto waiting = (*world)->rank() == 1 ? nullptr : std::make_unique<Progress::Waiting>(progress);
+    noticed.get_future().wait();
+  });
+  ASSERT_EQ(heard.reports.size(), 3);
+  for (const std::string& report : heard.reports) {
+    EXPECT_THAT(report, HasSubstr("rank 1 on "));
+    EXPECT_THAT(report, HasSubstr("in training of step 7"));
+    EXPECT_THAT(report, testing::Not(HasSubstr("rank 0")));
+    EXPECT_THAT(report, testing::Not(HasSubstr("rank 2")));
+  }
+}
+
+TEST(Watchdog, ARankThatIsGoneIsNamed) {
+  Heard heard;
+  testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
+    auto world = World::Make(config::Settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    if ((*world)->rank() == 2) {  // its watchdog's group is made and never answers
+      ASSERT_TRUE((*world)->all().Split(0, 2).ok());
+      return;
+    }
+    std::promise<void> noticed;
+    const auto watchdog = Watchdog::Start(**world, Quick(heard, &noticed));
+    ASSERT_TRUE(watchdog.ok()) << watchdog.status();
+    noticed.get_future().wait();
+  });
+  ASSERT_EQ(heard.reports.size(), 2);
+  for (const std::string& report : heard.reports) EXPECT_THAT(report, HasSubstr("rank 2"));
+}
+
+TEST(Watchdog, RanksThatAllWaitAreAllNamed) {
+  Heard heard;
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = World::Make(config::Settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    std::promise<void> noticed;
+    const auto watchdog = Watchdog::Start(**world, Quick(heard, &noticed));
+    Progress& progress = (*world)->progress();
+    progress.StepDone(0.01);
+    progress.Enter("training", 3, Progress::Kind::kOfStep);
+    const Progress::Waiting waiting(progress);
+    noticed.get_future().wait();
+  });
+  ASSERT_EQ(heard.reports.size(), 2);
+  EXPECT_THAT(heard.reports[0], HasSubstr("all ranks wait for each other"));
+}
+
+}  // namespace
+}  // namespace filigree::parallel

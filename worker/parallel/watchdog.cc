@@ -1,0 +1,89 @@
+#include "worker/parallel/watchdog.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+namespace filigree::parallel {
+
+absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Start(World& world, Options options) {
+  std::unique_ptr<comm::Communicator> group;
+  if (world.size() > 1) {
+    absl::StatusOr<std::unique_ptr<comm::Communicator>> split = world.all().Split(0, world.rank());
+    if (!split.ok()) return split.status();
+    group = *std::move(split);
+    group->SetDeadline(std::chrono::milliseconds(static_cast<int64_t>(1e3 * options.stuck_after)));
+  }
+  return std::unique_ptr<Watchdog>(new Watchdog(world, std::move(options), std::move(group)));
+}
+
+Watchdog::Watchdog(World& world, Options options, std::unique_ptr<comm::Communicator> group)
+    : world_(world), options_(std::move(options)), group_(std::move(group)) {
+  if (group_ != nullptr) thread_ = std::thread([this] { Watch(); });
+}
+
+Watchdog::~Watchdog() {
+  leaving_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void Watchdog::Watch() {
+  group_->Name("the watchdog's reports");
+  const int size = group_->size();
+  std::vector<Report> reports(size);
+  const std::vector<int64_t> counts(size, sizeof(Report));
+  while (true) {
+    const Report own = OwnReport();
+    const std::span<const char> mine(reinterpret_cast<const char*>(&own), sizeof(Report));
+    const std::span<char> all(reinterpret_cast<char*>(reports.data()), size * sizeof(Report));
+    const absl::Status status = group_->AllGather(comm::ArrayOf(mine), counts, comm::ArrayOf(all));
+    if (!status.ok()) return options_.on_failure(std::string(status.message()));
+    if (const std::string stuck = StuckRanks(reports); !stuck.empty()) return options_.on_failure(stuck);
+    if (AllLeave(reports)) return;
+    const bool hurry = own.leaving != 0;  // the others should not wait for the end of a pause
+    std::this_thread::sleep_for(std::chrono::duration<double>(hurry ? 0.01 : options_.interval));
+  }
+}
+
+Watchdog::Report Watchdog::OwnReport() const {
+  const Progress& progress = world_.progress();
+  Report report{};
+  report.step = progress.step();
+  report.idle_seconds = progress.seconds_since_last();
+  const double median = progress.median_step_seconds();
+  const bool in_step = progress.in_step() && median > 0;  // the first step may compile, page in, or be the slowest
+  report.limit_seconds =
+      in_step ? std::max(options_.stuck_after, 3 * median) : std::max(options_.stuck_after, kOutsideOfSteps);
+  report.waiting = progress.waiting() ? 1 : 0;
+  report.leaving = leaving_ ? 1 : 0;
+  std::strncpy(report.phase, progress.phase(), sizeof(report.phase) - 1);
+  return report;
+}
+
+// Ranks that wait are kept by others: whoever does not wait and does not move is the cause. Where all wait, their calls
+// do not belong together.
+std::string Watchdog::StuckRanks(const std::vector<Report>& reports) const {
+  std::vector<std::string> stuck, waiting;
+  for (int r = 0; r < group_->size(); ++r) {
+    const Report& report = reports[r];
+    if (report.leaving != 0 || report.idle_seconds <= report.limit_seconds) continue;
+    (report.waiting != 0 ? waiting : stuck)
+        .push_back(fmt::format("rank {} on {} made no progress for {:.1f} s in {} of step {}", r, group_->host(r),
+                               report.idle_seconds,
+                               std::string(report.phase, strnlen(report.phase, sizeof(report.phase))), report.step));
+  }
+  if (!stuck.empty()) return fmt::format("{}", fmt::join(stuck, "; "));
+  if (waiting.size() < reports.size()) return {};
+  return fmt::format("all ranks wait for each other: {}", fmt::join(waiting, "; "));
+}
+
+bool Watchdog::AllLeave(const std::vector<Report>& reports) const {
+  return std::all_of(reports.begin(), reports.end(), [](const Report& report) { return report.leaving != 0; });
+}
+
+}  // namespace filigree::parallel
