@@ -1,0 +1,72 @@
+#ifndef FILIGREE_KERNELS_DIGEST_DIGEST_H_
+#define FILIGREE_KERNELS_DIGEST_DIGEST_H_
+
+#include <cstdint>
+
+// 128 bits that say which values stand where: of a tensor, whoever holds it and however it is stored.
+//
+//   digest = sum over entries i whose bits are not all 0 of (first(i, bits), second(i, bits))        mod 2^64 each
+//   first(i, bits)  = (bits ^ x) * (y | 1)        x, y: 32 bits each, mixed from i (Digest::Keys)
+//   second(i, bits) = (bits + y) * (x' | 1)       x': x, its halves exchanged
+//
+// i is the index in the whole tensor, below 2^32; products are of 32 by 32 bits. +0 counts as nothing, so a tensor on
+// candidates, a dense one and parts on several ranks have one digest: that of parts is the sum of theirs. Order does
+// not matter, and any thread may add any part.
+//
+// What it finds    a single changed entry, always: for one i both products are injective in the bits. Two or more
+// changed
+//                  or exchanged entries escape with a chance of about 2^-64. It is no protection against intent.
+// Source           sums of keyed products: Halevi and Krawczyk 1997 (MMH), with keys that are mixed from positions.
+// Determinism      the same bits in ref, AVX2 and AVX-512.
+// Cost             4 bytes read a value; several arrays on the same positions share the mixing of keys.
+
+namespace filigree::kernels {
+
+struct Digest {
+  uint64_t first = 0, second = 0;
+
+  bool operator==(const Digest&) const = default;
+  Digest& operator+=(const Digest& more) {
+    first += more.first;
+    second += more.second;
+    return *this;
+  }
+
+  struct Keys {
+    uint32_t x, y;
+  };
+  static constexpr Keys KeysOf(uint32_t i) {
+    uint32_t x = (i + 0x7f4a7c15u) * 0x9e3779b1u;
+    x ^= x >> 15;
+    x *= 0x85ebca77u;
+    x ^= x >> 13;
+    uint32_t y = x * 0xc2b2ae3du;
+    y ^= y >> 16;
+    return {x, y};
+  }
+  // Adds one entry.
+  void Add(uint32_t i, uint32_t bits) {
+    if (bits == 0) return;
+    const auto [x, y] = KeysOf(i);
+    first += static_cast<uint64_t>(bits ^ x) * (y | 1);
+    second += static_cast<uint64_t>(bits + y) * ((x << 16 | x >> 16) | 1);
+  }
+};
+
+// arrays: `count` of them, 1 to 3, each n values at indices [index, index + n), which stay below 2^32. sums[a] += array
+// a.
+void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums);
+
+// The same at indices index + columns[j]; columns may be read up to 16 places beyond n (kernels/csr/pattern.h).
+void AddToDigests(const float* const* arrays, int count, const uint16_t* columns, int64_t n, uint32_t index,
+                  Digest* sums);
+
+namespace ref {
+void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums);
+void AddToDigests(const float* const* arrays, int count, const uint16_t* columns, int64_t n, uint32_t index,
+                  Digest* sums);
+}  // namespace ref
+
+}  // namespace filigree::kernels
+
+#endif  // FILIGREE_KERNELS_DIGEST_DIGEST_H_
