@@ -215,7 +215,7 @@ TEST_F(ReportTest, RunningStoppedAndUnstarted) {
   Put("steps.jsonl", log);
   EXPECT_TRUE(Has(Page(), "<strong>stopped</strong>"));
   log += telemetry::FormatRecord(telemetry::RunRecord{250, 600, 4096, 1.7e9, "n", {}, {}});
-  log += telemetry::FormatRecord(telemetry::StepRecord{250, 3, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, {}, {}});
+  log += telemetry::FormatRecord(telemetry::StepRecord{250, 3, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, {}, {}, {}});
   Put("steps.jsonl", log);
   EXPECT_TRUE(Has(Page(), "<strong>running, or cut off</strong> <span>251 of 600 steps</span>"));
   std::filesystem::remove(dir_ / "steps.jsonl");

@@ -24,9 +24,10 @@ T Back(const T& record) {
 }
 
 TEST(Record, StepKeepsEveryBit) {
-  StepRecord r{7, 3.1234567890123456, -0.1, 5.12e-2, 1.0 / 3, 0.25, 12.5, 1e-300, 412.25, 9941.5, 23.4, 2.2, 0.125, {},
-               {}};
+  StepRecord r{
+      7, 3.1234567890123456, -0.1, 5.12e-2, 1.0 / 3, 0.25, 12.5, 1e-300, 412.25, 9941.5, 23.4, 2.2, 0.125, {}, {}, {}};
   for (int i = 0; i < kPhases; ++i) r.phase_seconds[i] = 0.1 * i;
+  r.wire = {1'000, 2'000, 90'000'000'000};
   r.nnz = {{"h.0.c_fc", 123}, {"wte", 9'000'000'000}};
   const StepRecord b = Back(r);
   EXPECT_EQ(b.step, 7);
@@ -43,6 +44,9 @@ TEST(Record, StepKeepsEveryBit) {
   EXPECT_EQ(b.bits_per_byte, r.bits_per_byte);
   EXPECT_EQ(b.epochs, r.epochs);
   EXPECT_EQ(b.phase_seconds, r.phase_seconds);
+  EXPECT_EQ(b.wire.sent, 1'000);
+  EXPECT_EQ(b.wire.received, 2'000);
+  EXPECT_EQ(b.wire.dense_equivalent, 90'000'000'000);
   ASSERT_EQ(b.nnz.size(), 2U);
   EXPECT_EQ(b.nnz[1].name, "wte");
   EXPECT_EQ(b.nnz[1].count, 9'000'000'000);
