@@ -6,8 +6,6 @@
 
 namespace filigree::model {
 
-using kernels::kTileTokens;
-using kernels::SoftmaxPart;
 using kernels::Tile;
 
 ShardedPass::ShardedPass(const ModelSpec& spec, const ModelSpec& whole, const Registry& registry,

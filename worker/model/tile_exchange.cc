@@ -77,6 +77,7 @@ absl::Status TileExchange::FromOwners(const char* what, size_t from_owner, const
 
 absl::Status TileExchange::GatherBytes(const char* what, void* data, size_t bytes) {
   std::vector<int64_t> runs;
+  runs.reserve(group_.size());
   for (int r = 0; r < group_.size(); ++r) runs.push_back(static_cast<int64_t>(bytes * tiles_of(r)));
   return group_.AllGather(what, {static_cast<std::byte*>(data), bytes * tiles_}, runs);
 }

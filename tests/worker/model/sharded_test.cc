@@ -178,6 +178,7 @@ TEST_P(ShardedTest, RanksComputeTheBitsOfOne) {
   for (const int size : c.ranks) {
     SCOPED_TRACE(testing::Message() << size << " ranks");
     std::vector<std::unique_ptr<Model>> models;
+    models.reserve(size);
     for (int r = 0; r < size; ++r) models.push_back(std::make_unique<Model>(c, Shard{r, size}));
     std::vector<std::unique_ptr<Results>> results(size);
     ThreadRanks ranks(size);
