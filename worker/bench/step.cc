@@ -39,9 +39,9 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
        {CheckWhole("--d", s.d_model, 1, 16384), CheckWhole("--layers", s.layers, 1, 256),
         CheckWhole("--batch", s.batch, 1, 1 << 20), CheckWhole("--ctx", s.context, 2, 16384),
         CheckWhole("--vocab", s.vocab, 2, 65536), CheckWhole("--d-head", s.d_head, 1, 256),
-        CheckShare("--density", s.density), CheckShare("--embedding-density", s.embedding_density),
-        CheckShare("--afrac", s.afrac), CheckWhole("--shards", s.shards, 1, s.batch),
-        CheckWhole("--min-alive", s.min_alive, 0, s.d_model)}) {
+        CheckWhole("--tensor-groups", s.tensor_groups, 1, 1024), CheckShare("--density", s.density),
+        CheckShare("--embedding-density", s.embedding_density), CheckShare("--afrac", s.afrac),
+        CheckWhole("--shards", s.shards, 1, s.batch), CheckWhole("--min-alive", s.min_alive, 0, s.d_model)}) {
     if (!status.ok()) return status;
   }
   if (s.regime != "exact" && s.regime != "active") {
@@ -56,6 +56,7 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
   settings.model.n_layer = s.layers;
   settings.model.d_head = s.d_head;
   settings.model.n_ctx = s.context;
+  settings.model.tensor_groups = s.tensor_groups;
   settings.model.afrac = s.afrac;
   settings.sparsity.regime = s.regime == "active" ? config::Regime::kActive : config::Regime::kExact;
   settings.sparsity.candidates = s.candidates;
@@ -200,6 +201,7 @@ absl::StatusOr<StepReport> RunStep(const StepSizes& sizes, const Common& common)
   StepReport report{.line = SharedKeys(sizes, state, *times, checked->threads), .machine = bench.machine};
   nlohmann::ordered_json& line = report.line;
   line["dense_fp32_gflops"] = Tenths(MeasureDenseGflops(2048, bench.pool));
+  line["tensor_groups"] = sizes.tensor_groups;
   line["f_e"] = sizes.embedding_density;
   line["shards"] = sizes.shards;
   line["min_alive"] = SmallestMinAlive(state.registry, settings->sparsity);

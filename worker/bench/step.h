@@ -24,6 +24,7 @@ namespace filigree::bench {
 
 struct StepSizes {
   int d_model = 512, layers = 4, batch = 16, context = 256, vocab = 2048, d_head = 16;
+  int tensor_groups = 1;
   double density = 1.0 / 64;
   double embedding_density = config::SparsitySettings{}.embedding_density;
   double afrac = config::ModelSettings{}.afrac;

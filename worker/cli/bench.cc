@@ -86,6 +86,8 @@ void AddStep(CLI::App& bench, int& exit_code) {
   app->add_option("--ctx", sizes.context, "Positions of a sequence")->capture_default_str();
   app->add_option("--vocab", sizes.vocab, "Vocabulary")->capture_default_str();
   app->add_option("--d-head", sizes.d_head, "Channels of a head")->capture_default_str();
+  app->add_option("--tensor-groups", sizes.tensor_groups, "Groups of heads, neurons and vocabulary")
+      ->capture_default_str();
   app->add_option("--shards", sizes.shards, "Logical shards of the batch")->capture_default_str();
   app->add_option("--min-alive", sizes.min_alive, "Entries that every unit keeps")->capture_default_str();
   app->add_option("--regime", sizes.regime, "exact or active")->capture_default_str();

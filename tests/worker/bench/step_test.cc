@@ -42,6 +42,7 @@ TEST(StepBenchTest, TheLineJoinsWithPyTorchsAndFollowsFromTheSizes) {
                           "min_ms",
                           "tokens_per_s",
                           "dense_fp32_gflops",
+                          "tensor_groups",
                           "f_e",
                           "shards",
                           "min_alive",
