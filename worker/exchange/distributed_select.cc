@@ -26,18 +26,6 @@ struct Group {
   bool searched() const { return 0 < by_rank && by_rank < rest; }
 };
 
-// Where the next threshold of a group is looked for: this many bits around the last.
-struct Guess {
-  int64_t bits = 0, margin = 0;  // 0: unknown
-
-  void Update(int64_t found) {
-    constexpr int64_t kFirst = 1 << 18, kLeast = 1 << 9, kMost = 1 << 24;
-    const int64_t moved = std::abs(found - bits);
-    margin = margin == 0 ? kFirst : std::clamp(std::max(4 * moved, margin / 2), kLeast, kMost);
-    bits = found;
-  }
-};
-
 }  // namespace
 
 struct DistributedSelect::Impl {
@@ -49,8 +37,8 @@ struct DistributedSelect::Impl {
   kernels::ThreadPool& pool;
   LocalMatrices local;
   std::vector<Group> groups;
-  std::vector<size_t> group_of;  // a matrix
-  std::vector<Guess> guesses;    // a group
+  std::vector<size_t> group_of;   // a matrix
+  std::vector<KeyGuess> guesses;  // a group
   std::vector<int64_t> kept;
 
   void MakeGroups();
@@ -125,10 +113,7 @@ absl::Status DistributedSelect::Impl::FindThresholds() {
     if (!groups[g].searched()) continue;
     searched.push_back(g);
     RankQuery query = {kMagnitudes, groups[g].rest, groups[g].by_rank};
-    if (const auto& [bits, margin] = guesses[g]; margin > 0) {
-      query.guess_begin = std::max<int64_t>(0, bits - margin);
-      query.guess_end = bits + margin + 1;
-    }
+    guesses[g].Ask(query);
     queries.push_back(query);
   }
   const auto answers = SearchRanks(ranks, queries, [&](std::span<Look> looks) { CountLooks(searched, looks); });

@@ -101,6 +101,19 @@ bool Narrow(const RankQuery& query, const Look& look, Range& range) {
 
 }  // namespace
 
+void KeyGuess::Ask(RankQuery& query) const {
+  if (margin == 0) return;
+  query.guess_begin = std::max<int64_t>(0, key - margin);
+  query.guess_end = key + margin + 1;
+}
+
+void KeyGuess::Update(int64_t found) {
+  constexpr int64_t kFirst = 1 << 18, kLeast = 1 << 9, kMost = 1 << 24;  // an octave of floats is 1 << 23
+  const int64_t moved = std::abs(found - key);
+  margin = margin == 0 ? kFirst : std::clamp(std::max(4 * moved, margin / 2), kLeast, kMost);
+  key = found;
+}
+
 void CountKeysIn(std::span<const int64_t> keys, Look& look) {
   for (const int64_t key : keys) {
     if (key >= look.end) {

@@ -27,6 +27,15 @@ struct RankQuery {
   int64_t guess_begin = 0, guess_end = 0;  // where it may lie: looked at first. Empty: no guess
 };
 
+// Where the answer to a query that is asked every step is looked for: around the last one, as far as it has moved of
+// late. The same on every rank, so whoever begins anew makes all begin anew.
+struct KeyGuess {
+  int64_t key = 0, margin = 0;  // 0: unknown
+
+  void Ask(RankQuery& query) const;
+  void Update(int64_t found);
+};
+
 struct RankAnswer {
   int64_t key = 0;    // the wanted-th largest
   int64_t above = 0;  // keys that are larger: above < wanted
