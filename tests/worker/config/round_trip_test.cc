@@ -61,6 +61,8 @@ void MakeValid(Settings& settings) {
   settings.train.shards = std::min(settings.train.shards, settings.train.batch);
   settings.sparsity.min_alive = std::min(settings.sparsity.min_alive, settings.model.d_model);
   if (Validate(settings).ok()) return;
+  settings.model.tensor_groups = 1;
+  if (Validate(settings).ok()) return;
   settings.model.afrac = 1;
   settings.sparsity.density = settings.sparsity.density_start = 1;
   settings.sparsity.embedding_density = settings.sparsity.embedding_density_start = 0.5;
