@@ -13,9 +13,9 @@
 // candidates, a dense one and parts on several ranks have one digest: that of parts is the sum of theirs. Order does
 // not matter, and any thread may add any part.
 //
-// What it finds    a single changed entry, always: for one i both products are injective in the bits. Two or more
-// changed
-//                  or exchanged entries escape with a chance of about 2^-64. It is no protection against intent.
+// What it finds    a single changed entry: for one i both products are injective in bits that are not 0. Several
+//                  changed or exchanged entries, or one that comes or goes, escape with a chance of about 2^-64. It is
+//                  no protection against intent.
 // Source           sums of keyed products: Halevi and Krawczyk 1997 (MMH), with keys that are mixed from positions.
 // Determinism      the same bits in ref, AVX2 and AVX-512.
 // Cost             4 bytes read a value; several arrays on the same positions share the mixing of keys.
@@ -53,8 +53,8 @@ struct Digest {
   }
 };
 
-// arrays: `count` of them, 1 to 3, each n values at indices [index, index + n), which stay below 2^32. sums[a] += array
-// a.
+// arrays: `count` of them, 1 to 3, each n values at indices [index, index + n), which stay below 2^32.
+// sums[a] += that of arrays[a].
 void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums);
 
 // The same at indices index + columns[j]; columns may be read up to 16 places beyond n (kernels/csr/pattern.h).

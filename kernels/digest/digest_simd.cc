@@ -75,8 +75,9 @@ HWY_INLINE void AddSome(const float* const* arrays, int count, int64_t n, Indice
 }
 
 void AddRange(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* digests) {
+  const VU first = hn::Iota(DU(), index);  // is made in memory: once
   AddSome(
-      arrays, count, n, [index](int64_t j) HWY_ATTR { return hn::Iota(DU(), index + static_cast<uint32_t>(j)); },
+      arrays, count, n, [first](int64_t j) HWY_ATTR { return hn::Add(first, hn::Set(DU(), static_cast<uint32_t>(j))); },
       digests);
 }
 

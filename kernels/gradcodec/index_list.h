@@ -14,19 +14,18 @@
 //     0          no index
 //     1          every index
 //     2          a bitmap: bit i % 8 of byte i / 8, ceil(bound / 8) bytes, unused bits 0
-//     3          gaps: the count, 32 bits; then blocks of 128 gaps (the last one: what is left), one behind the other
-//                bit by bit, lowest bit first; unused bits of the last byte 0
+//     3          gaps: the count, 32 bits; then blocks of 128 gaps (the last one: what is left), one behind the
+//                other bit by bit, lowest bit first; unused bits of the last byte 0
 //   gap          index - previous index - 1; the one before the first is -1
 //   a block      5 bits: how many low bits of a gap stand as they are, chosen for the block;
 //                those low bits of each gap; then of each gap what is above them, in unary: so many 0 and a 1
 //
-// Source         Rice 1979; Golomb 1966: the gaps of a random subset are geometric, for which this code is within 0.03
-//                bits of the best of its kind. A parameter for every 128 gaps follows lists that are dense in places.
+// Source         Rice 1979; Golomb 1966: the gaps of a random subset are geometric, for which this code is within
+//                0.1 bits of the entropy. A parameter for every 128 gaps follows lists that are dense in places.
 // Size           known before anything is written, and never more than a bitmap's but for the byte.
 // Hostile bytes  every read is checked: a list that is cut off, has stray bits, or an index beyond the bound is
-// refused.
-//                IndexCount bounds what a reader has to allocate: at most 8 indices a byte, but for form 1, and never
-//                more than the bound.
+//                refused. IndexCount bounds what a reader has to allocate: at most 8 indices a byte, but for form 1,
+//                and never more than the bound.
 // Threads        on the calling thread.
 
 namespace filigree::kernels {

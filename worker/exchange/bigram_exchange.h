@@ -17,14 +17,11 @@
 // The gradient of the bigram table, dense in the model and larger than all others together: its own way over the wire.
 //
 //   exact    entries = 0: rows that some token of the batch has touched (any bit set), in fp32, to the owners of runs
-//   of rows;
-//            owners add along the tree of logical shards (subtree.h); touched rows go back to all. The bits of one rank
-//            alone. Bytes a rank: 4 V a row that it touched and another owns (once a subtree), and (P - 1) 4 V a row it
-//            owns that anybody touched
-//   largest  entries > 0: so many entries a rank in bf16 with what is held back (alternatives.h, top-k), or the
-//   balanced
-//            form. Bytes a rank: (P - 1) * entries * (2 + (log2(V^2 / entries) + 1.5) / 8), or 2 (P - 1) / P in place
-//            of P - 1
+//            of rows; owners add along the tree of logical shards (subtree.h); touched rows go back to all. The bits of
+//            one rank alone. Bytes a rank: 4 V a row that it touched and another owns (once a subtree), and
+//            (P - 1) 4 V a row it owns that anybody touched
+//   largest  entries > 0: so many a rank in bf16, the others held back (alternatives.h: top-k, or balanced).
+//            Bytes an entry: 2 + (log2(V^2 / entries) + 1.5) / 8
 //
 // Determinism: exact: as the tree says, for any grid. largest: a function of the grid.
 // Threads: one caller; parallel over the pool.

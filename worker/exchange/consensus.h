@@ -16,14 +16,13 @@
 //   left    what the rank's last update left: digests taken right after it
 //   found   the same state, digested anew before the next update
 //
-// A rank whose `found` is not its `left` has changed without an update: it is named, whatever the others say. Where all
-// agree with themselves, and ranks that hold the same part of the model (replicas) do not agree with one another: all
-// of those that differ are named, both where two do. With three replicas or more, of which more than half agree, only
-// the others are named.
+// A rank whose `found` is not its `left` has changed without an update: it is named, whatever the others say. Where
+// all agree with themselves, and ranks that hold the same part of the model (replicas) do not agree with one another:
+// all of those that differ are named, both where two do. With three replicas or more, of which more than half agree,
+// only the others are named.
 //
 // Bytes          80 a rank to each other rank, whatever the model, as long as nothing is wrong; the digests of all
-// tensors
-//                only where something is.
+//                tensors only where something is.
 // Determinism    every rank comes to the same result.
 
 namespace filigree::exchange {

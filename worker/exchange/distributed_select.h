@@ -13,18 +13,17 @@
 // The masks of matrices whose parts lie with several ranks: exactly what kernels/weight_topk selects from whole ones.
 //
 //   1. every unit keeps its min(min_alive, unit length) largest |w|: units lie whole with one rank, no message
-//   2. the others go to the largest |w| among the rest: their threshold is found by rounds of histograms of the bits of
-//      |w|, all matrices in one all-reduce (rank_search.h)
-//   3. of those equal to the threshold the lowest global indices: granted by the same search over their indices
+//   2. the others go to the largest |w| among the rest: their threshold is found by rounds of histograms of the bits
+//      of |w|, all matrices in one all-reduce (rank_search.h)
+//   3. of those equal to the threshold the lowest global indices: found by the same search over their indices
 //
 //   scope matrix   a threshold for each matrix, k entries each (Gao et al. 2025)
-//   scope global   one threshold for all, the sum of the k's entries together; ties: the earlier matrix, then the lower
-//                  index
+//   scope global   one threshold for all, the sum of the k's entries together; ties: the earlier matrix, then the
+//                  lower index
 //
-// Bytes          independent of the size of the matrices: cold 16 KB a matrix, warm (thresholds near the last ones)
-// about 2,
-//                to be all-reduced; ties that do not all fit add up to 16 KB a matrix. Step 1 is free; matrices
-//                that keep everything, or nothing beyond step 1, take no part.
+// Bytes          independent of the size of the matrices. To be all-reduced a matrix: cold 16 KB, warm (thresholds near
+//                the last ones) 6 KB and less the steadier they are, down to 0.4; ties that do not all fit add up to
+//                16. Step 1 is free; matrices that keep everything, or nothing beyond step 1, take no part.
 // Determinism    bitwise, for any ranks, parts, threads and guesses.
 // Cost           warm, about one read of this rank's parts (two of those with columns as units); cold about three.
 // Threads        one caller; parallel over the pool.

@@ -143,8 +143,7 @@ uint64_t LocalMatrices::Count(size_t task_index, const Look& look, uint64_t* ins
   task.list.Clear(everything ? 0 : static_cast<size_t>(entries / 8 + 64));
   const bool mark = look.outside && look.end < kMagnitudes;
   ForEachRunOf(task, [&](const float* w, int64_t index, int64_t n) {
-    above += ScanRun(w, index, n, look, inside, task.list);
-    if (mark) MarkRun(w, index, n, look.end, matrix.in->kept);
+    above += ScanRun(w, index, n, look, inside, task.list, mark ? matrix.in->kept : nullptr);
   });
   if (mark) task.marked_from = look.end;
   task.list_begin = look.begin;

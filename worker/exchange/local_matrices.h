@@ -27,8 +27,7 @@ struct LocalMatrix {
   std::vector<kernels::Entry> best;  // that step 1 keeps here where columns are units
 };
 
-// Rows of one matrix that a thread scans at once: a multiple of 64 of them, so that no two tasks share a word of a
-// bitmap.
+// Rows of one matrix that a thread scans at once: a multiple of 64, so that no two tasks share a word of a bitmap.
 struct LocalTask {
   size_t matrix = 0;
   int64_t row_begin = 0, row_end = 0;

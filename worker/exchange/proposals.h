@@ -17,13 +17,11 @@
 //   3. scores of one position add up, in the order of ranks; positions rank by |sum|, ties: the lower position
 //
 // So a position that several ranks propose counts once, and fewer than `wanted` may come out: a refresh draws the rest.
-// A position whose scores reach the threshold only together is not seen, and one rank's score may be missing from a
-// sum.
+// A position whose scores reach the threshold only together is not seen, and a rank's score may be missing from a sum.
 //
-// Bytes          rounds of at most 16 KB a matrix; then of the `wanted` survivors about 4 + (log2(positions / wanted)
-// + 1.5) / 8
-//                each. Proposals that do not survive cost nothing.
-// Determinism    the same on every rank and for any order of calls, but a function of how the batch is cut among ranks.
+// Bytes          rounds of at most 16 KB a matrix; then the `wanted` survivors, each about
+//                4 + (log2(bound / wanted) + 1.5) / 8. Proposals that do not survive cost nothing.
+// Determinism    the same on every rank, but a function of how the batch is cut among ranks.
 
 namespace filigree::exchange {
 

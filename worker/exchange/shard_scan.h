@@ -34,9 +34,10 @@ struct EntryList {
   }
 };
 
-// inside[(bits - begin) >> shift]++ for bits in [begin, end), which also go to `list`. Returns how many bits are >=
-// end.
-uint64_t ScanRun(const float* w, int64_t index, int64_t n, const Look& look, uint64_t* inside, EntryList& list);
+// inside[(bits - begin) >> shift]++ for bits in [begin, end), which also go to `list`. Returns how many are >= end;
+// their bits are set in `kept`, a bitmap over the whole matrix, unless it is null.
+uint64_t ScanRun(const float* w, int64_t index, int64_t n, const Look& look, uint64_t* inside, EntryList& list,
+                 uint64_t* kept);
 
 // Sets the bits of entries with magnitude >= least in a bitmap over the whole matrix.
 void MarkRun(const float* w, int64_t index, int64_t n, int64_t least, uint64_t* kept);

@@ -14,15 +14,14 @@
 // have all of them.
 //
 //   on the wire    of each matrix and rank: where they are, counted through the rank's parts one after another row by
-//   row,
-//                  and what they are worth (kernels/gradcodec/coded_entries.h): a coded list or a bitmap, whichever is
-//                  shorter, and 4 bytes a weight
+//                  row, and what they are worth (kernels/gradcodec/coded_entries.h): a coded list or a bitmap,
+//                  whichever is shorter, and 4 bytes a weight
 //   afterwards     on every rank: survivors of all parts as their owners have them, everything else +0, and the bitmap
 //                  over the whole matrix
 //
 // A kept weight that is 0 survives: masks arrive bit by bit.
 //
-// Bytes          per surviving weight about 4 + (log2(1 / density) + 1.5) / 8 to each other rank, and 16 a matrix.
+// Bytes          a surviving weight about 4 + (log2(1 / density) + 1.5) / 8 to each other rank; 21 a matrix.
 // Determinism    bits are copied.
 // Threads        one caller; matrices in parallel over the pool.
 
