@@ -308,6 +308,49 @@ TEST(Sharded, AnErrorOfTheGroupIsTheNetworks) {
   }
 }
 
+// What a rank of P sends, a layer and token, to the P - 1 others. D channels, 4 D neurons, a quarter of them kept.
+TEST(Sharded, CountsItsBytes) {
+  ModelSpec spec = Spec(4, 4);
+  spec.d_model = 64;
+  spec.d_head = 16;
+  spec.d_mlp = 256;
+  spec.vocab = 96;
+  spec.d_pos_emb = 0;
+  spec.afrac = 0.25;
+  for (const int size : {2, 4}) {
+    const Case c{"bytes", spec, {}, 4, 64};
+    ThreadRanks ranks(size);
+    ranks.Run([&](int r) {
+      const Model model(c, {r, size});
+      Results out(model);
+      kernels::ThreadPool pool(1);
+      Network network(c.spec, model.registry, pool, &ranks.rank(r));
+      network.SetWeights(model.weights);
+      const std::vector<int32_t> tokens = Tokens(c, c.sequences, 0);
+      network.LossAndGradient({tokens.data(), c.sequences, c.positions}, 1, Network::Write::kOverwrite, out.gradient);
+    });
+    const double P = size, D = 64, others = (P - 1) / P, tokens = 4 * 64, layers = 2;
+    const auto sent = [&](const char* what) { return static_cast<double>(ranks.sent[what]) / tokens; };
+    const double kept = (D / 8 + 4 * D / 4) * others;  // a bit a channel, the kept values
+    EXPECT_EQ(sent("attn_in"), layers * kept);
+    EXPECT_EQ(sent("mlp_in"), layers * kept);
+    EXPECT_EQ(sent("q, k, v"), layers * (4 * 3 * D / P + 3 * D / 8 / P) * others);     // values one way, bits back
+    EXPECT_EQ(sent("mlp_neuron"), layers * (4 * 4 * D / P + 4 * D / 8 / P) * others);  // likewise
+    EXPECT_EQ(sent("attn_out"), layers * 4 * D * others);
+    EXPECT_EQ(sent("mlp_out"), layers * 4 * D * others);
+    EXPECT_EQ(sent("attn_out's gradient"), layers * kept);
+    EXPECT_EQ(sent("mlp_out's gradient"), layers * kept);
+    EXPECT_EQ(sent("attn_in's gradient"), layers * 4 * D / 4 * others);
+    EXPECT_EQ(sent("mlp_in's gradient"), layers * 4 * D / 4 * others);
+    EXPECT_EQ(sent("lm_head inputs"), 4 * D * others);
+    EXPECT_EQ(sent("lm_head inputs' gradient"), 4 * D * others);
+    EXPECT_EQ(sent("embeddings' gradient"), 4 * D * others);
+    EXPECT_EQ(sent("softmax"), 16 * 4 / P * (P - 1));  // a maximum, a logit and a sum, a group
+    EXPECT_EQ(sent("gradients of gains"), (2 * layers + 1) * 4 * D / 64 * others);
+    EXPECT_EQ(ranks.sent.size(), 15);
+  }
+}
+
 TEST(ShardedDeathTest, RefusesTheWeightsOfAnotherRank) {
   const Case c{"wrong", Spec(4, 4), {}};
   const Model model(c, {1, 2});
