@@ -36,6 +36,7 @@ struct Hub {
   struct Rank {
     std::condition_variable changed;
     std::optional<absl::Status> left;  // why this rank takes no part any more
+    bool failed = false;               // it left because of a failure, which is everybody's
     bool interrupted = false;
   };
   std::deque<std::shared_ptr<Letter>>& box(int from, int to) { return boxes[static_cast<size_t>(from) * size + to]; }
@@ -54,7 +55,7 @@ struct Hub {
 class LocalTransport : public Transport {
  public:
   LocalTransport(std::shared_ptr<Hub> hub, int rank) : hub_(std::move(hub)), rank_(rank) {}
-  ~LocalTransport() override { Gone(absl::UnavailableError("it has left the group")); }
+  ~LocalTransport() override { Gone(absl::UnavailableError("it has left the group"), /*failed=*/false); }
 
   int rank() const override { return rank_; }
   int size() const override { return hub_->size; }
@@ -64,14 +65,16 @@ class LocalTransport : public Transport {
   absl::Status Exchange(uint64_t round, std::span<const OutgoingMessage> out, std::span<const IncomingMessage> in,
                         std::chrono::steady_clock::time_point deadline) override;
   void Interrupt() override;
-  void Leave(const absl::Status& why) override { Gone(why); }
+  void Leave(const absl::Status& why) override { Gone(why, /*failed=*/true); }
   absl::StatusOr<std::unique_ptr<Transport>> Subgroup(uint64_t round, std::span<const int> ranks,
                                                       std::chrono::steady_clock::time_point deadline) override;
 
  private:
   using Letters = std::vector<std::shared_ptr<Letter>>;
 
-  void Gone(const absl::Status& why);
+  void Gone(const absl::Status& why, bool failed);
+  // Why a round that waits for `missing` will not end; OK: it may.
+  absl::Status WhyNever(const std::vector<int>& missing) const;
   Letters Post(uint64_t round, std::span<const OutgoingMessage> out);
   // Copies what has come for the `in` that are not `done` yet.
   absl::Status Take(uint64_t round, std::span<const IncomingMessage> in, std::vector<bool>* done,
@@ -85,10 +88,22 @@ class LocalTransport : public Transport {
   const int rank_;
 };
 
-void LocalTransport::Gone(const absl::Status& why) {
+absl::Status LocalTransport::WhyNever(const std::vector<int>& missing) const {
+  const auto sent_all = [&](int rank) { return hub_->box(rank, rank_).empty(); };
+  for (int rank : missing) {
+    if (hub_->ranks[rank].left && sent_all(rank)) return LeftStatus(*this, rank, *hub_->ranks[rank].left);
+  }
+  for (int rank = 0; rank < size(); ++rank) {
+    if (hub_->ranks[rank].failed && sent_all(rank)) return LeftStatus(*this, rank, *hub_->ranks[rank].left);
+  }
+  return absl::OkStatus();
+}
+
+void LocalTransport::Gone(const absl::Status& why, bool failed) {
   const std::lock_guard lock(hub_->mutex);
   if (hub_->ranks[rank_].left) return;
   hub_->ranks[rank_].left = why;
+  hub_->ranks[rank_].failed = failed;
   for (Hub::Rank& rank : hub_->ranks) rank.changed.notify_all();
 }
 
@@ -186,10 +201,7 @@ absl::Status LocalTransport::Exchange(uint64_t round, std::span<const OutgoingMe
     if (!status.ok()) break;
     const std::vector<int> missing = Missing(out, letters, in, done);
     if (missing.empty()) return status;
-    for (int rank : missing) {
-      if (hub_->ranks[rank].left && hub_->box(rank, rank_).empty())
-        status = LeftStatus(*this, rank, *hub_->ranks[rank].left);
-    }
+    status = WhyNever(missing);
     if (!status.ok()) break;
     if (late) status = LateStatus(*this, missing);
     // Letters that came while one was copied.

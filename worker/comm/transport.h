@@ -60,9 +60,10 @@ class Transport {
   // Makes an Exchange under way and all later ones return Cancelled soon. From any thread.
   virtual void Interrupt() = 0;
 
-  // Tells the others, as far as they can still be reached, that this rank takes no part any more: an Exchange that
-  // waits for it returns `why`, with this rank in front. Does not wait for them. No Exchange is under way or comes
-  // later.
+  // Tells the others, as far as they can still be reached, that this rank has failed and takes no part any more: an
+  // Exchange that waits for any rank returns `why`, with this rank in front, since one of those may wait in turn for
+  // somebody who never comes. Does not wait for them. No Exchange is under way or comes later. A transport that is
+  // destroyed without it leaves too; only an Exchange that waits for that very rank then fails.
   virtual void Leave(const absl::Status& why) = 0;
 
   // A transport of those ranks of this group, in the order of their new numbers; this rank is one of them. Each of them

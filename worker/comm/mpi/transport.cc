@@ -52,7 +52,7 @@ MpiTransport::MpiTransport(std::shared_ptr<MpiJob> job, int group, std::vector<i
 }
 
 MpiTransport::~MpiTransport() {
-  Leave(absl::UnavailableError("it has left the group"));
+  Leave(absl::OkStatus());
   const auto lock = job_->Lock();
   if (farewell_request_ != MPI_REQUEST_NULL) {
     MPI_Cancel(&farewell_request_);
@@ -74,7 +74,7 @@ void MpiTransport::ListenForFarewells() {
             job_->world(), &farewell_request_);
 }
 
-// A farewell is the status code and the words.
+// A farewell is the status code and the words; OK: without a failure.
 void MpiTransport::TakeFarewells() {
   while (farewell_request_ != MPI_REQUEST_NULL) {
     int come = 0, bytes = 0;
@@ -87,8 +87,12 @@ void MpiTransport::TakeFarewells() {
     const auto who = std::find(ranks_.begin(), ranks_.end(), status.MPI_SOURCE);
     if (who != ranks_.end() && bytes > 0) {
       someone_left_ = true;
-      left_[static_cast<size_t>(who - ranks_.begin())] =
-          absl::Status(static_cast<absl::StatusCode>(farewell_[0]), std::string(farewell_.data() + 1, bytes - 1));
+      const auto code = static_cast<absl::StatusCode>(farewell_[0]);
+      const auto rank = static_cast<int>(who - ranks_.begin());
+      left_[static_cast<size_t>(rank)] = code == absl::StatusCode::kOk
+                                             ? absl::UnavailableError("it has left the group")
+                                             : absl::Status(code, std::string(farewell_.data() + 1, bytes - 1));
+      if (code != absl::StatusCode::kOk && !failed_) failed_ = rank;
     }
     ListenForFarewells();
   }
@@ -193,6 +197,7 @@ absl::Status MpiTransport::Poll(Round* round, Clock::time_point deadline) {
       for (int rank : missing) {
         if (left_[static_cast<size_t>(rank)]) return LeftStatus(*this, rank, *left_[static_cast<size_t>(rank)]);
       }
+      if (failed_ && !missing.empty()) return LeftStatus(*this, *failed_, *left_[static_cast<size_t>(*failed_)]);
       if (late && !missing.empty()) return LateStatus(*this, missing);
     }
     backoff.Wait();

@@ -73,6 +73,7 @@ class MpiTransport : public Transport {
   MPI_Request farewell_request_ = MPI_REQUEST_NULL;
   std::vector<std::optional<absl::Status>> left_;  // why ranks take no part any more
   bool someone_left_ = false;
+  std::optional<int> failed_;  // the first rank that left because of a failure, which is everybody's
 };
 
 }  // namespace filigree::comm
