@@ -31,7 +31,7 @@ absl::Status CheckReport(const RankReport& report) {
     return absl::InvalidArgumentError(
         fmt::format("report of rank {} of job {}: its reason has {} bytes, at most {} are taken", report.rank,
                     report.job, report.reason.size(), kMaxReasonBytes));
-  return absl::OkStatus();
+  return CheckDigests(report.mask_digests);
 }
 
 absl::Status CheckReports(const HeartbeatRequest& request) {
@@ -85,6 +85,10 @@ std::pair<int32_t, std::string> TakeTold(Turn& turn, const JobRow& row, const Ra
 void HearOfJob(Turn& turn, const std::string& job, const RankPlace& here,
                const std::map<int32_t, const RankReport*>& told) {
   const auto [faulty, reason] = TakeTold(turn, turn.draft.Job(job), here, told);
+  // A generation that is being ended has nothing to agree on any more.
+  for (const auto& [rank, report] : told)
+    if (report->mask_epoch >= 0 && turn.draft.Job(job).state != JobState::kRecovering)
+      HearMasks(turn, job, rank, report->mask_epoch, {}, report->mask_digests);
   const JobState state = turn.draft.Job(job).state;
   const bool asked_to_end = state == JobState::kDraining || state == JobState::kRecovering;
   const bool failed = faulty >= 0 && turn.MemoryOf(job).ranks[faulty].state() == RankState::kFailed;

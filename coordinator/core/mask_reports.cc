@@ -10,16 +10,6 @@ namespace {
 
 constexpr size_t kMaxDigests = 64;
 
-absl::Status CheckDigests(const Digests& digests) {
-  if (digests.size() > kMaxDigests)
-    return absl::InvalidArgumentError(fmt::format("{} digests, at most {} are taken", digests.size(), kMaxDigests));
-  for (const auto& [name, digest] : digests) {
-    if (absl::Status status = contract::CheckId("name of a digest", name); !status.ok()) return status;
-    if (absl::Status status = contract::CheckDigest("digest of " + name, digest); !status.ok()) return status;
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckRequest(const JobRow& row, const MaskReportRequest& request) {
   if (request.epoch < 0 || request.after.empty())
     return absl::InvalidArgumentError(
@@ -48,35 +38,47 @@ std::string Named(const JobRow& row, const MaskAgreement::Verdict& verdict) {
 
 }  // namespace
 
+absl::Status CheckDigests(const Digests& digests) {
+  if (digests.size() > kMaxDigests)
+    return absl::InvalidArgumentError(fmt::format("{} digests, at most {} are taken", digests.size(), kMaxDigests));
+  for (const auto& [name, digest] : digests) {
+    if (absl::Status status = contract::CheckId("name of a digest", name); !status.ok()) return status;
+    if (absl::Status status = contract::CheckDigest("digest of " + name, digest); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+MaskAgreement::Verdict HearMasks(Turn& turn, const std::string& job, int32_t rank, int64_t epoch, const Digests& before,
+                                 const Digests& after) {
+  const JobRow row = turn.draft.Job(job);
+  MaskAgreement::Verdict verdict = turn.MemoryOf(job).masks.Report(rank, epoch, before, after);
+  const bool differ = verdict.kind == MaskAgreement::Verdict::kDiffer;
+  if (!differ && !verdict.first) return verdict;
+  verdict.text = differ ? OneLine(Named(row, verdict)) : fmt::format("all {} ranks", row.ranks.size());
+  Memory::MaskCounts& counts = turn.memory.masks[job];
+  ++(differ ? counts.differed : counts.agreed);
+  Event& event = Say(turn, differ ? EventKind::kMasksDiffer : EventKind::kMasksAgreed, verdict.text);
+  event.job = job;
+  event.generation = row.generation;
+  event.step = epoch;
+  if (!differ) return verdict;
+  event.rank = verdict.ranks.front();
+  event.worker = row.ranks[event.rank].worker;
+  Fault(turn, job, {.rank = verdict.ranks.front(), .reason = verdict.text, .rollback = true});
+  return verdict;
+}
+
 absl::StatusOr<MaskReportReply> ReportMask(Turn& turn, const MaskReportRequest& request) {
   if (absl::Status status = CheckSpeaker(turn, request.speaker); !status.ok()) return status;
   const auto found = OpenOrEnded(turn, request.job);
   if (!found.ok()) return found.status();
-  const JobRow row = **found;
-  if (absl::Status status = CheckRequest(row, request); !status.ok()) return status;
-  const auto verdict =
-      turn.MemoryOf(request.job).masks.Report(request.rank, request.epoch, request.before, request.after);
-  if (verdict.kind != MaskAgreement::Verdict::kDiffer) {
-    if (verdict.first) {
-      ++turn.memory.masks[request.job].agreed;
-      Event& event = Say(turn, EventKind::kMasksAgreed, fmt::format("all {} ranks", row.ranks.size()));
-      event.job = request.job;
-      event.generation = row.generation;
-      event.step = request.epoch;
-    }
+  if (absl::Status status = CheckRequest(**found, request); !status.ok()) return status;
+  const auto verdict = HearMasks(turn, request.job, request.rank, request.epoch, request.before, request.after);
+  if (verdict.kind != MaskAgreement::Verdict::kDiffer)
     return MaskReportReply{verdict.kind == MaskAgreement::Verdict::kAgreed};
-  }
-  const std::string text = OneLine(Named(row, verdict));
-  ++turn.memory.masks[request.job].differed;
-  Event& event = Say(turn, EventKind::kMasksDiffer, text);
-  event.job = request.job;
-  event.generation = row.generation;
-  event.rank = verdict.ranks.front();
-  event.worker = row.ranks[event.rank].worker;
-  event.step = request.epoch;
-  Fault(turn, request.job, {.rank = verdict.ranks.front(), .reason = text, .rollback = true});
   Progress(turn, request.job);
-  return absl::DataLossError(fmt::format("job {}: {}; the run goes back to its last commit", request.job, text));
+  return absl::DataLossError(
+      fmt::format("job {}: {}; the run goes back to its last commit", request.job, verdict.text));
 }
 
 }  // namespace filigree::coordinator

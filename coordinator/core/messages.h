@@ -35,6 +35,9 @@ struct RegisterReply {
   int64_t heartbeat_us = 0;
 };
 
+// Digests of one rank's state, by name ("weights", "moments"), in ascending order of names.
+using Digests = std::vector<std::pair<std::string, std::string>>;
+
 // What a worker knows of one rank. It is repeated in every heartbeat as long as its generation is assigned.
 struct RankReport {
   std::string job;
@@ -43,6 +46,9 @@ struct RankReport {
   RankState state = RankState::kStarting;
   std::string reason;  // of a failure: what happened first, and where
   RankProgress progress;
+  int64_t mask_epoch =
+      -1;                // last mask update it reported, -1: none; so a coordinator that was restarted knows it again
+  Digests mask_digests;  // that it left
 };
 
 // A worker has one heartbeat on its way at a time: once it has sent the next, it takes no answer to an earlier one.
@@ -104,9 +110,6 @@ struct CommitRequest {
   std::string job;
   CommitPoint point;
 };
-
-// Digests of one rank's state, by name ("weights", "moments"), in ascending order of names.
-using Digests = std::vector<std::pair<std::string, std::string>>;
 
 struct MaskReportRequest {
   Speaker speaker;

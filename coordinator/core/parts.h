@@ -49,6 +49,10 @@ void Schedule(Turn& turn);
 // commit.cc, mask_reports.cc.
 absl::StatusOr<Empty> Commit(Turn& turn, const CommitRequest& request);
 absl::StatusOr<MaskReportReply> ReportMask(Turn& turn, const MaskReportRequest& request);
+absl::Status CheckDigests(const Digests& digests);
+// Takes one rank's digests; where replicas differ the generation is at fault.
+MaskAgreement::Verdict HearMasks(Turn& turn, const std::string& job, int32_t rank, int64_t epoch, const Digests& before,
+                                 const Digests& after);
 
 // watch_time.cc: deadlines of jobs, and ranks that fall behind.
 void WatchTime(Turn& turn);
