@@ -1,0 +1,89 @@
+"""`mpirun -n N filigree train`: the bits of one process, one voice, and an end with a reason where a rank is lost or stuck."""
+import os
+import subprocess
+import time
+
+import program
+from program import ProgramTest, main
+
+LAUNCHER = ["mpirun", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
+ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+SPARSE_START = {"sparsity__regime": "active", "sparsity__density_start": "1/4", "sparsity__embedding_density_start": "1/2",
+                "sparsity__density": "1/8", "sparsity__embedding_density": "1/4", "sparsity__candidates": 1.5,
+                "sparsity__refresh_every": 3}
+
+
+def mpirun(ranks, *arguments, env=None, timeout=120):
+    """Standard input is closed: mpirun would wait for it."""
+    command = [*LAUNCHER, "-n", str(ranks), program.PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, env={**os.environ, **ENVIRONMENT, **(env or {})}, stdin=subprocess.DEVNULL, text=True,
+                          capture_output=True, timeout=timeout, errors="replace")
+
+
+class MpirunTest(ProgramTest):
+    def same_as_alone(self, ranks, **changes):
+        alone = os.path.join(self.folder, "alone")
+        self.assertExit(self.train(self.config("alone.toml", run__dir=alone, **changes)), 0)
+        together = mpirun(ranks, "train", self.config(run__threads=1, **changes))
+        self.assertExit(together, 0)
+        self.assertEqual(self.state(), self.state(alone))
+        losses = [[record["loss"] for record in self.log("step", folder)] for folder in (alone, self.run_dir)]
+        self.assertEqual(losses[0], losses[1])
+        evaluations = [[record["loss"] for record in self.log("eval", folder)] for folder in (alone, self.run_dir)]
+        self.assertEqual(evaluations[0], evaluations[1])
+        return together
+
+    def test_two_and_three_ranks_end_in_the_bits_of_one_and_speak_once(self):
+        for ranks in (2, 3):
+            with self.subTest(ranks=ranks):
+                self.run_dir = os.path.join(self.folder, f"run{ranks}")
+                together = self.same_as_alone(ranks)
+                self.assertEqual(together.stdout.count("done after 12 of 12 steps"), 1)
+                self.assertEqual(together.stdout.count("step 5  loss"), 1)
+                self.assertSays(together, f"{ranks} ranks ({ranks} data x 1 tensor) over mpi")
+                wire = self.log("step")[-1]["wire_bytes"]
+                self.assertGreater(wire["sent"], 0)
+                self.assertGreater(wire["dense_equivalent"], 0)
+
+    def test_the_active_regime_sends_less_and_ends_in_the_same_bits(self):
+        self.same_as_alone(2, **SPARSE_START)
+        wire = self.log("step")[-1]["wire_bytes"]
+        self.assertLess(wire["sent"], wire["dense_equivalent"])
+
+    def test_a_run_goes_on_with_another_number_of_ranks(self):
+        alone = os.path.join(self.folder, "alone")
+        self.assertExit(self.train(self.config("alone.toml", run__dir=alone)), 0)
+        config = self.config(run__threads=1)
+        killed = mpirun(2, "train", config, env={"FILIGREE_FAULT": "kill:forward:6", "FILIGREE_FAULT_RANK": "1"})
+        self.assertNotEqual(killed.returncode, 0)
+        self.assertExit(mpirun(3, "train", config), 0)
+        self.assertEqual(self.state(), self.state(alone))
+
+    def test_a_rank_that_hangs_is_named_and_ends_the_job(self):
+        config = self.config(run__threads=1, run__steps=400, parallel__stuck_after=1, eval__every=0, sample__every=0)
+        begin = time.monotonic()
+        stuck = mpirun(3, "train", config, env={"FILIGREE_FAULT": "stop:exchange:100", "FILIGREE_FAULT_RANK": "0"})
+        seconds = time.monotonic() - begin
+        self.assertEqual(stuck.returncode, 4, stuck.stderr[-2000:])
+        self.assertSays(stuck, "rank 0 on ", "go on from the last checkpoint with the same command")
+        print(f"stopped rank reported {seconds:.1f} s after the start of the job", flush=True)
+
+    def test_a_grid_that_does_not_fit_says_which_would(self):
+        done = mpirun(2, "train", self.config(), "--parallel.data=3")
+        self.assertExit(done, 2)
+        self.assertSays(done, "parallel.data 3 x parallel.tensor 1 are 3 ranks, and 2 were started", "2x1")
+        self.assertEqual(done.stderr.count("were started"), 1, done.stderr)
+
+    def test_ranks_with_different_settings_are_named_with_the_field(self):
+        first, second = self.config("a.toml"), self.config("b.toml", optim__lr=0.5)
+        script = ["sh", "-c", f'exec "$0" train "$([ "$OMPI_COMM_WORLD_RANK" = 0 ] && echo "{first}" || echo "{second}")"',
+                  program.PROGRAM]
+        done = subprocess.run([*LAUNCHER, "-n", "2", *script], env={**os.environ, **ENVIRONMENT}, stdin=subprocess.DEVNULL,
+                              text=True, capture_output=True, timeout=120, errors="replace")
+        self.assertExit(done, 3)
+        self.assertSays(done, "ranks disagree in optim.lr", "rank 1 on ")
+        self.assertFalse(os.path.exists(os.path.join(self.run_dir, "steps.jsonl")))
+
+
+if __name__ == "__main__":
+    main()
