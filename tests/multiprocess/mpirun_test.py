@@ -68,6 +68,21 @@ class MpirunTest(ProgramTest):
         self.assertSays(stuck, "rank 0 on ", "go on from the last checkpoint with the same command")
         print(f"stopped rank reported {seconds:.1f} s after the start of the job", flush=True)
 
+    def test_a_wrong_bit_is_named_and_the_run_goes_back_to_the_bits_of_one(self):
+        alone = os.path.join(self.folder, "alone")
+        self.assertExit(self.train(self.config("alone.toml", run__dir=alone)), 0)
+        for what in ("weight", "moment", "mask", "update"):
+            with self.subTest(flipped=what):
+                self.run_dir = os.path.join(self.folder, what)
+                done = mpirun(3, "train", self.config(run__threads=1),
+                              env={"FILIGREE_FAULT": f"flip:{what}:9", "FILIGREE_FAULT_RANK": "1"})
+                self.assertExit(done, 0)
+                self.assertSays(done, "rank 1", "going back to the last checkpoint")
+                self.assertEqual(done.stdout.count("[run]"), 1, "settings are printed once")
+                self.assertEqual(done.stderr.count("going back"), 1)
+                self.assertEqual(self.state(), self.state(alone))
+                self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
+
     def test_a_grid_that_does_not_fit_says_which_would(self):
         done = mpirun(2, "train", self.config(), "--parallel.data=3")
         self.assertExit(done, 2)

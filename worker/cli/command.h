@@ -18,6 +18,7 @@ inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitUnusable = 3;
 inline constexpr int kExitRankLost = 4;
+inline constexpr int kExitReplicasDiffer = 5;
 inline constexpr int kExitStopped = 75;
 
 // The exit code of a status: 0 for OK, 2 for InvalidArgument, 3 for NotFound, DataLoss and FailedPrecondition, else 1.

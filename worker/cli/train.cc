@@ -1,5 +1,6 @@
 #include <xxhash.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -63,18 +64,27 @@ int EndLostJob(const parallel::World& world, const absl::Status& status) {
   return kExitRankLost;
 }
 
-int TrainTogether(const TrainOptions& options, const config::Settings& settings, parallel::World& world) {
+// What became of one start of the run, and how far it came.
+struct Attempt {
+  int exit_code = kExitDone;
+  int64_t began_at = 0;                      // step
+  absl::Status replicas = absl::OkStatus();  // DataLoss: they differ, and the last checkpoint is where to go on
+};
+
+Attempt TrainFromCheckpoint(const TrainOptions& options, const config::Settings& settings, bool first_attempt,
+                            parallel::World& world) {
   absl::StatusOr<train::OpenedRun> run =
       train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string());
-  if (!run.ok()) return FinishTogether(world, run.status());
-  if (!options.quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
+  if (!run.ok()) return {FinishTogether(world, run.status())};
+  if (first_attempt && !options.quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
   if (run->state->step >= run->settings.run.steps) {
     if (world.first()) {
       Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
             run->settings.run.steps);
     }
-    return kExitDone;
+    return {kExitDone};
   }
+  const int64_t began_at = run->state->step;
   train::TrainerOptions trainer_options;
   trainer_options.output = options.quiet ? telemetry::Output::kQuiet : telemetry::Output::kAuto;
   trainer_options.revision = "filigree " FILIGREE_VERSION " " FILIGREE_REVISION;
@@ -83,13 +93,33 @@ int TrainTogether(const TrainOptions& options, const config::Settings& settings,
   trainer_options.world = &world;
   train::Trainer trainer(*run, trainer_options);
   const absl::StatusOr<train::RunEnd> end = trainer.Run();
-  if (trainer.lost_a_rank()) return EndLostJob(world, end.status());
-  if (!end.ok()) return FinishTogether(world, end.status());
-  if (*end == train::RunEnd::kDone) return kExitDone;
+  if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
+  if (trainer.lost_a_rank()) return {EndLostJob(world, end.status())};
+  if (!end.ok()) return {FinishTogether(world, end.status())};
+  if (*end == train::RunEnd::kDone) return {kExitDone};
   if (world.first()) {
     Print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
   }
-  return kExitStopped;
+  return {kExitStopped};
+}
+
+// Where replicas differ the run goes back to its last checkpoint, in the same processes, as long as that gets it on.
+int TrainTogether(const TrainOptions& options, const config::Settings& settings, parallel::World& world) {
+  constexpr int kMostWithoutProgress = 3;
+  int64_t furthest = -1;
+  for (int without_progress = 0;;) {
+    const Attempt attempt = TrainFromCheckpoint(options, settings, /*first_attempt=*/furthest < 0, world);
+    if (attempt.replicas.ok()) return attempt.exit_code;
+    without_progress = attempt.began_at > furthest ? 1 : without_progress + 1;
+    furthest = std::max(furthest, attempt.began_at);
+    const bool again = without_progress < kMostWithoutProgress;
+    if (world.first()) {
+      Print(stderr, "filigree: {}; {}\n", std::string(attempt.replicas.message()),
+            again ? "going back to the last checkpoint"
+                  : "it happened again after going back; have the memory of the named machines tested");
+    }
+    if (!again) return kExitReplicasDiffer;
+  }
 }
 
 int RunTrain(const TrainOptions& options) {

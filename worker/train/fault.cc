@@ -108,11 +108,14 @@ class FaultyFiles : public checkpoint::FileSystem {
 
 }  // namespace
 
-void FaultPoint(const char* phase, int64_t step) {
+bool FaultAsked(const char* kind, const char* what, int64_t step) {
   const std::vector<std::string>& request = Request();
-  if (request.size() != 3 || request[1] != phase || Number(2) != step || !HitsThisRank()) return;
-  if (request[0] == "kill") std::raise(SIGKILL);
-  if (request[0] == "stop") std::raise(SIGSTOP);
+  return request.size() == 3 && request[0] == kind && request[1] == what && Number(2) == step && HitsThisRank();
+}
+
+void FaultPoint(const char* phase, int64_t step) {
+  if (FaultAsked("kill", phase, step)) std::raise(SIGKILL);
+  if (FaultAsked("stop", phase, step)) std::raise(SIGSTOP);
 }
 
 void SetFaultRank(int rank) { g_rank = rank; }

@@ -13,6 +13,10 @@
 //
 //   stop:PHASE:STEP     SIGSTOP there: a rank that hangs
 //
+//   flip:WHAT:STEP      one bit of the state changes before a step: weight, moment or mask; or, WHAT is update, of a
+//   weight
+//                       while the step updates it. Once a process.
+//
 //   kill:save:N         SIGKILL before the N-th file-system operation of saves, counted from 0
 //
 //   full:save:N:COUNT   operations N to N + COUNT - 1 of saves that write fail with "no space left on device"
@@ -23,6 +27,9 @@
 namespace filigree::train {
 
 void FaultPoint(const char* phase, int64_t step);
+
+// Has the variable asked for `kind`:`what`:`step` of this rank?
+bool FaultAsked(const char* kind, const char* what, int64_t step);
 
 // Which rank this process is. Call it before the first step; without it: 0.
 void SetFaultRank(int rank);

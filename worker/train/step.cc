@@ -8,6 +8,7 @@
 #include "worker/optim/learning_rate.h"
 #include "worker/train/candidates.h"
 #include "worker/train/fault.h"
+#include "worker/train/flip.h"
 
 namespace filigree::train {
 namespace {
@@ -42,7 +43,9 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       pool_(pool),
       network_(state.spec, state.registry, pool),
       batch_gradient_(settings, state, pool, world),
-      evidence_(Evidence::Make(settings, state)) {
+      evidence_(Evidence::Make(settings, state)),
+      replicas_(world == nullptr || world->grid().data == 1 ? nullptr
+                                                            : std::make_unique<Replicas>(state, pool, *world)) {
   TakeWeights();
 }
 
@@ -56,6 +59,10 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   result.lr = optim::LearningRate(settings_.optim, S, s, f.weight, settings_.sparsity.density);
 
   FaultPoint("forward", s);
+  FlipOnRequest(s, FlipTime::kBetweenUpdates, state_);
+  if (replicas_ != nullptr) {
+    if (absl::Status same = replicas_->Check(); !same.ok()) return same;
+  }
   const absl::StatusOr<BatchGradient::Result> batch = batch_gradient_.Compute(
       {tokens, sequences, positions}, network_, RefreshDue(settings_, s) ? evidence_.get() : nullptr);
   if (!batch.ok()) return batch.status();
@@ -79,6 +86,8 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   result.refreshed = RefreshDue(settings_, s);
   if (result.refreshed) Refresh(s);
   TakeWeights();
+  FlipOnRequest(s, FlipTime::kInTheUpdate, state_);
+  if (replicas_ != nullptr) replicas_->Remember();
   result.topk_seconds = watch.Lap();
   state_.step += 1;
   state_.position += sequences;

@@ -12,6 +12,7 @@
 #include "worker/parallel/world.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/evidence.h"
+#include "worker/train/replicas.h"
 #include "worker/train/state.h"
 
 // One training step, in the order of the specification: learning rate, forward and backward, gradient scale, Adam,
@@ -56,6 +57,7 @@ class Stepper {
   model::Network network_;
   BatchGradient batch_gradient_;
   std::unique_ptr<Evidence> evidence_;  // of the steps before candidates change
+  std::unique_ptr<Replicas> replicas_;  // null: this rank is the only one with its part of the model
 };
 
 }  // namespace filigree::train

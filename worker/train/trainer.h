@@ -46,11 +46,14 @@ class Trainer {
 
   // Trains to the end or until a stop is asked for; an evaluation or sample that a stop breaks off is not logged.
   // Errors: the log cannot be opened; the last checkpoint could not be written (a save that fails earlier is a warning
-  // and is tried again); loss or gradient stayed not finite; a rank was lost.
+  // and is tried again); loss or gradient stayed not finite; a rank was lost; ranks do not hold the same state any
+  // more.
   absl::StatusOr<RunEnd> Run();
 
   // Did Run fail because a rank was lost or did not answer?
-  bool lost_a_rank() const { return !world_failure_.ok(); }
+  bool lost_a_rank() const { return !world_failure_.ok() && !replicas_differ(); }
+  // Or because replicas differ, which all ranks know: the last checkpoint is good.
+  bool replicas_differ() const { return absl::IsDataLoss(world_failure_); }
 
  private:
   absl::Status Open();

@@ -1,0 +1,87 @@
+// One wrong bit on one rank is found at the next update and named, and an undisturbed run is never accused.
+
+#include "worker/train/replicas.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/base/thread_pool.h"
+#include "tests/support/ranks.h"
+#include "tests/support/small_run.h"
+#include "worker/model/arena.h"
+#include "worker/train/candidates.h"
+#include "worker/train/flip.h"
+#include "worker/train/step.h"
+
+namespace filigree::train {
+namespace {
+
+using testing::HasSubstr;
+
+struct Flip {
+  const char* name;
+  void (*change)(TrainState&);
+  const char* component;
+};
+
+struct Case {
+  Flip flip;
+  int ranks;
+  bool active;
+};
+
+class ReplicasTest : public testing::TestWithParam<Case> {};
+
+std::unique_ptr<TrainState> BeginState(const config::Settings& settings, kernels::ThreadPool& pool) {
+  if (settings.sparsity.regime == config::Regime::kActive) {
+    return BeginActive(testing_support::RunSpec(), settings, pool);
+  }
+  auto state = std::make_unique<TrainState>(testing_support::RunSpec(), settings);
+  model::InitialiseWeights(state->registry, settings.run.seed, pool, state->weights);
+  return state;
+}
+
+TEST_P(ReplicasTest, AWrongBitIsFoundAtTheNextUpdateAndItsRankNamed) {
+  const Case& param = GetParam();
+  config::Settings settings =
+      param.active ? testing_support::ActiveRun(testing_support::Start::kSparse) : testing_support::ExactRun();
+  settings.train.shards = 4;
+  testing_support::RunRanks(param.ranks, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    kernels::ThreadPool pool(1);
+    const std::unique_ptr<TrainState> state = BeginState(settings, pool);
+    Stepper stepper(settings, *state, pool, world->get());
+    const int guilty = param.ranks - 1;
+    absl::Status status;
+    for (int64_t s = 0; s < settings.run.steps && status.ok(); ++s) {
+      if (s == 7 && (*world)->rank() == guilty) param.flip.change(*state);
+      status = stepper
+                   .Step(testing_support::RunTokens(s).data(), testing_support::kRunSequences,
+                         testing_support::kRunPositions)
+                   .status();
+    }
+    EXPECT_EQ(state->step, 7);
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("rank " + std::to_string(guilty)));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(param.flip.component));
+    EXPECT_THAT(std::string(status.message()), testing::Not(HasSubstr("rank 0")));
+  });
+}
+
+constexpr Flip kWeight{"weight", FlipWeight, "weights"}, kMoment{"moment", FlipMoment, "first moments"},
+    kMask{"mask", FlipMask, "mask"};
+
+INSTANTIATE_TEST_SUITE_P(Flips, ReplicasTest,
+                         testing::Values(Case{kWeight, 2, false}, Case{kMoment, 3, false}, Case{kMask, 4, false},
+                                         Case{kWeight, 4, true}, Case{kMoment, 2, true}, Case{kMask, 3, true}),
+                         [](const auto& param) {
+                           return std::string(param.param.flip.name) + "_" + std::to_string(param.param.ranks) +
+                                  (param.param.active ? "_active" : "_exact");
+                         });
+
+}  // namespace
+}  // namespace filigree::train

@@ -1,0 +1,38 @@
+#include "worker/train/replicas.h"
+
+#include "worker/exchange/consensus.h"
+
+namespace filigree::train {
+
+Replicas::Replicas(const TrainState& state, kernels::ThreadPool& pool, parallel::World& world)
+    : state_(state), pool_(pool), world_(world) {}
+
+std::vector<exchange::TensorDigests> Replicas::Digests() const {
+  std::vector<exchange::DigestedTensor> tensors;
+  tensors.reserve(state_.registry.size());
+  for (const model::TensorInfo& info : state_.registry.tensors()) {
+    exchange::DigestedTensor tensor;
+    tensor.info = &info;
+    tensor.candidates = state_.layout->candidates(info.index);
+    tensor.weights = state_.weights.tensor(info);
+    tensor.first_moments = state_.optimizer.m().tensor(info);
+    tensor.second_moments = state_.optimizer.v().tensor(info);
+    tensor.kept = state_.masks.kept(info.index);
+    tensors.push_back(tensor);
+  }
+  return exchange::StateDigests(tensors, pool_);
+}
+
+absl::Status Replicas::Check() {
+  const parallel::Progress::Waiting waiting(world_.progress());
+  world_.data().Name("digests of the state");
+  exchange::Claim claim;
+  claim.epoch = state_.step;
+  claim.left = left_;
+  claim.found = Digests();
+  return exchange::Consensus(world_.data(), claim);
+}
+
+void Replicas::Remember() { left_ = Digests(); }
+
+}  // namespace filigree::train
