@@ -21,10 +21,10 @@ def mpirun(ranks, *arguments, env=None, timeout=120):
 
 
 class MpirunTest(ProgramTest):
-    def same_as_alone(self, ranks, **changes):
-        alone = os.path.join(self.folder, "alone")
+    def same_as_alone(self, ranks, *overrides, **changes):
+        alone = self.run_dir + "-alone"
         self.assertExit(self.train(self.config("alone.toml", run__dir=alone, **changes)), 0)
-        together = mpirun(ranks, "train", self.config(run__threads=1, **changes))
+        together = mpirun(ranks, "train", self.config(run__threads=1, **changes), *overrides)
         self.assertExit(together, 0)
         self.assertEqual(self.state(), self.state(alone))
         losses = [[record["loss"] for record in self.log("step", folder)] for folder in (alone, self.run_dir)]
@@ -49,6 +49,14 @@ class MpirunTest(ProgramTest):
         self.same_as_alone(2, **SPARSE_START)
         wire = self.log("step")[-1]["wire_bytes"]
         self.assertLess(wire["sent"], wire["dense_equivalent"])
+
+    def test_ranks_that_share_the_model_end_in_the_bits_of_one(self):
+        for ranks, regime in ((2, {}), (4, {}), (4, SPARSE_START)):
+            with self.subTest(ranks=ranks, regime=regime):
+                self.run_dir = os.path.join(self.folder, f"run{ranks}{len(regime)}")
+                together = self.same_as_alone(ranks, "--parallel.tensor=2", model__tensor_groups=2, **regime)
+                self.assertSays(together, f"{ranks} ranks ({ranks // 2} data x 2 tensor) over mpi")
+                self.assertGreater(self.log("step")[-1]["wire_bytes"]["sent"], 0)
 
     def test_a_run_goes_on_with_another_number_of_ranks(self):
         alone = os.path.join(self.folder, "alone")

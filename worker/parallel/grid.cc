@@ -13,7 +13,10 @@ std::string Obstacle(const config::Settings& settings, const Grid& grid) {
   if (grid.data > settings.train.shards) {
     return fmt::format("every data-parallel rank needs a logical shard, and train.shards is {}", settings.train.shards);
   }
-  if (grid.tensor > 1) return "tensor-parallel training is not built yet";
+  if (settings.model.tensor_groups % grid.tensor != 0) {
+    return fmt::format("the ranks that share a model take equal numbers of its groups, and model.tensor_groups is {}",
+                       settings.model.tensor_groups);
+  }
   return {};
 }
 

@@ -50,6 +50,10 @@ absl::StatusOr<std::unique_ptr<World>> World::Make(const absl::StatusOr<config::
         world->all_->Split(grid->tensor_rank(rank), grid->data_rank(rank));
     if (!data.ok()) return data.status();
     world->data_ = *std::move(data);
+    absl::StatusOr<std::unique_ptr<comm::Communicator>> tensor =
+        world->all_->Split(grid->data_rank(rank), grid->tensor_rank(rank));
+    if (!tensor.ok()) return tensor.status();
+    world->tensor_ = *std::move(tensor);
   }
   return world;
 }

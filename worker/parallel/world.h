@@ -37,6 +37,7 @@ class World {
   bool first() const { return rank() == 0; }  // speaks to the user and writes the log
   const Grid& grid() const { return grid_; }
   int data_rank() const { return grid_.data_rank(rank()); }
+  int tensor_rank() const { return grid_.tensor_rank(rank()); }
   int ranks_on_this_host() const { return ranks_on_this_host_; }
   std::string Describe() const;  // "4 ranks (2 data x 2 tensor) over mpi on 1 host"
 
@@ -46,6 +47,7 @@ class World {
 
   comm::Communicator& all() { return *all_; }
   comm::Communicator& data() { return data_ == nullptr ? *all_ : *data_; }  // ranks with this one's part of the model
+  comm::Communicator& tensor() { return *tensor_; }  // ranks of its model; where grid().tensor > 1
 
   // OK everywhere if every rank says so; else on all ranks the status of the first rank that failed, with its number
   // and host in front. A rank that does not answer is such a failure.
@@ -61,7 +63,7 @@ class World {
   World() = default;
 
   Grid grid_;
-  std::unique_ptr<comm::Communicator> all_, data_;
+  std::unique_ptr<comm::Communicator> all_, data_, tensor_;
   int ranks_on_this_host_ = 1;
   Progress progress_;
 };

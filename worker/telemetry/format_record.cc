@@ -46,7 +46,7 @@ struct ToJson {
                  {"bits_per_byte", r.bits_per_byte},
                  {"epochs", r.epochs},
                  {"phase_seconds", phases}};
-    if (r.wire.dense_equivalent > 0) {
+    if (r.wire.sent > 0) {
       json["wire_bytes"] = {
           {"sent", r.wire.sent}, {"received", r.wire.received}, {"dense_equivalent", r.wire.dense_equivalent}};
     }

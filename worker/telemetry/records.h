@@ -51,7 +51,8 @@ struct RunRecord {
 // Bytes that the rank which writes the log exchanged with others in a step.
 struct WireBytes {
   int64_t sent = 0, received = 0;
-  int64_t dense_equivalent = 0;  // sent, had the whole dense gradient gone through a ring all-reduce in fp32
+  int64_t dense_equivalent =
+      0;  // sent, had the whole dense gradient gone through a ring all-reduce in fp32 among data ranks
 };
 
 // "step"

@@ -12,9 +12,13 @@ double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
-BatchGradient::BatchGradient(const config::Settings& settings, const TrainState& state, kernels::ThreadPool& pool,
-                             parallel::World* world)
-    : settings_(settings), state_(state), world_(world), tree_(state.layout, pool) {
+BatchGradient::BatchGradient(const config::Settings& settings, const TrainState& state, ModelShard* shard,
+                             kernels::ThreadPool& pool, parallel::World* world)
+    : settings_(settings),
+      state_(state),
+      shard_(shard),
+      world_(world),
+      tree_(shard == nullptr ? std::shared_ptr<const model::Layout>(state.layout) : shard->layout(), pool) {
   if (world == nullptr || world->grid().data == 1) return;
   exchange_ = std::make_unique<exchange::GradientExchange>(world->data(), settings.train.shards, pool);
 }
@@ -22,25 +26,28 @@ BatchGradient::BatchGradient(const config::Settings& settings, const TrainState&
 absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch, model::Network& network,
                                                              Evidence* evidence) {
   model::PassTimes times;
+  const comm::Traffic before = Traffic();
   ComputeOwnShards(batch, network, evidence, times);
+  if (!network.status().ok()) return network.status();
   Result result;
   result.forward_seconds = times.forward;
   result.backward_seconds = times.backward;
-  const double predicted = static_cast<double>(batch.sequences) * (batch.positions - 1);
-  if (exchange_ == nullptr) {
-    tree_.Finish();
-    if (evidence != nullptr) evidence->Finish();
-    result.loss = tree_.loss() / predicted;
-    return result;
-  }
   const double start = Now();
-  const comm::Traffic before = world_->data().traffic();
-  const absl::StatusOr<double> loss = Exchange(evidence);
+  const absl::StatusOr<double> loss = SumOverData(evidence);
   if (!loss.ok()) return loss.status();
-  result.loss = *loss / predicted;
-  result.exchange_seconds = Now() - start;
-  result.traffic = world_->data().traffic() - before;
+  if (absl::Status status = GatherOverTensor(evidence); !status.ok()) return status;
+  result.loss = *loss / (static_cast<double>(batch.sequences) * (batch.positions - 1));
+  if (world_ != nullptr) result.exchange_seconds = Now() - start;
+  result.traffic = Traffic() - before;
   return result;
+}
+
+// With the ranks that have the same part of other shards, and with those that have the other parts.
+comm::Traffic BatchGradient::Traffic() const {
+  comm::Traffic sum;
+  if (exchange_ != nullptr) sum += world_->data().traffic();
+  if (shard_ != nullptr) sum += world_->tensor().traffic();
+  return sum;
 }
 
 void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence,
@@ -66,8 +73,13 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
   }
 }
 
-// The sum of losses; the whole gradient stands in the tree.
-absl::StatusOr<double> BatchGradient::Exchange(Evidence* evidence) {
+// The sum of losses; that of gradients stands in the tree.
+absl::StatusOr<double> BatchGradient::SumOverData(Evidence* evidence) {
+  if (exchange_ == nullptr) {
+    tree_.Finish();
+    if (evidence != nullptr) evidence->Finish();
+    return tree_.loss();
+  }
   FaultPoint("exchange", state_.step);
   const parallel::Progress::Waiting waiting(world_->progress());
   std::vector<exchange::GradientExchange::Numbers> losses;
@@ -82,6 +94,18 @@ absl::StatusOr<double> BatchGradient::Exchange(Evidence* evidence) {
     if (absl::Status status = evidence->Exchange(*exchange_); !status.ok()) return status;
   }
   return loss->front();
+}
+
+absl::Status BatchGradient::GatherOverTensor(Evidence* evidence) {
+  if (shard_ == nullptr) return absl::OkStatus();
+  const parallel::Progress::Waiting waiting(world_->progress());
+  world_->tensor().Name("gradients of the other parts of the model");
+  absl::Status status = shard_->GatherGradient(world_->tensor(), tree_.gradient());
+  if (status.ok() && evidence != nullptr) {
+    world_->tensor().Name("evidence for newcomers");
+    status = evidence->Gather(*shard_, world_->tensor());
+  }
+  return status;
 }
 
 }  // namespace filigree::train

@@ -13,6 +13,7 @@
 #include "worker/model/network.h"
 #include "worker/parallel/world.h"
 #include "worker/train/evidence.h"
+#include "worker/train/model_shard.h"
 #include "worker/train/state.h"
 
 // Mean loss of a step's batch and its gradient: this rank's logical shards one after another, summed along the fixed
@@ -22,8 +23,8 @@ namespace filigree::train {
 
 class BatchGradient {
  public:
-  // Borrows all. `world` null: alone.
-  BatchGradient(const config::Settings& settings, const TrainState& state, kernels::ThreadPool& pool,
+  // Borrows all. `world` null: alone. shard: this rank's part of the model, null: the whole.
+  BatchGradient(const config::Settings& settings, const TrainState& state, ModelShard* shard, kernels::ThreadPool& pool,
                 parallel::World* world);
 
   struct Batch {
@@ -39,14 +40,17 @@ class BatchGradient {
   absl::StatusOr<Result> Compute(const Batch& batch, model::Network& network, Evidence* evidence);
 
   // What Compute found, until its next call.
-  model::Arena& gradient() { return tree_.gradient(); }
+  model::Arena& gradient() { return shard_ == nullptr ? tree_.gradient() : shard_->whole_gradient(); }
 
  private:
   void ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence, model::PassTimes& times);
-  absl::StatusOr<double> Exchange(Evidence* evidence);
+  absl::StatusOr<double> SumOverData(Evidence* evidence);
+  absl::Status GatherOverTensor(Evidence* evidence);
+  comm::Traffic Traffic() const;
 
   const config::Settings& settings_;
   const TrainState& state_;
+  ModelShard* shard_;
   parallel::World* world_;
   exchange::GradientTree tree_;
   std::unique_ptr<exchange::GradientExchange> exchange_;  // null: alone

@@ -29,6 +29,7 @@ class NoEvidence : public Evidence {
   void EndShard(int64_t) override {}
   void Finish() override {}
   absl::Status Exchange(exchange::GradientExchange&) override { return absl::OkStatus(); }
+  absl::Status Gather(const ModelShard&, comm::Communicator&) override { return absl::OkStatus(); }
   EvidenceOf Of(const TensorInfo&, int64_t, kernels::ThreadPool&) const override { return {}; }
 };
 
@@ -38,25 +39,39 @@ std::vector<float> Roots(const double* sums, size_t size) {
   return roots;
 }
 
+bool HasChannels(const TensorInfo& info) {
+  return info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
+}
+
+// Where numbers a row, then numbers a column, of each tensor that has channels stand, one tensor after another.
+struct ChannelLayout {
+  explicit ChannelLayout(const model::Registry& registry) {
+    for (const TensorInfo& info : registry.tensors()) {
+      offsets.push_back(size);
+      size += HasChannels(info) ? static_cast<size_t>(info.rows + info.cols) : 0;
+    }
+  }
+  std::vector<size_t> offsets;
+  size_t size = 0;
+};
+
 // Squares of channels, shard by shard, and their sums along the tree of shards.
 class NormEvidence : public Evidence {
  public:
-  explicit NormEvidence(const TrainState& state) : registry_(state.registry), norms_(state.registry, kNormStride) {
-    for (const TensorInfo& info : registry_.tensors()) {
-      offsets_.push_back(numbers_);
-      const bool seen = info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
-      numbers_ += seen ? static_cast<size_t>(info.rows + info.cols) : 0;
-    }
-  }
+  NormEvidence(const TrainState& state, const ModelShard* shard)
+      : registry_(shard == nullptr ? state.registry : shard->registry()),
+        norms_(registry_, kNormStride),
+        here_(registry_),
+        whole_(state.registry) {}
   model::GradientWitness* Begin(int64_t) override {
     norms_.Clear();
     stack_.clear();
     return &norms_;
   }
   void EndShard(int64_t shard) override {
-    Numbers leaf{{shard, 1}, std::vector<double>(numbers_)};
+    Numbers leaf{{shard, 1}, std::vector<double>(here_.size)};
     for (const TensorInfo& info : registry_.tensors()) {
-      double* out = leaf.values.data() + offsets_[info.index];
+      double* out = leaf.values.data() + here_.offsets[info.index];
       out = std::copy(norms_.rows(info.index).begin(), norms_.rows(info.index).end(), out);
       std::copy(norms_.columns(info.index).begin(), norms_.columns(info.index).end(), out);
     }
@@ -72,9 +87,17 @@ class NormEvidence : public Evidence {
     stack_.push_back({{}, *std::move(sum)});
     return absl::OkStatus();
   }
+  absl::Status Gather(const ModelShard& shard, comm::Communicator& group) override {
+    std::vector<bool> has_channels;
+    has_channels.reserve(registry_.size());
+    for (const TensorInfo& info : registry_.tensors()) has_channels.push_back(HasChannels(info));
+    absl::StatusOr<std::vector<double>> whole = shard.GatherChannels(group, stack_.front().values, has_channels);
+    if (whole.ok()) stack_.front().values = *std::move(whole);
+    return whole.status();
+  }
   EvidenceOf Of(const TensorInfo& info, int64_t, kernels::ThreadPool&) const override {
     if (norms_.rows(info.index).empty()) return {};
-    const double* sums = stack_.front().values.data() + offsets_[info.index];
+    const double* sums = stack_.front().values.data() + whole_.offsets[info.index];
     return {Roots(sums, info.rows), Roots(sums + info.rows, info.cols), {}};
   }
 
@@ -84,17 +107,15 @@ class NormEvidence : public Evidence {
     for (size_t i = 0; i < below.values.size(); ++i) below.values[i] += top.values[i];
   }
 
-  const model::Registry& registry_;
-  model::ChannelNorms norms_;    // of the shard in progress
-  std::vector<size_t> offsets_;  // of a tensor's rows, then its columns
-  size_t numbers_ = 0;
+  const model::Registry& registry_;  // of the part of the model that is here
+  model::ChannelNorms norms_;        // of the shard in progress
+  const ChannelLayout here_, whole_;
   std::vector<Numbers> stack_;  // subtrees of shards in order; one after Finish or Exchange
 };
 
 absl::Status OnlyAlone(const char* rule) {
   return absl::UnimplementedError(fmt::format(
-      "sparsity.newcomers \"{}\" is for studies on one data-parallel rank; take \"norms\" or \"random\", or "
-      "parallel.data 1",
+      "sparsity.newcomers \"{}\" is for studies on one rank; take \"norms\" or \"random\", or start one process",
       rule));
 }
 
@@ -102,7 +123,7 @@ absl::Status OnlyAlone(const char* rule) {
 class VoteEvidence : public Evidence, public model::GradientWitness {
  public:
   VoteEvidence(const config::Settings& settings, const TrainState& state)
-      : settings_(settings), state_(state), norms_(state) {}
+      : settings_(settings), state_(state), norms_(state, nullptr) {}
 
   model::GradientWitness* Begin(int64_t s) override {
     votes_.clear();
@@ -113,6 +134,7 @@ class VoteEvidence : public Evidence, public model::GradientWitness {
   void EndShard(int64_t shard) override { norms_.EndShard(shard); }
   void Finish() override { norms_.Finish(); }
   absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("votes"); }
+  absl::Status Gather(const ModelShard&, comm::Communicator&) override { return OnlyAlone("votes"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {
     constexpr int64_t kMost = int64_t{1} << 21, kVotesPerCandidate = 4;
@@ -158,6 +180,7 @@ class Oracle : public Evidence, public model::GradientWitness {
   void EndShard(int64_t) override {}
   void Finish() override {}
   absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("gradient"); }
+  absl::Status Gather(const ModelShard&, comm::Communicator&) override { return OnlyAlone("gradient"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {
     scratch_.resize(pool.threads());
@@ -200,10 +223,11 @@ class Oracle : public Evidence, public model::GradientWitness {
 
 }  // namespace
 
-std::unique_ptr<Evidence> Evidence::Make(const config::Settings& settings, const TrainState& state) {
+std::unique_ptr<Evidence> Evidence::Make(const config::Settings& settings, const TrainState& state,
+                                         const ModelShard* shard) {
   switch (settings.sparsity.newcomers) {
     case config::Newcomers::kNorms:
-      return std::make_unique<NormEvidence>(state);
+      return std::make_unique<NormEvidence>(state, shard);
     case config::Newcomers::kRandom:
       return std::make_unique<NoEvidence>();
     case config::Newcomers::kVotes:

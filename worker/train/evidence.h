@@ -10,6 +10,7 @@
 #include "worker/config/settings.h"
 #include "worker/exchange/gradient_exchange.h"
 #include "worker/model/gradient_witness.h"
+#include "worker/train/model_shard.h"
 #include "worker/train/state.h"
 
 // What a step before a refresh learns of where newcomers are worth a try, by the rule of sparsity.newcomers
@@ -25,8 +26,9 @@ struct EvidenceOf {
 
 class Evidence {
  public:
-  // Borrows both.
-  static std::unique_ptr<Evidence> Make(const config::Settings& settings, const TrainState& state);
+  // Borrows all. shard: the part of the model whose gradients it will be shown, null: the whole.
+  static std::unique_ptr<Evidence> Make(const config::Settings& settings, const TrainState& state,
+                                        const ModelShard* shard = nullptr);
   virtual ~Evidence() = default;
 
   // What step s should show its gradients to; null: the rule wants to see none. Earlier evidence is dropped.
@@ -37,6 +39,8 @@ class Evidence {
   // After the last shard: on the only rank, or over all data-parallel ranks (a rule that cannot is Unimplemented).
   virtual void Finish() = 0;
   virtual absl::Status Exchange(exchange::GradientExchange& ranks) = 0;
+  // After that, where the ranks of a group share the model: from this rank's part to the whole.
+  virtual absl::Status Gather(const ModelShard& shard, comm::Communicator& group) = 0;
   // `candidates`: that the matrix will have.
   virtual EvidenceOf Of(const model::TensorInfo& info, int64_t candidates, kernels::ThreadPool& pool) const = 0;
 };

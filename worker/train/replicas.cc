@@ -25,12 +25,12 @@ std::vector<exchange::TensorDigests> Replicas::Digests() const {
 
 absl::Status Replicas::Check() {
   const parallel::Progress::Waiting waiting(world_.progress());
-  world_.data().Name("digests of the state");
+  world_.all().Name("digests of the state");
   exchange::Claim claim;
   claim.epoch = state_.step;
   claim.left = left_;
   claim.found = Digests();
-  return exchange::Consensus(world_.data(), claim);
+  return exchange::Consensus(world_.all(), claim);
 }
 
 void Replicas::Remember() { left_ = Digests(); }

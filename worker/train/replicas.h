@@ -9,7 +9,7 @@
 #include "worker/parallel/world.h"
 #include "worker/train/state.h"
 
-// Data-parallel ranks hold the same state and are to hold it for ever: every update leaves digests of weights, moments,
+// Ranks hold the same state and are to hold it for ever: every update leaves digests of weights, moments,
 // masks and candidates, and the next one begins by taking them anew and comparing all of them
 // (worker/exchange/consensus.h). A bit that changed in between, or an update that came out differently, is found before
 // anything is built on it.

@@ -27,6 +27,10 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+bool SharesTheModel(const parallel::World* world) { return world != nullptr && world->grid().tensor > 1; }
+
+model::Shard ShardOf(const parallel::World& world) { return {world.tensor_rank(), world.grid().tensor}; }
+
 void Take(const BatchGradient::Result& batch, StepResult& result) {
   result.loss = batch.loss;
   result.forward_seconds = batch.forward_seconds;
@@ -41,11 +45,12 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
     : settings_(settings),
       state_(state),
       pool_(pool),
-      network_(state.spec, state.registry, pool),
-      batch_gradient_(settings, state, pool, world),
-      evidence_(Evidence::Make(settings, state)),
-      replicas_(world == nullptr || world->grid().data == 1 ? nullptr
-                                                            : std::make_unique<Replicas>(state, pool, *world)) {
+      tensor_ranks_(SharesTheModel(world) ? std::make_unique<TensorRanks>(*world) : nullptr),
+      shard_(SharesTheModel(world) ? std::make_unique<ModelShard>(state, ShardOf(*world)) : nullptr),
+      network_(state.spec, shard_ == nullptr ? state.registry : shard_->registry(), pool, tensor_ranks_.get()),
+      batch_gradient_(settings, state, shard_.get(), pool, world),
+      evidence_(Evidence::Make(settings, state, shard_.get())),
+      replicas_(world == nullptr || world->size() == 1 ? nullptr : std::make_unique<Replicas>(state, pool, *world)) {
   TakeWeights();
 }
 
@@ -100,9 +105,15 @@ void Stepper::Refresh(int64_t s) {
 }
 
 void Stepper::TakeWeights() {
+  const auto nonzeros = [this](int tensor) { return state_.masks.nonzeros(tensor); };
+  if (shard_ != nullptr) {
+    shard_->Take();
+    network_.SetWeights(
+        shard_->weights(), [this](int tensor) { return shard_->kept(tensor); }, nonzeros);
+    return;
+  }
   network_.SetWeights(
-      state_.weights, [this](int tensor) { return state_.masks.kept(tensor); },
-      [this](int tensor) { return state_.masks.nonzeros(tensor); });
+      state_.weights, [this](int tensor) { return state_.masks.kept(tensor); }, nonzeros);
 }
 
 }  // namespace filigree::train

@@ -12,8 +12,10 @@
 #include "worker/parallel/world.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/evidence.h"
+#include "worker/train/model_shard.h"
 #include "worker/train/replicas.h"
 #include "worker/train/state.h"
+#include "worker/train/tensor_ranks.h"
 
 // One training step, in the order of the specification: learning rate, forward and backward, gradient scale, Adam,
 // density step, weight decay; in the active regime new candidates every few steps.
@@ -54,10 +56,12 @@ class Stepper {
   const config::Settings& settings_;
   TrainState& state_;
   kernels::ThreadPool& pool_;
+  std::unique_ptr<TensorRanks> tensor_ranks_;  // that share the model with this one, which computes
+  std::unique_ptr<ModelShard> shard_;          // this part of it; null, both: all of it
   model::Network network_;
   BatchGradient batch_gradient_;
   std::unique_ptr<Evidence> evidence_;  // of the steps before candidates change
-  std::unique_ptr<Replicas> replicas_;  // null: this rank is the only one with its part of the model
+  std::unique_ptr<Replicas> replicas_;  // null: alone
 };
 
 }  // namespace filigree::train

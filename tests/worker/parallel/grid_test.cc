@@ -42,6 +42,17 @@ TEST(Grid, ARankWithoutAShardIsRefusedWithTheRanksThatFit) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("start 2 of them as 2x1"));
 }
 
+TEST(Grid, RanksThatShareAModelDivideItsGroups) {
+  config::Settings settings = Wanted(0, 2);
+  EXPECT_THAT(std::string(FitGrid(settings, 4).status().message()), HasSubstr("model.tensor_groups is 1"));
+  settings.model.tensor_groups = 4;
+  const absl::StatusOr<Grid> grid = FitGrid(settings, 4);
+  ASSERT_TRUE(grid.ok()) << grid.status();
+  EXPECT_EQ(grid->data, 2);
+  settings.parallel.tensor = 3;
+  EXPECT_THAT(std::string(FitGrid(settings, 3).status().message()), HasSubstr("3x1"));
+}
+
 TEST(Grid, LeavesAreContiguousAndNearlyEqual) {
   for (const int64_t leaves : {1, 4, 7, 16}) {
     for (int data = 1; data <= leaves; ++data) {

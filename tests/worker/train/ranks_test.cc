@@ -1,4 +1,5 @@
-// Training on several data-parallel ranks: after every step all of them hold the bits of a rank alone, in both regimes.
+// Training on grids of data x tensor ranks: after every step all of them hold the bits of a rank alone, in both
+// regimes.
 
 #include "tests/support/ranks.h"
 
@@ -25,11 +26,17 @@ using testing_support::kRunPositions;
 using testing_support::kRunSequences;
 using testing_support::RunTokens;
 
+model::ModelSpec SpecOf(const config::Settings& settings) {
+  model::ModelSpec spec = testing_support::RunSpec();
+  spec.tensor_groups = static_cast<int>(settings.model.tensor_groups);
+  return spec;
+}
+
 std::unique_ptr<TrainState> BeginState(const config::Settings& settings, kernels::ThreadPool& pool) {
   if (settings.sparsity.regime == config::Regime::kActive) {
-    return BeginActive(testing_support::RunSpec(), settings, pool);
+    return BeginActive(SpecOf(settings), settings, pool);
   }
-  auto state = std::make_unique<TrainState>(testing_support::RunSpec(), settings);
+  auto state = std::make_unique<TrainState>(SpecOf(settings), settings);
   model::InitialiseWeights(state->registry, settings.run.seed, pool, state->weights);
   return state;
 }
@@ -59,7 +66,8 @@ struct Grid {
   const char* name;
   config::Settings settings;
   int64_t shards;
-  int ranks;
+  int ranks;  // data * tensor
+  int tensor = 1, tensor_groups = 1;
 };
 
 class RanksTest : public testing::TestWithParam<Grid> {};
@@ -67,6 +75,8 @@ class RanksTest : public testing::TestWithParam<Grid> {};
 TEST_P(RanksTest, EndInTheBitsOfARankAlone) {
   config::Settings settings = GetParam().settings;
   settings.train.shards = GetParam().shards;
+  settings.parallel.tensor = GetParam().tensor;
+  settings.model.tensor_groups = GetParam().tensor_groups;
   const Outcome alone = Train(settings, nullptr, 2);
   testing_support::RunRanks(GetParam().ranks, [&](std::unique_ptr<comm::Transport> transport) {
     absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Make(settings, std::move(transport));
@@ -91,6 +101,14 @@ INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
                                          Grid{"active_2", Newcomers(config::Newcomers::kNorms), 4, 2},
                                          Grid{"active_3", Newcomers(config::Newcomers::kNorms), 7, 3},
                                          Grid{"active_4", Newcomers(config::Newcomers::kNorms), 6, 4},
+                                         Grid{"exact_1x2", testing_support::ExactRun(), 4, 2, 2, 2},
+                                         Grid{"exact_2x2", testing_support::ExactRun(), 4, 4, 2, 4},
+                                         Grid{"exact_1x3", testing_support::ExactRun(), 4, 3, 3, 3},
+                                         Grid{"active_1x2", Newcomers(config::Newcomers::kNorms), 4, 2, 2, 2},
+                                         Grid{"active_2x2", Newcomers(config::Newcomers::kNorms), 4, 4, 2, 4},
+                                         Grid{"active_1x4", Newcomers(config::Newcomers::kRandom), 4, 4, 4, 4},
+                                         Grid{"active_from_dense_1x2",
+                                              testing_support::ActiveRun(testing_support::Start::kDense), 4, 2, 2, 2},
                                          Grid{"active_random_2", Newcomers(config::Newcomers::kRandom), 4, 2},
                                          Grid{"active_from_dense_2",
                                               testing_support::ActiveRun(testing_support::Start::kDense), 4, 2}),
