@@ -134,7 +134,8 @@ float NextGuess(const Rule* rules, const Sample& sample) {
     }
   }
   if (count == 0 || sample.nonzeros == 0) return 0;
-  return static_cast<float>(static_cast<double>(sum / count - sample.mean_bits) / kOctaveBits);
+  const int64_t drift = sum / count - sample.mean_bits;  // whole bits: a guess needs no more
+  return static_cast<float>(static_cast<double>(drift) / kOctaveBits);
 }
 
 HWY_INLINE void TakeFirstTrials(const FirstTrials& first, int group, int k, Brackets& b) {

@@ -46,7 +46,7 @@ template <typename Value>
 absl::StatusOr<int64_t> EntryCount(std::span<const uint8_t> bytes, int64_t bound) {
   const auto list = ListOf(bytes);
   if (!list.ok()) return list.status();
-  const absl::StatusOr<int64_t> count = IndexCount(*list, bound);
+  absl::StatusOr<int64_t> count = IndexCount(*list, bound);
   if (!count.ok()) return count;
   const int64_t values = std::ssize(bytes) - kHeader - std::ssize(*list);
   if (values != *count * static_cast<int64_t>(sizeof(Value))) {

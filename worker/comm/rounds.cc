@@ -16,7 +16,7 @@ std::byte* Scratch::Block::Get(size_t wanted) {
 }
 
 absl::Status Rounds::Carry(std::span<const OutgoingMessage> out, std::span<const IncomingMessage> in) {
-  const absl::Status status = transport_.Exchange(NextRound(), out, in, deadline_);
+  absl::Status status = transport_.Exchange(NextRound(), out, in, deadline_);
   if (status.ok()) return status;
   return absl::Status(status.code(), fmt::format("{}: {}", Describe(call_), std::string(status.message())));
 }

@@ -100,6 +100,7 @@ std::string BigramExchange::RowsMessage(std::span<const Part> parts, const std::
 absl::Status BigramExchange::SumExactly(std::span<const Part> parts) {
   const std::vector<std::vector<uint32_t>> touched = TouchedRows(parts);
   std::vector<std::string> messages;
+  messages.reserve(data_.size());
   for (int owner = 0; owner < data_.size(); ++owner) messages.push_back(RowsMessage(parts, touched, owner));
   const auto received = ExchangeStrings(data_, messages);
   if (!received.ok()) return received.status();

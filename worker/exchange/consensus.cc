@@ -121,6 +121,7 @@ void FindDiffering(const std::vector<Summary>& all, Finding& finding) {
     NameDiffering(parties, finding.named);
     for (size_t p = 1; p < parties.size(); ++p) finding.differing.push_back({parties[0].front(), parties[p].front()});
     std::vector<std::string> names;
+    names.reserve(parties.size());
     for (const std::vector<int>& party : parties) names.push_back(fmt::format("{}", fmt::join(party, ", ")));
     finding.texts.push_back(
         fmt::format("ranks {} hold the same part of the model and do not agree", fmt::join(names, " | ")));

@@ -12,7 +12,8 @@ constexpr int64_t kAlignment = 16;  // floats: one cache line
 
 }  // namespace
 
-Layout::Layout(std::vector<int64_t> numel) {
+Layout::Layout(const std::vector<int64_t>& numel) {
+  slots_.reserve(numel.size());
   for (const int64_t n : numel) {
     Slot slot;
     slot.numel = slot.stored = n;

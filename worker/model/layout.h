@@ -16,7 +16,7 @@ namespace filigree::model {
 class Layout {
  public:
   // Every tensor whole. numel: of the tensors of a registry, in its order.
-  explicit Layout(std::vector<int64_t> numel);
+  explicit Layout(const std::vector<int64_t>& numel);
 
   int size() const { return static_cast<int>(slots_.size()); }
   int64_t numel(int tensor) const { return slots_[tensor].numel; }

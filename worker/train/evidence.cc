@@ -92,8 +92,9 @@ class NormEvidence : public Evidence {
     has_channels.reserve(registry_.size());
     for (const TensorInfo& info : registry_.tensors()) has_channels.push_back(HasChannels(info));
     absl::StatusOr<std::vector<double>> whole = shard.GatherChannels(group, stack_.front().values, has_channels);
-    if (whole.ok()) stack_.front().values = *std::move(whole);
-    return whole.status();
+    if (!whole.ok()) return whole.status();
+    stack_.front().values = *std::move(whole);
+    return absl::OkStatus();
   }
   EvidenceOf Of(const TensorInfo& info, int64_t, kernels::ThreadPool&) const override {
     if (norms_.rows(info.index).empty()) return {};

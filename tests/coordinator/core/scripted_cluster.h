@@ -89,7 +89,7 @@ class ScriptedCluster {
     request.sequence = ++worker.sequence;
     for (const auto& [generation, ranks] : worker.ranks)
       for (const auto& [rank, report] : ranks) request.ranks.push_back(report);
-    const auto reply = Keep(core_->Heartbeat(now_, request));
+    auto reply = Keep(core_->Heartbeat(now_, request));
     if (!reply.ok()) return reply;
     worker.epoch = reply->epoch;
     if (reply->again) return Beat(name);
@@ -123,7 +123,7 @@ class ScriptedCluster {
 
   // Submits and beats until all ranks run.
   std::string Run(const contract::JobSpec& spec) {
-    const std::string job = Submit(spec);
+    std::string job = Submit(spec);
     BeatAll(2);
     EXPECT_EQ(State(job), JobState::kRunning) << Job(job).reason;
     return job;

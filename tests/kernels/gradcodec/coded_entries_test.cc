@@ -1,6 +1,6 @@
 #include "kernels/gradcodec/coded_entries.h"
 
-#include <cstring>
+#include <bit>
 #include <limits>
 #include <vector>
 
@@ -71,7 +71,9 @@ TEST(CodedEntries, KeepTheBitsOfTheirValues) {
   const Entries<float> entries = {{1, 5, 6}, {std::begin(values), std::end(values)}};
   const auto back = Decoded<float>(Encoded(entries, 9), 9);
   ASSERT_TRUE(back.ok());
-  EXPECT_EQ(std::memcmp(back->values.data(), values, sizeof(values)), 0);
+  for (size_t i = 0; i < std::size(values); ++i) {
+    EXPECT_EQ(std::bit_cast<uint32_t>(back->values[i]), std::bit_cast<uint32_t>(values[i])) << values[i];
+  }
 }
 
 TEST(CodedEntries, RefuseBytesThatDoNotHoldTogether) {

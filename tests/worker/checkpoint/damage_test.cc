@@ -188,7 +188,7 @@ class SenselessTest : public DamageTest {
     manifest.replace(manifest.find(Xxh3Hex(whole)), 32, Xxh3Hex(bytes));
     const size_t hash = manifest.size() - 4 - 32;
     manifest.replace(hash, 32, Xxh3Hex(manifest.substr(0, hash)));
-    const absl::Status status = ReadEveryWay(tensor);
+    absl::Status status = ReadEveryWay(tensor);
     bytes = whole;
     manifest = whole_manifest;
     return status;
@@ -200,7 +200,7 @@ class SenselessTest : public DamageTest {
     const Shape shape = loaded->Find(name)->shape;
     const size_t n = Elements(shape);
     std::vector<float> weight(n), m(n), v(n);
-    const absl::Status status = loaded->CopyInto(name, shape, weight.data(), m.data(), v.data(), nullptr);
+    absl::Status status = loaded->CopyInto(name, shape, weight.data(), m.data(), v.data(), nullptr);
     EXPECT_EQ(loaded->CopyCandidates(name, shape).status().code(), status.code());
     EXPECT_EQ(StateSha256(*loaded, 1).ok(), status.ok());
     if (!status.ok()) {

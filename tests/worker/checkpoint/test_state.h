@@ -223,7 +223,8 @@ inline std::string Difference(const Checkpoint& loaded, TestState& expected) {
   if (loaded.extras().size() != state.extras.size()) return "extras";
   for (const auto& [key, value] : state.extras) {
     const auto found = loaded.extras().find(key);
-    if (found == loaded.extras().end() || std::memcmp(&found->second, &value, sizeof(value)) != 0) return key;
+    if (found == loaded.extras().end() || std::bit_cast<uint64_t>(found->second) != std::bit_cast<uint64_t>(value))
+      return key;
   }
   if (loaded.tensors().size() != state.tensors.size()) return "number of tensors";
   for (const OwnedTensor& t : expected.tensors()) {

@@ -25,8 +25,10 @@ std::vector<float> Summed(int size, int64_t count) {
 TEST_P(Async, SeveralAreUnderWay) {
   RunGroup(GetParam(), [](Member& member) {
     std::vector<std::vector<float>> arrays;
+    arrays.reserve(12);
     for (int n = 0; n < 12; ++n) arrays.push_back(KnownVector<float>(member.rank, 1 + n * 9001));
     std::vector<Pending> pending;
+    pending.reserve(arrays.size());
     for (auto& array : arrays)
       pending.push_back(member.comm->AllReduceAsync(ArrayOf(std::span(array)), ReduceOp::kSum));
     for (size_t n = pending.size(); n-- > 0;) {

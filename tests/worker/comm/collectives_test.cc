@@ -64,11 +64,13 @@ TEST_P(Collectives, SumsRunAlongTheFixedTree) {
   const int size = GetParam().size;
   for (int64_t count : {37, 1'300'001}) {
     std::vector<std::vector<float>> all;
+    all.reserve(size);
     for (int r = 0; r < size; ++r) all.push_back(Rough(r, count));
     std::vector<float> expected(static_cast<size_t>(count));
     int64_t differ = 0;  // where adding one after another gives other bits
     for (int64_t i = 0; i < count; ++i) {
       std::vector<float> terms;
+      terms.reserve(size);
       for (int r = 0; r < size; ++r) terms.push_back(all[r][i]);
       expected[i] = TreeSum(terms);
       differ += expected[i] != std::accumulate(terms.begin(), terms.end(), 0.0F) ? 1 : 0;
@@ -98,6 +100,7 @@ TEST_P(Collectives, SumsRunAlongTheFixedTree) {
 // Uneven: rank r has `base` times r + 1, and rank 1 has none.
 std::vector<int64_t> Uneven(int size, int64_t base) {
   std::vector<int64_t> counts;
+  counts.reserve(size);
   for (int r = 0; r < size; ++r) counts.push_back(r == 1 ? 0 : base * (r + 1));
   return counts;
 }

@@ -201,7 +201,7 @@ std::map<std::string, WrongCall> WrongCalls() {
 TEST_P(Failure, CallsThatAreWrongOnEveryRank) {
   for (const auto& [name, wrong] : WrongCalls()) {
     SCOPED_TRACE(name);
-    RunGroup(GetParam(), [&](Member& member) {
+    RunGroup(GetParam(), [&, &wrong = wrong](Member& member) {
       const absl::Status status = wrong.call(*member.comm);
       EXPECT_EQ(status.code(), wrong.code) << status;
       EXPECT_TRUE(Says(status, wrong.words)) << status;
@@ -213,7 +213,7 @@ TEST_P(Failure, CallsThatAreWrongOnEveryRank) {
 TEST_P(Failure, CallsThatAreWrongOnOneRank) {
   for (const auto& [name, wrong] : WrongCalls()) {
     SCOPED_TRACE(name);
-    RunGroup(GetParam(), [&](Member& member) {
+    RunGroup(GetParam(), [&, &wrong = wrong](Member& member) {
       const bool odd = member.rank == 0;
       const absl::Status status = odd ? wrong.call(*member.comm) : member.comm->Barrier();
       EXPECT_EQ(status.code(), odd ? wrong.code : absl::StatusCode::kFailedPrecondition) << status;

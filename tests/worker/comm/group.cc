@@ -57,7 +57,8 @@ const auto* const kLeaveMpi = UnderMpi() ? testing::AddGlobalTestEnvironment(new
 }  // namespace
 
 std::vector<GroupCase> AllGroups() {
-  if (UnderMpi()) return {{"mpi", std::atoi(std::getenv("OMPI_COMM_WORLD_SIZE"))}};
+  const char* const ranks = std::getenv("OMPI_COMM_WORLD_SIZE");
+  if (UnderMpi() && ranks != nullptr) return {{"mpi", std::atoi(ranks)}};
   std::vector<GroupCase> groups;
   for (int size = 1; size <= 4; ++size) groups.push_back({"local", size});
   return groups;

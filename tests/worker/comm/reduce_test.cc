@@ -16,11 +16,14 @@ TEST(ReduceTest, TreesOfAnySize) {
     for (int64_t count : {0, 1, 511, 512, 513, 1500}) {
       std::vector<std::vector<float>> parts;
       std::vector<const void*> pointers;
+      parts.reserve(size);
+      pointers.reserve(size);
       for (int r = 0; r < size; ++r) parts.push_back(Rough(r, count));
       for (const auto& part : parts) pointers.push_back(part.data());
       std::vector<float> expected(static_cast<size_t>(count));
       for (int64_t i = 0; i < count; ++i) {
         std::vector<float> terms;
+        terms.reserve(size);
         for (const auto& part : parts) terms.push_back(part[i]);
         expected[i] = TreeSum(terms);
       }

@@ -57,6 +57,7 @@ std::vector<Node> Nodes(int64_t begin, int64_t end, bool all, double touched, bo
 
 std::vector<BigramExchange::Part> PartsOf(std::vector<Node>& nodes) {
   std::vector<BigramExchange::Part> parts;
+  parts.reserve(nodes.size());
   for (Node& node : nodes) parts.push_back({node.subtree, node.table.data()});
   return parts;
 }

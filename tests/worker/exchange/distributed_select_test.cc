@@ -170,8 +170,10 @@ void ExpectSelects(const std::vector<std::vector<Whole>>& steps, SelectScope sco
     for (size_t step = 0; step < steps.size(); ++step) {
       const std::vector<Whole>& wholes = steps[step];
       std::vector<Held> held;
+      held.reserve(wholes.size());
       for (const Whole& whole : wholes) held.push_back(Hold(whole, comm.rank(), copy));
       std::vector<ShardedMatrix> matrices;
+      matrices.reserve(wholes.size());
       for (size_t m = 0; m < wholes.size(); ++m) {
         matrices.push_back({wholes[m].selection, held[m].parts, held[m].kept.data()});
       }

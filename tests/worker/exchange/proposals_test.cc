@@ -57,6 +57,7 @@ std::vector<uint32_t> Expected(const std::vector<Proposed>& ranks, int64_t wante
   std::map<uint32_t, double> sums;
   for (const auto& [magnitude, position, rank, score] : all) sums[position] += score;
   std::vector<std::pair<int64_t, uint32_t>> order;
+  order.reserve(sums.size());
   for (const auto& [position, sum] : sums)
     order.push_back({-int64_t{kernels::MagnitudeBits(static_cast<float>(sum))}, position});
   std::sort(order.begin(), order.end());

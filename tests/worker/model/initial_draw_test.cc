@@ -1,6 +1,6 @@
 #include "worker/model/initial_draw.h"
 
-#include <cstring>
+#include <bit>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -41,7 +41,8 @@ void ExpectLargestOf(const std::vector<float>& dense, const TensorInfo& info, in
     for (uint32_t e = view.row_offsets[r]; e < view.row_offsets[r + 1]; ++e) {
       const int64_t i = int64_t{r} * view.cols + view.col_indices[e];
       ASSERT_TRUE(kept[i / 64] >> (i % 64) & 1) << "entry " << e << ", index " << i;
-      ASSERT_EQ(std::memcmp(&drawn.values[e], &dense[i], sizeof(float)), 0) << drawn.values[e] << ", " << dense[i];
+      ASSERT_EQ(std::bit_cast<uint32_t>(drawn.values[e]), std::bit_cast<uint32_t>(dense[i]))
+          << drawn.values[e] << ", " << dense[i];
     }
   }
 }

@@ -22,7 +22,6 @@ namespace {
 using testing_support::ActiveRun;
 using testing_support::kRunPositions;
 using testing_support::kRunSequences;
-using testing_support::kRunVocab;
 using testing_support::RunSpec;
 using testing_support::RunTokens;
 using testing_support::Start;
