@@ -122,7 +122,7 @@ absl::Status ModelShard::GatherGradient(comm::Communicator& group, const model::
     next = info.shared ? std::copy_n(values, stored, next) : next;
     if (!info.shared) std::copy_n(values, stored, gradient_->tensor(whole_.registry[info.index]));
   }
-  const absl::Status status =
+  absl::Status status =
       group.AllGather(comm::ArrayOf(std::span<const float>(mine, static_cast<size_t>(counts[shard_.rank]))), counts,
                       comm::ArrayOf(std::span<float>(received_.data(), static_cast<size_t>(total))));
   if (!status.ok()) return status;
