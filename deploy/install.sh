@@ -11,6 +11,8 @@ packages=(
   # errors, command line, configuration, JSON, logs, hashes, regular expressions
   libabsl-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   libssl-dev libxxhash-dev libpcre2-dev
+  # the journal of the coordinator
+  libsqlite3-dev
   # ranks: messages by MPI and by Gloo
   libopenmpi-dev openmpi-bin libgloo-dev
   # tests are built with the rest

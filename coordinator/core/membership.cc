@@ -8,8 +8,6 @@
 namespace filigree::coordinator {
 namespace {
 
-constexpr int32_t kMaxSlots = 4096;
-
 absl::Status CheckRequest(const RegisterRequest& request) {
   for (const absl::Status& status :
        {contract::CheckId("name of the worker", request.name),

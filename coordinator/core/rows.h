@@ -20,11 +20,13 @@ enum class Presence : uint8_t {
   kLeft   // it said goodbye
 };
 
+inline constexpr int32_t kMaxSlots = 4096;  // of one worker
+
 // Key: name.
 struct WorkerRow {
   std::string name;
   std::string host;         // workers of one host may share a tensor group
-  int32_t slots = 0;        // ranks it can hold
+  int32_t slots = 0;        // ranks it can hold, 1..kMaxSlots
   int64_t incarnation = 0;  // grows with every registration of the name, never reused
   std::string nonce;        // the registration's own; who repeats it is the same process
   Presence presence = Presence::kLive;

@@ -64,7 +64,7 @@ const CommitRow* Tables::LastCommit(const std::string& job) const {
 namespace {
 
 std::string WrongInWorker(const WorkerRow& row) {
-  if (row.slots < 0) return fmt::format("has {} slots", row.slots);
+  if (row.slots < 1) return fmt::format("has {} slots", row.slots);
   if (row.incarnation < 1) return fmt::format("has incarnation {}", row.incarnation);
   return "";
 }
