@@ -167,7 +167,19 @@ void AddParallelKeys(std::vector<Key>& keys) {
         Choice<S, &P::backend>({"auto", "local", "mpi", "gloo"})},
        {"parallel.stuck_after", OnResume::kFree,
         "seconds a rank may be silent before it is given up, at least; 3 median steps where that is longer",
-        Real<S, &P::stuck_after>(0.1, 86400)}});
+        Real<S, &P::stuck_after>(0.1, 86400)},
+       {"parallel.exchange", OnResume::kFixed,
+        "sums of gradients over ranks; tree: along the logical shards; dense: all-reduce; top-k: each rank's largest, "
+        "the "
+        "rest later; balanced: the largest of the sum",
+        Choice<S, &P::exchange>({"tree", "dense", "top-k", "balanced"})},
+       {"parallel.wire", OnResume::kFixed, "how gradients travel; bf16: rounded, what that takes comes later",
+        Choice<S, &P::wire>({"fp32", "bf16"})},
+       {"parallel.bigram_share", OnResume::kFixed,
+        "share of the bigram table's gradient that travels in a step, the largest, the rest later (tree over bf16)",
+        Real<S, &P::bigram_share>(0, 1, Bounds::kOpenLow)},
+       {"parallel.topk_share", OnResume::kFixed, "share of all entries that travel in a step (top-k and balanced)",
+        Real<S, &P::topk_share>(0, 1, Bounds::kOpenLow)}});
 }
 
 void AddWatchingKeys(std::vector<Key>& keys) {

@@ -22,6 +22,8 @@ enum class Biases { kDense, kSparse };
 enum class Newcomers { kNorms, kRandom, kVotes, kGradient };
 enum class GradientRule { kNormalise, kClip };
 enum class Backend { kAuto, kLocal, kMpi, kGloo };
+enum class Exchange { kTree, kDense, kTopK, kBalanced };
+enum class Wire { kFp32, kBf16 };
 
 struct RunSettings {
   std::string dir;       // the run folder: log, settings, checkpoints
@@ -99,6 +101,11 @@ struct ParallelSettings {
   int64_t tensor = 1;  // tensor-parallel size
   Backend backend = Backend::kAuto;
   double stuck_after = 5;  // seconds a rank may be silent at least; 3 median steps where that is longer
+  // How gradients are summed over data-parallel ranks (docs/parallel.md).
+  Exchange exchange = Exchange::kTree;
+  Wire wire = Wire::kFp32;
+  double bigram_share = 0.0625;  // of the bigram table's gradient that travels in a step, tree over bf16; 1: all of it
+  double topk_share = 0.01;      // of all entries that travel in a step, top-k and balanced
 };
 
 struct EvalSettings {

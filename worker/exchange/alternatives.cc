@@ -12,7 +12,7 @@ namespace {
 class Dense : public GradientSum {
  public:
   explicit Dense(comm::Communicator& data) : data_(data) {}
-  absl::Status Sum(std::span<float> gradient) override {
+  absl::Status Sum(std::span<float> gradient, std::span<float> /*residual*/) override {
     return data_.AllReduce(comm::ArrayOf(gradient), comm::ReduceOp::kSum);
   }
 
@@ -25,8 +25,8 @@ class TopK : public GradientSum {
   TopK(comm::Communicator& data, int64_t n, int64_t k, WireValue wire, kernels::ThreadPool& pool)
       : data_(data), n_(n), wire_(wire), held_(n, k, wire, pool) {}
 
-  absl::Status Sum(std::span<float> gradient) override {
-    const Entries mine = held_.Take(gradient);
+  absl::Status Sum(std::span<float> gradient, std::span<float> residual) override {
+    const Entries mine = held_.Take(gradient, residual);
     const auto received = data_.AllGatherStrings(Encoded(mine, 0, mine.size(), 0, n_, wire_));
     if (!received.ok()) return received.status();
     std::fill(gradient.begin(), gradient.end(), 0.0f);
@@ -37,7 +37,6 @@ class TopK : public GradientSum {
     }
     return absl::OkStatus();
   }
-  std::span<float> residual() override { return held_.residual(); }
 
  private:
   comm::Communicator& data_;

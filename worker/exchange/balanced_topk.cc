@@ -16,8 +16,7 @@ class BalancedTopK : public GradientSum {
   BalancedTopK(comm::Communicator& data, int64_t n, int64_t k, WireValue wire, kernels::ThreadPool& pool)
       : data_(data), n_(n), k_(k), wire_(wire), held_(n, k, wire, pool) {}
 
-  absl::Status Sum(std::span<float> gradient) override;
-  std::span<float> residual() override { return held_.residual(); }
+  absl::Status Sum(std::span<float> gradient, std::span<float> residual) override;
 
  private:
   absl::Status CutRegions(const Entries& mine);
@@ -33,8 +32,8 @@ class BalancedTopK : public GradientSum {
   std::vector<int64_t> regions_;  // rank r owns positions [regions_[r], regions_[r + 1])
 };
 
-absl::Status BalancedTopK::Sum(std::span<float> gradient) {
-  const Entries mine = held_.Take(gradient);
+absl::Status BalancedTopK::Sum(std::span<float> gradient, std::span<float> residual) {
+  const Entries mine = held_.Take(gradient, residual);
   if (absl::Status status = CutRegions(mine); !status.ok()) return status;
   absl::StatusOr<Entries> sums = SumOwnRegion(mine);
   if (!sums.ok()) return sums.status();

@@ -48,7 +48,7 @@ BigramExchange::BigramExchange(comm::Communicator& data, int64_t leaves, const O
                               : TopKSum(data, n, k, WireValue::kBf16, pool);
 }
 
-absl::Status BigramExchange::Sum(std::span<const Part> parts) {
+absl::Status BigramExchange::Sum(std::span<const Part> parts, std::span<float> residual) {
   CHECK(parts.size() == subtrees_[data_.rank()].size(), "{} subtrees, expected {}", parts.size(),
         subtrees_[data_.rank()].size());
   if (largest_ == nullptr) return SumExactly(parts);
@@ -60,7 +60,7 @@ absl::Status BigramExchange::Sum(std::span<const Part> parts) {
       kernels::AddInPlace(parts[p].gradient + begin, size, parts[0].gradient + begin);
     }
   });
-  return largest_->Sum({parts[0].gradient, static_cast<size_t>(n)});
+  return largest_->Sum({parts[0].gradient, static_cast<size_t>(n)}, residual);
 }
 
 std::vector<std::vector<uint32_t>> BigramExchange::TouchedRows(std::span<const Part> parts) {

@@ -43,12 +43,10 @@ class BigramExchange {
     Subtree subtree;
     float* gradient = nullptr;
   };
-  // parts: of all of this rank's subtrees, in order; overwritten. The sum stands in the first one afterwards.
-  // Collective. Errors: those of the communicator; InvalidArgument where bytes that arrive do not fit.
-  absl::Status Sum(std::span<const Part> parts);
-
-  // What this rank holds back; empty where all is exact.
-  std::span<float> residual() { return largest_ == nullptr ? std::span<float>() : largest_->residual(); }
+  // parts: of all of this rank's subtrees, in order; overwritten. The sum stands in the first one afterwards. residual:
+  // what this rank holds back, rows * cols elements; untouched where all is exact. Collective. Errors: those of the
+  // communicator; InvalidArgument where bytes that arrive do not fit.
+  absl::Status Sum(std::span<const Part> parts, std::span<float> residual);
 
  private:
   struct Row;

@@ -7,12 +7,12 @@
 
 #include "kernels/adam/adam.h"
 #include "kernels/base/check.h"
+#include "worker/exchange/slices.h"
 #include "worker/parallel/grid.h"
 
 namespace filigree::exchange {
 namespace {
 
-constexpr int64_t kAlignment = 16;      // floats; a slice begins on a cache line
 constexpr int64_t kBlock = 1 << 12;     // floats that stay in L1 while the tree is gone through
 constexpr int64_t kTask = 16 * kBlock;  // of a thread
 
@@ -26,36 +26,30 @@ GradientExchange::GradientExchange(comm::Communicator& data, int64_t leaves, ker
   }
 }
 
-int64_t GradientExchange::SliceBegin(int64_t floats, int rank) const {
-  const int64_t units = (floats + kAlignment - 1) / kAlignment;
-  return std::min(floats, units * rank / data_.size() * kAlignment);
-}
-
-absl::Status GradientExchange::SumGradients(const std::vector<GradientTree::Node>& nodes) {
+absl::Status GradientExchange::SumGradients(const std::vector<GradientTree::Node>& nodes, int64_t begin, int64_t end) {
   CHECK(nodes.size() == subtrees_[data_.rank()].size(), "{} subtrees, expected {}", nodes.size(),
         subtrees_[data_.rank()].size());
-  model::Arena& out = *nodes.front().gradient;
-  const int64_t floats = out.layout().floats();
-  const absl::StatusOr<std::vector<Part>> parts = GatherSlice(nodes, floats);
+  const int64_t floats = end - begin;
+  const absl::StatusOr<std::vector<Part>> parts = GatherSlice(nodes, begin, floats);
   if (!parts.ok()) return parts.status();
-  const int P = data_.size(), rank = data_.rank();
-  const int64_t begin = SliceBegin(floats, rank), size = SliceBegin(floats, rank + 1) - begin;
+  const std::vector<int64_t> counts = SliceSizes(floats, data_.size());
+  const int64_t size = counts[data_.rank()];
   AddSlice(*parts, size);
-  float* mine = out.data() + begin;
+  float* const out = nodes.front().gradient->data() + begin;
+  float* const mine = out + SliceBegin(floats, data_.rank(), data_.size());
   std::memcpy(mine, parts->front().values, static_cast<size_t>(size) * sizeof(float));
-  std::vector<int64_t> counts(P);
-  for (int r = 0; r < P; ++r) counts[r] = SliceBegin(floats, r + 1) - SliceBegin(floats, r);
   const std::span<const float> slice(mine, static_cast<size_t>(size));
   return data_.AllGather(comm::ArrayOf(slice), counts,
-                         comm::ArrayOf(std::span<float>(out.data(), static_cast<size_t>(floats))));
+                         comm::ArrayOf(std::span<float>(out, static_cast<size_t>(floats))));
 }
 
 // All subtrees' values of this rank's slice, in the order of leaves. In round i everybody sends the slices of its i-th
 // subtree, where it has one.
 absl::StatusOr<std::vector<GradientExchange::Part>> GradientExchange::GatherSlice(
-    const std::vector<GradientTree::Node>& nodes, int64_t floats) {
-  const int P = data_.size(), rank = data_.rank();
-  const int64_t size = SliceBegin(floats, rank + 1) - SliceBegin(floats, rank);
+    const std::vector<GradientTree::Node>& nodes, int64_t begin, int64_t floats) {
+  const int P = data_.size();
+  const std::vector<int64_t> sizes = SliceSizes(floats, P);
+  const int64_t size = sizes[data_.rank()];
   size_t rounds = 0, arrays = 0;
   for (const auto& subtrees : subtrees_) {
     rounds = std::max(rounds, subtrees.size());
@@ -66,19 +60,20 @@ absl::StatusOr<std::vector<GradientExchange::Part>> GradientExchange::GatherSlic
   std::vector<std::vector<Part>> of_rank(P);
   float* next = received_.data();
   for (size_t i = 0; i < rounds; ++i) {
-    std::vector<int64_t> sends(P), receives(P);
-    float* const begin = next;
+    const bool sending = i < nodes.size();
+    std::vector<int64_t> receives(P);
+    float* const first = next;
     for (int r = 0; r < P; ++r) {
-      if (i < nodes.size()) sends[r] = SliceBegin(floats, r + 1) - SliceBegin(floats, r);
       if (i >= subtrees_[r].size()) continue;
       receives[r] = size;
       of_rank[r].push_back({subtrees_[r][i], next});
       next += size;
     }
-    const float* in = i < nodes.size() ? nodes[i].gradient->data() : nullptr;
+    const float* in = sending ? nodes[i].gradient->data() + begin : nullptr;
     const absl::Status status =
-        data_.AllToAll(comm::ArrayOf(std::span<const float>(in, in == nullptr ? 0 : static_cast<size_t>(floats))),
-                       sends, comm::ArrayOf(std::span<float>(begin, static_cast<size_t>(next - begin))), receives);
+        data_.AllToAll(comm::ArrayOf(std::span<const float>(in, sending ? static_cast<size_t>(floats) : 0)),
+                       sending ? sizes : std::vector<int64_t>(P),
+                       comm::ArrayOf(std::span<float>(first, static_cast<size_t>(next - first))), receives);
     if (!status.ok()) return status;
   }
   std::vector<Part> parts;

@@ -30,9 +30,9 @@ class GradientExchange {
   // Borrows both. leaves: the logical shards of a step, cut among the ranks by parallel::LeavesOf.
   GradientExchange(comm::Communicator& data, int64_t leaves, kernels::ThreadPool& pool);
 
-  // nodes: of this rank's leaves, whose arenas are overwritten. The whole sum stands in nodes.front()'s arena
-  // afterwards.
-  absl::Status SumGradients(const std::vector<GradientTree::Node>& nodes);
+  // Of every arena the floats [begin, end). nodes: of this rank's leaves, whose arenas are overwritten. The whole sum
+  // stands in nodes.front()'s arena afterwards.
+  absl::Status SumGradients(const std::vector<GradientTree::Node>& nodes, int64_t begin, int64_t end);
 
   // The same for a few numbers a subtree, as many in all of them: losses, evidence. Returns the whole sum.
   struct Numbers {
@@ -47,8 +47,8 @@ class GradientExchange {
     Subtree subtree;
     float* values = nullptr;
   };
-  int64_t SliceBegin(int64_t floats, int rank) const;
-  absl::StatusOr<std::vector<Part>> GatherSlice(const std::vector<GradientTree::Node>& nodes, int64_t floats);
+  absl::StatusOr<std::vector<Part>> GatherSlice(const std::vector<GradientTree::Node>& nodes, int64_t begin,
+                                                int64_t floats);
   void AddSlice(const std::vector<Part>& parts, int64_t size);
 
   comm::Communicator& data_;

@@ -47,6 +47,7 @@ class GradientTree {
   double loss() const { return stack_.front().loss; }
   model::Arena& gradient() { return *stack_.front().gradient; }
 
+  const std::shared_ptr<const model::Layout>& layout() const { return layout_; }
   size_t bytes() const;
 
  private:

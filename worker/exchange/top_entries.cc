@@ -55,22 +55,22 @@ absl::StatusOr<Entries> Decoded(const std::string& bytes, int64_t origin, int64_
 }
 
 HeldBack::HeldBack(int64_t n, int64_t k, WireValue wire, kernels::ThreadPool& pool)
-    : k_(k), wire_(wire), pool_(pool), residual_(static_cast<size_t>(n)), kept_(static_cast<size_t>((n + 63) / 64)) {
+    : n_(n), k_(k), wire_(wire), pool_(pool), kept_(static_cast<size_t>((n + 63) / 64)) {
   CHECK(0 <= k && k <= n && n < int64_t{1} << 32, "{} entries of {}", k, n);
 }
 
-Entries HeldBack::Take(std::span<const float> gradient) {
-  CHECK(gradient.size() == residual_.size(), "a gradient of {} elements, expected {}", gradient.size(),
-        residual_.size());
+Entries HeldBack::Take(std::span<const float> gradient, std::span<float> residual) {
+  CHECK(std::ssize(gradient) == n_ && std::ssize(residual) == n_,
+        "a gradient of {} elements and a residual of {}, expected {}", gradient.size(), residual.size(), n_);
+  residual_ = residual;
   Entries entries = {std::vector<uint32_t>(k_), std::vector<float>(k_)};
-  const int64_t n = std::ssize(gradient);
   if (wire_ == WireValue::kFloat32) {
-    kernels::TopWithFeedback(n, gradient.data(), k_, residual_.data(), &threshold_, pool_, kept_.data(),
+    kernels::TopWithFeedback(n_, gradient.data(), k_, residual_.data(), &threshold_, pool_, kept_.data(),
                              entries.positions.data(), entries.values.data());
     return entries;
   }
   std::vector<uint16_t> halves(k_);
-  kernels::TopWithFeedback(n, gradient.data(), k_, residual_.data(), &threshold_, pool_, kept_.data(),
+  kernels::TopWithFeedback(n_, gradient.data(), k_, residual_.data(), &threshold_, pool_, kept_.data(),
                            entries.positions.data(), halves.data());
   kernels::DecodeBf16(k_, halves.data(), entries.values.data());
   return entries;

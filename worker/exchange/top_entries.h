@@ -33,25 +33,24 @@ struct Entries {
 std::string Encoded(const Entries& entries, size_t first, size_t last, int64_t origin, int64_t bound, WireValue wire);
 absl::StatusOr<Entries> Decoded(const std::string& bytes, int64_t origin, int64_t bound, WireValue wire);
 
-// The largest entries of what has gathered, and what has not been sent.
+// The largest entries of what has gathered, and what has not been sent, in a residual that the caller keeps.
 class HeldBack {
  public:
   HeldBack(int64_t n, int64_t k, WireValue wire, kernels::ThreadPool& pool);
 
-  // Adds the gradient and takes the k largest entries out, as the wire will carry them.
-  Entries Take(std::span<const float> gradient);
+  // Adds the gradient to the residual and takes the k largest entries out, as the wire will carry them. Both have n
+  // elements; the residual is used until the next call.
+  Entries Take(std::span<const float> gradient, std::span<float> residual);
   // Puts something back.
   void Add(uint32_t position, float value) { residual_[position] += value; }
   // What the wire carries of a value; the rest is held back at `position`.
   float Round(uint32_t position, float value);
 
-  std::span<float> residual() { return residual_.span(); }
-
  private:
-  const int64_t k_;
+  const int64_t n_, k_;
   const WireValue wire_;
   kernels::ThreadPool& pool_;
-  kernels::Buffer<float> residual_;
+  std::span<float> residual_;
   kernels::Buffer<uint64_t> kept_;
   kernels::WeightThreshold threshold_;
 };

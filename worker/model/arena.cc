@@ -59,6 +59,20 @@ void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& poo
   if (!in_place) arena.data_ = std::move(fresh);
 }
 
+void ClearPadding(Arena& arena) {
+  const Layout& layout = arena.layout();
+  std::vector<std::pair<int64_t, int64_t>> tensors;  // begin and end
+  tensors.reserve(layout.size());
+  for (int t = 0; t < layout.size(); ++t) tensors.emplace_back(layout.offset(t), layout.offset(t) + layout.stored(t));
+  std::sort(tensors.begin(), tensors.end());
+  int64_t end = 0;
+  for (const auto& [begin, next] : tensors) {
+    std::fill(arena.data() + end, arena.data() + begin, 0.0f);
+    end = next;
+  }
+  std::fill(arena.data() + end, arena.data() + layout.floats(), 0.0f);
+}
+
 void InitialiseWeights(const Registry& registry, uint64_t seed, kernels::ThreadPool& pool, Arena& weights) {
   constexpr int64_t kBlock = 1 << 14;
   for (const TensorInfo& info : registry.tensors()) {

@@ -48,6 +48,9 @@ struct Sources {
 // moves towards the front, as it does when sets shrink or keep their size.
 void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& pool, Arena& arena);
 
+// Zeroes the floats between tensors, which Move and earlier layouts leave as they were.
+void ClearPadding(Arena& arena);
+
 // Draws the initial weights of every tensor that is stored whole, from a stream of its own name, so that they depend on
 // the seed, the name and the index (in the whole tensor, where ranks share it) alone. Normal draws are rounded to fp32.
 // (Others: worker/model/initial_draw.h.)

@@ -8,6 +8,17 @@
 namespace filigree::train {
 namespace {
 
+exchange::SumOptions SumOptionsOf(const config::ParallelSettings& settings) {
+  using Method = exchange::SumOptions::Method;
+  constexpr Method kMethods[] = {Method::kTree, Method::kDense, Method::kTopK, Method::kBalancedTopK};
+  exchange::SumOptions options;
+  options.method = kMethods[static_cast<int>(settings.exchange)];
+  options.wire = settings.wire == config::Wire::kBf16 ? exchange::WireValue::kBf16 : exchange::WireValue::kFloat32;
+  options.bigram_share = settings.bigram_share;
+  options.topk_share = settings.topk_share;
+  return options;
+}
+
 double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
@@ -20,7 +31,9 @@ BatchGradient::BatchGradient(const config::Settings& settings, const TrainState&
       world_(world),
       tree_(shard == nullptr ? std::shared_ptr<const model::Layout>(state.layout) : shard->layout(), pool) {
   if (world == nullptr || world->grid().data == 1) return;
-  exchange_ = std::make_unique<exchange::GradientExchange>(world->data(), settings.train.shards, pool);
+  sum_ =
+      std::make_unique<exchange::BatchSum>(world->data(), settings.train.shards, SumOptionsOf(settings.parallel),
+                                           shard == nullptr ? state.registry : shard->registry(), tree_.layout(), pool);
 }
 
 absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch, model::Network& network,
@@ -42,10 +55,14 @@ absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch,
   return result;
 }
 
+void BatchGradient::Undo() {
+  if (sum_ != nullptr) sum_->Undo();
+}
+
 // With the ranks that have the same part of other shards, and with those that have the other parts.
 comm::Traffic BatchGradient::Traffic() const {
   comm::Traffic sum;
-  if (exchange_ != nullptr) sum += world_->data().traffic();
+  if (sum_ != nullptr) sum += world_->data().traffic();
   if (shard_ != nullptr) sum += world_->tensor().traffic();
   return sum;
 }
@@ -75,7 +92,7 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
 
 // The sum of losses; that of gradients stands in the tree.
 absl::StatusOr<double> BatchGradient::SumOverData(Evidence* evidence) {
-  if (exchange_ == nullptr) {
+  if (sum_ == nullptr) {
     tree_.Finish();
     if (evidence != nullptr) evidence->Finish();
     return tree_.loss();
@@ -85,13 +102,13 @@ absl::StatusOr<double> BatchGradient::SumOverData(Evidence* evidence) {
   std::vector<exchange::GradientExchange::Numbers> losses;
   for (const exchange::GradientTree::Node& node : tree_.nodes()) losses.push_back({node.subtree, {node.loss}});
   world_->data().Name("losses");
-  const absl::StatusOr<std::vector<double>> loss = exchange_->SumNumbers(losses);
+  const absl::StatusOr<std::vector<double>> loss = sum_->numbers().SumNumbers(losses);
   if (!loss.ok()) return loss.status();
   world_->data().Name("gradients");
-  if (absl::Status status = exchange_->SumGradients(tree_.nodes()); !status.ok()) return status;
+  if (absl::Status status = sum_->Sum(tree_.nodes()); !status.ok()) return status;
   if (evidence != nullptr) {
     world_->data().Name("evidence for newcomers");
-    if (absl::Status status = evidence->Exchange(*exchange_); !status.ok()) return status;
+    if (absl::Status status = evidence->Exchange(sum_->numbers()); !status.ok()) return status;
   }
   return loss->front();
 }

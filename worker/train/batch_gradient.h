@@ -8,7 +8,7 @@
 #include "kernels/base/thread_pool.h"
 #include "worker/comm/traffic.h"
 #include "worker/config/settings.h"
-#include "worker/exchange/gradient_exchange.h"
+#include "worker/exchange/batch_sum.h"
 #include "worker/exchange/gradient_tree.h"
 #include "worker/model/network.h"
 #include "worker/parallel/world.h"
@@ -17,7 +17,8 @@
 #include "worker/train/state.h"
 
 // Mean loss of a step's batch and its gradient: this rank's logical shards one after another, summed along the fixed
-// tree, and over all ranks of a run that has several. Every rank ends with the same bits, those of a single rank.
+// tree, and over all ranks of a run that has several (worker/exchange/batch_sum.h). Every rank ends with the same bits,
+// those of a single rank where settings.parallel has fp32 on the wire.
 
 namespace filigree::train {
 
@@ -39,8 +40,14 @@ class BatchGradient {
   // evidence: of step state.step, where a refresh will ask for it; else null. Errors: those of the communicator.
   absl::StatusOr<Result> Compute(const Batch& batch, model::Network& network, Evidence* evidence);
 
+  // The step that computed it changes nothing after all: the next one begins as this one did.
+  void Undo();
+
   // What Compute found, until its next call.
   model::Arena& gradient() { return shard_ == nullptr ? tree_.gradient() : shard_->whole_gradient(); }
+
+  // What this rank has not sent yet; null: it holds nothing back.
+  exchange::Residual* residual() { return sum_ == nullptr ? nullptr : sum_->residual(); }
 
  private:
   void ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence, model::PassTimes& times);
@@ -53,7 +60,7 @@ class BatchGradient {
   ModelShard* shard_;
   parallel::World* world_;
   exchange::GradientTree tree_;
-  std::unique_ptr<exchange::GradientExchange> exchange_;  // null: alone
+  std::unique_ptr<exchange::BatchSum> sum_;  // null: alone
 };
 
 }  // namespace filigree::train

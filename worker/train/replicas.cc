@@ -4,8 +4,8 @@
 
 namespace filigree::train {
 
-Replicas::Replicas(const TrainState& state, kernels::ThreadPool& pool, parallel::World& world)
-    : state_(state), pool_(pool), world_(world) {}
+Replicas::Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world)
+    : state_(state), own_(own), pool_(pool), world_(world) {}
 
 std::vector<exchange::TensorDigests> Replicas::Digests() const {
   std::vector<exchange::DigestedTensor> tensors;
@@ -23,6 +23,22 @@ std::vector<exchange::TensorDigests> Replicas::Digests() const {
   return exchange::StateDigests(tensors, pool_);
 }
 
+std::vector<exchange::TensorDigests> Replicas::OwnDigests() const {
+  if (own_.residual == nullptr) return {};
+  std::vector<exchange::DigestedTensor> tensors;
+  tensors.reserve(own_.registry->size());
+  for (const model::TensorInfo& info : own_.registry->tensors()) {
+    exchange::DigestedTensor tensor;
+    tensor.info = &info;
+    tensor.candidates = own_.residual->known().candidates(info.index);
+    tensor.weights = own_.residual->tensor(info.index);
+    tensors.push_back(tensor);
+  }
+  std::vector<exchange::TensorDigests> digests = exchange::StateDigests(tensors, pool_);
+  for (exchange::TensorDigests& tensor : digests) tensor.name = "the unsent gradient of " + tensor.name;
+  return digests;
+}
+
 absl::Status Replicas::Check() {
   const parallel::Progress::Waiting waiting(world_.progress());
   world_.all().Name("digests of the state");
@@ -30,9 +46,14 @@ absl::Status Replicas::Check() {
   claim.epoch = state_.step;
   claim.left = left_;
   claim.found = Digests();
+  claim.own_left = own_left_;
+  claim.own_found = OwnDigests();
   return exchange::Consensus(world_.all(), claim);
 }
 
-void Replicas::Remember() { left_ = Digests(); }
+void Replicas::Remember() {
+  left_ = Digests();
+  own_left_ = OwnDigests();
+}
 
 }  // namespace filigree::train

@@ -5,14 +5,16 @@
 
 #include "absl/status/status.h"
 #include "kernels/base/thread_pool.h"
+#include "worker/exchange/residual.h"
 #include "worker/exchange/state_digest.h"
+#include "worker/model/registry.h"
 #include "worker/parallel/world.h"
 #include "worker/train/state.h"
 
 // Ranks hold the same state and are to hold it for ever: every update leaves digests of weights, moments,
 // masks and candidates, and the next one begins by taking them anew and comparing all of them
 // (worker/exchange/consensus.h). A bit that changed in between, or an update that came out differently, is found before
-// anything is built on it.
+// anything is built on it. What a rank holds back of its gradients is its own: it is compared with itself.
 //
 // Cost: two reads of the state a step, 80 bytes to each other rank.
 
@@ -20,8 +22,13 @@ namespace filigree::train {
 
 class Replicas {
  public:
+  // What this rank alone has: null residual: nothing.
+  struct Own {
+    const exchange::Residual* residual = nullptr;
+    const model::Registry* registry = nullptr;  // of the part of the model that it is of
+  };
   // Borrows all.
-  Replicas(const TrainState& state, kernels::ThreadPool& pool, parallel::World& world);
+  Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world);
 
   // Before an update. Collective. DataLoss: the state of some rank is not what it should be; names ranks, tensor and
   // component; the same on all ranks. Else the communicator's errors.
@@ -31,11 +38,13 @@ class Replicas {
 
  private:
   std::vector<exchange::TensorDigests> Digests() const;
+  std::vector<exchange::TensorDigests> OwnDigests() const;
 
   const TrainState& state_;
+  const Own own_;
   kernels::ThreadPool& pool_;
   parallel::World& world_;
-  std::vector<exchange::TensorDigests> left_;  // by the last update; empty: none yet
+  std::vector<exchange::TensorDigests> left_, own_left_;  // by the last update; empty: none yet
 };
 
 }  // namespace filigree::train

@@ -50,8 +50,13 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       network_(state.spec, shard_ == nullptr ? state.registry : shard_->registry(), pool, tensor_ranks_.get()),
       batch_gradient_(settings, state, shard_.get(), pool, world),
       evidence_(Evidence::Make(settings, state, shard_.get())),
-      replicas_(world == nullptr || world->size() == 1 ? nullptr : std::make_unique<Replicas>(state, pool, *world)) {
+      replicas_(world == nullptr || world->size() == 1 ? nullptr
+                                                       : std::make_unique<Replicas>(state, Own(), pool, *world)) {
   TakeWeights();
+}
+
+Replicas::Own Stepper::Own() {
+  return {batch_gradient_.residual(), shard_ == nullptr ? &state_.registry : &shard_->registry()};
 }
 
 // The table of one step in docs/method.md, line by line.
@@ -77,7 +82,10 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   const optim::GradientSize size = optim::MeasureGradient(gradient, pool_);
   result.gradient_norm = size.norm;
   result.gradient_rms = size.rms;
-  if (!std::isfinite(result.loss) || !std::isfinite(size.norm)) return result;
+  if (!std::isfinite(result.loss) || !std::isfinite(size.norm)) {
+    batch_gradient_.Undo();
+    return result;
+  }
 
   FaultPoint("optimizer", s);
   const double scale = optim::GradientScale(settings_.optim.gradient, size.rms);

@@ -44,12 +44,16 @@ class Stepper {
   // over sequences * (positions - 1). Advances state.step by one and state.position by `sequences`. A loss or gradient
   // that is not finite leaves the weights as they were: result.loss or result.gradient_norm says so, and neither step
   // nor position moves. Every rank is given the same tokens and gets the same result (times and traffic are its own)
-  // and the same state, bit by bit. Errors: a rank was lost (worker/comm); the state is as it was before the step.
+  // and the same state, bit by bit; what it holds back of
+  // its gradients is its own. Errors: a rank was lost (worker/comm); the state is as it was before the step.
   absl::StatusOr<StepResult> Step(const int32_t* tokens, int sequences, int positions);
 
   model::Network& network() { return network_; }
+  // What this rank has not sent yet of its gradients (worker/exchange/residual.h); null: it holds nothing back.
+  exchange::Residual* residual() { return batch_gradient_.residual(); }
 
  private:
+  Replicas::Own Own();
   void TakeWeights();
   void Refresh(int64_t s);
 

@@ -71,7 +71,7 @@ TEST_P(GradientExchangeTest, GivesEveryRankTheBitsOfARankAlone) {
       ASSERT_TRUE(loss.ok()) << loss.status();
       EXPECT_EQ((*loss)[0], alone.loss());
       EXPECT_EQ((*loss)[1], 2 * alone.loss());
-      const absl::Status summed = exchange.SumGradients(tree.nodes());
+      const absl::Status summed = exchange.SumGradients(tree.nodes(), 0, layout->floats());
       ASSERT_TRUE(summed.ok()) << summed;
       EXPECT_EQ(std::memcmp(tree.gradient().data(), alone.gradient().data(), layout->floats() * sizeof(float)), 0)
           << leaves << " leaves, rank " << data.rank() << " of " << ranks;
@@ -84,6 +84,28 @@ INSTANTIATE_TEST_SUITE_P(Grids, GradientExchangeTest,
                                          Case{4, 4}, Case{5, 3}, Case{7, 4}, Case{8, 3}, Case{8, 8}, Case{11, 5},
                                          Case{16, 6}));
 
+TEST(GradientExchange, LeavesWhatIsOutsideTheRange) {
+  const auto layout = OddLayout();
+  constexpr int64_t kBegin = 16, kEnd = 1040;
+  testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
+    comm::Communicator data(std::move(transport), {});
+    kernels::ThreadPool pool(1);
+    GradientTree tree(layout, pool);
+    GradientExchange exchange(data, 3, pool);
+    AddLeaves({data.rank(), data.rank() + 1}, tree);
+    ASSERT_TRUE(exchange.SumGradients(tree.nodes(), kBegin, kEnd).ok());
+    const std::vector<float> mine = LeafValues(data.rank(), layout->floats());
+    std::vector<float> sum = LeafValues(0, layout->floats());
+    for (const int64_t leaf : {1, 2}) {
+      const std::vector<float> other = LeafValues(leaf, layout->floats());
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += other[i];
+    }
+    for (int64_t i = 0; i < layout->floats(); ++i) {
+      ASSERT_EQ(tree.gradient().data()[i], i < kBegin || i >= kEnd ? mine[i] : sum[i]) << i;
+    }
+  });
+}
+
 TEST(GradientExchange, SendsAsMuchAsARing) {
   const auto layout = OddLayout();
   for (const int ranks : {2, 4}) {
@@ -94,7 +116,7 @@ TEST(GradientExchange, SendsAsMuchAsARing) {
       GradientExchange exchange(data, 4, pool);
       AddLeaves(parallel::LeavesOf(4, data.rank(), ranks), tree);
       const comm::Traffic before = data.traffic();
-      ASSERT_TRUE(exchange.SumGradients(tree.nodes()).ok());
+      ASSERT_TRUE(exchange.SumGradients(tree.nodes(), 0, layout->floats()).ok());
       const auto sent = static_cast<double>((data.traffic() - before).sent_bytes);
       const double ring = 2.0 * (ranks - 1) / ranks * static_cast<double>(layout->floats()) * sizeof(float);
       // Slices end on multiples of 16 values.

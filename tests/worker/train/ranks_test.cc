@@ -114,6 +114,67 @@ INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
                                               testing_support::ActiveRun(testing_support::Start::kDense), 4, 2}),
                          [](const auto& param) { return param.param.name; });
 
+// Rounded or partial sums: a function of the grid.
+struct Lossy {
+  const char* name;
+  config::Settings settings;
+  int ranks, tensor;
+  config::Exchange exchange;
+  config::Wire wire;
+};
+
+class LossyRanksTest : public testing::TestWithParam<Lossy> {};
+
+std::vector<Outcome> TrainRanks(const config::Settings& settings, int ranks) {
+  std::vector<Outcome> outcomes(ranks);
+  testing_support::RunRanks(ranks, [&](std::unique_ptr<comm::Transport> transport) {
+    absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    const int rank = (*world)->rank();
+    outcomes[rank] = Train(settings, world->get(), 1 + rank % 2);
+  });
+  return outcomes;
+}
+
+TEST_P(LossyRanksTest, StayTheSameAndComeOutTheSameAgain) {
+  config::Settings settings = GetParam().settings;
+  settings.parallel.tensor = settings.model.tensor_groups = GetParam().tensor;
+  settings.parallel.exchange = GetParam().exchange;
+  settings.parallel.wire = GetParam().wire;
+  settings.parallel.topk_share = 0.2;
+  const Outcome alone = Train(settings, nullptr, 1);
+  const std::vector<Outcome> ranks = TrainRanks(settings, GetParam().ranks);
+  for (const Outcome& mine : ranks) {
+    EXPECT_EQ(mine.losses, ranks[0].losses);
+    EXPECT_EQ(mine.digests, ranks[0].digests);
+  }
+  EXPECT_EQ(ranks[0].losses[0], alone.losses[0]) << "nothing was summed yet";
+  // With one data-parallel rank nothing is rounded; the tree over ranks is that over shards where each has one.
+  const bool loses = GetParam().ranks > GetParam().tensor && GetParam().exchange != config::Exchange::kDense;
+  EXPECT_EQ(ranks[0].digests != alone.digests, loses);
+  EXPECT_EQ(TrainRanks(settings, GetParam().ranks)[0].digests, ranks[0].digests);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, LossyRanksTest,
+                         testing::Values(Lossy{"exact_2_bf16", testing_support::ExactRun(), 2, 1,
+                                               config::Exchange::kTree, config::Wire::kBf16},
+                                         Lossy{"active_3_bf16", Newcomers(config::Newcomers::kNorms), 3, 1,
+                                               config::Exchange::kTree, config::Wire::kBf16},
+                                         Lossy{"active_2x2_bf16", Newcomers(config::Newcomers::kNorms), 4, 2,
+                                               config::Exchange::kTree, config::Wire::kBf16},
+                                         Lossy{"active_1x2_bf16", Newcomers(config::Newcomers::kNorms), 2, 2,
+                                               config::Exchange::kTree, config::Wire::kBf16},
+                                         Lossy{"active_from_dense_2_bf16",
+                                               testing_support::ActiveRun(testing_support::Start::kDense), 2, 1,
+                                               config::Exchange::kTree, config::Wire::kBf16},
+                                         Lossy{"active_3_dense", Newcomers(config::Newcomers::kNorms), 3, 1,
+                                               config::Exchange::kDense, config::Wire::kFp32},
+                                         Lossy{"active_2_topk", Newcomers(config::Newcomers::kNorms), 2, 1,
+                                               config::Exchange::kTopK, config::Wire::kFp32},
+                                         Lossy{"active_3_balanced_bf16", Newcomers(config::Newcomers::kNorms), 3, 1,
+                                               config::Exchange::kBalanced, config::Wire::kBf16}),
+                         [](const auto& param) { return param.param.name; });
+
 TEST(Ranks, OracleRulesRefuseWithWhatToTake) {
   const config::Settings settings = Newcomers(config::Newcomers::kVotes);
   testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {

@@ -83,5 +83,32 @@ INSTANTIATE_TEST_SUITE_P(Flips, ReplicasTest,
                                   (param.param.active ? "_active" : "_exact");
                          });
 
+TEST(Replicas, AWrongBitOfAnUnsentGradientIsFoundAtTheNextUpdate) {
+  config::Settings settings = testing_support::ActiveRun(testing_support::Start::kSparse);
+  settings.parallel.wire = config::Wire::kBf16;
+  testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    kernels::ThreadPool pool(1);
+    const std::unique_ptr<TrainState> state = BeginState(settings, pool);
+    Stepper stepper(settings, *state, pool, world->get());
+    absl::Status status;
+    for (int64_t s = 0; s < settings.run.steps && status.ok(); ++s) {
+      if (s == 8 && (*world)->rank() == 1) {  // the candidates have just changed
+        const int64_t at = stepper.residual()->known().offset(state->registry.wte());
+        stepper.residual()->values()[at + 3] += 1;
+      }
+      status = stepper
+                   .Step(testing_support::RunTokens(s).data(), testing_support::kRunSequences,
+                         testing_support::kRunPositions)
+                   .status();
+    }
+    EXPECT_EQ(state->step, 8);
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("rank 1"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("the unsent gradient of transformer.wte.weight"));
+  });
+}
+
 }  // namespace
 }  // namespace filigree::train

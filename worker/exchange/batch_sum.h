@@ -1,0 +1,90 @@
+#ifndef FILIGREE_WORKER_EXCHANGE_BATCH_SUM_H_
+#define FILIGREE_WORKER_EXCHANGE_BATCH_SUM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/base/thread_pool.h"
+#include "worker/comm/communicator.h"
+#include "worker/exchange/alternatives.h"
+#include "worker/exchange/bigram_exchange.h"
+#include "worker/exchange/gradient_exchange.h"
+#include "worker/exchange/gradient_tree.h"
+#include "worker/exchange/residual.h"
+#include "worker/model/registry.h"
+
+// How the gradients of a step's logical shards become one sum on all data-parallel ranks.
+//
+//   method    wire   values of all tensors but the bigram table   the bigram table
+//   tree      fp32   the tree of shards (gradient_exchange.h)     touched rows along the tree (bigram_exchange.h)
+//   tree      bf16   rounded (alternatives.h)                     its largest entries, bf16 (bigram_share of them)
+//   dense     fp32   all-reduce                                   with the others
+//   top-k     both   the largest entries of all (topk_share), each rank's own
+//   balanced  both   the same, of the sum
+//
+// Only tree over fp32 gives the bits of one rank alone; all others are a function of the grid and of what every rank
+// holds back.
+
+namespace filigree::exchange {
+
+struct SumOptions {
+  enum class Method { kTree, kDense, kTopK, kBalancedTopK };
+  Method method = Method::kTree;
+  WireValue wire = WireValue::kFloat32;
+  double bigram_share = 1;  // of the table's entries that travel, tree over bf16; 1: the table goes with the others
+  double topk_share = 1;    // of all entries, top-k and balanced
+
+  // Does a sum leave something for later steps?
+  bool holds_back() const {
+    return method == Method::kTopK || method == Method::kBalancedTopK || wire == WireValue::kBf16;
+  }
+};
+
+class BatchSum {
+ public:
+  // Borrows all. leaves: the logical shards of a step; registry, layout: of the gradients on this rank.
+  BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& options, const model::Registry& registry,
+           std::shared_ptr<const model::Layout> layout, kernels::ThreadPool& pool);
+
+  // nodes: of this rank's leaves (GradientTree), whose arenas are overwritten; the sum stands in the first one
+  // afterwards. Collective. Errors: those of the communicator; InvalidArgument where bytes that arrive do not fit.
+  absl::Status Sum(const std::vector<GradientTree::Node>& nodes);
+
+  // The last sum changes nothing after all: what it had sent is held back again.
+  void Undo();
+
+  // Of losses and evidence: always along the tree.
+  GradientExchange& numbers() { return tree_; }
+
+  // Null: this rank holds nothing back, ever.
+  Residual* residual() { return residual_.get(); }
+
+ private:
+  using Range = std::pair<int64_t, int64_t>;  // of floats of an arena
+  Range BigramRange() const;
+  absl::Status SumByTree(const std::vector<GradientTree::Node>& nodes);
+  absl::Status SumRounded(const std::vector<GradientTree::Node>& nodes);
+  absl::Status SumLargest(const std::vector<GradientTree::Node>& nodes);
+  absl::Status SumBigram(const std::vector<GradientTree::Node>& nodes);
+  absl::Status SumRange(GradientSum& sum, const GradientTree::Node& node, Range range);
+  void AddOwnNodes(const std::vector<GradientTree::Node>& nodes);
+
+  comm::Communicator& data_;
+  const SumOptions options_;
+  const std::shared_ptr<const model::Layout> layout_;
+  kernels::ThreadPool& pool_;
+  const int bigram_index_;  // -1: no table, or it goes with the others
+  GradientExchange tree_;
+  std::unique_ptr<BigramExchange> bigram_;
+  std::unique_ptr<GradientSum> sum_;  // of every method but the tree over fp32
+  int64_t sum_floats_ = 0;            // that sum_ was made for, top-k and balanced
+  std::unique_ptr<Residual> residual_;
+};
+
+}  // namespace filigree::exchange
+
+#endif  // FILIGREE_WORKER_EXCHANGE_BATCH_SUM_H_
