@@ -3,28 +3,16 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 
+#include "coordinator/journal/descriptor.h"
+#include "coordinator/journal/log_check.h"
+
 namespace filigree::coordinator {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 int64_t SizeOf(const std::string& path) {  // -1: there is none
   struct stat stat = {};
@@ -66,7 +54,8 @@ absl::Status PrepareFile(const std::string& path) {
   if (size < 0) return Create(path);
   // A new file that was being given its header: SQLite takes that back.
   if (size == 0 || SizeOf(path + "-journal") > 0) return absl::OkStatus();
-  return CheckHeader(path);
+  if (absl::Status status = CheckHeader(path); !status.ok()) return status;
+  return CheckLog(path + "-wal");
 }
 
 }  // namespace filigree::coordinator

@@ -9,7 +9,7 @@ namespace filigree::coordinator {
 
 // What has to be seen to before SQLite opens `path`: a new file is made, readable by its owner only, and its name
 // synced. DataLoss: files that SQLite would take for an older state without a word: a log without its file, a file that
-// does not say that it has a log.
+// does not say that it has a log, a log that is damaged in the middle.
 absl::Status PrepareFile(const std::string& path);
 
 }  // namespace filigree::coordinator
