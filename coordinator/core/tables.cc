@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "proto/contract/ids.h"
+
 namespace filigree::coordinator {
 
 bool JobRow::operator==(const JobRow& other) const {
@@ -79,23 +81,57 @@ std::string WrongPlace(const RankPlace& place, const Tables& tables) {
   return "";
 }
 
-std::string WrongInJob(const JobRow& row, const Tables& tables) {
-  if (!row.spec) return "has no spec";
-  if (row.number < 1 || row.generation < 0) return "has a number or a generation below its range";
-  const bool active =
-      row.state == JobState::kPlaced || row.state == JobState::kRunning || row.state == JobState::kDraining;
-  if (active != (active && row.held)) return fmt::format("is {} and holds no ranks", Name(row.state));
-  if (row.held && (Ended(row.state) || row.state == JobState::kSubmitted || row.state == JobState::kQueued))
-    return fmt::format("is {} and holds ranks", Name(row.state));
-  if (row.generation > 0 && row.ranks.size() != static_cast<size_t>(row.data) * row.spec->tensor)
+// Whether the ranks are those of a grid the spec allows, on workers there are.
+std::string WrongRanks(const JobRow& row, const Tables& tables) {
+  if (row.generation == 0)
+    return row.ranks.empty() && !row.held ? "" : fmt::format("has {} ranks and no generation", row.ranks.size());
+  if (row.data < row.spec->min_data || row.data > row.spec->data)
+    return fmt::format("has {} replicas, of {} to {}", row.data, row.spec->min_data, row.spec->data);
+  if (row.ranks.size() != static_cast<size_t>(row.data) * row.spec->tensor)
     return fmt::format("has {} ranks on a grid of {} x {}", row.ranks.size(), row.data, row.spec->tensor);
   for (const RankPlace& place : row.ranks)
     if (std::string wrong = WrongPlace(place, tables); !wrong.empty()) return wrong;
-  const CommitRow* commit = tables.LastCommit(row.id);
-  if (row.resume && (commit == nullptr || commit->point.step < row.resume->step))
+  return "";
+}
+
+std::string WrongCommits(const JobRow& row, const CommitRow* last) {
+  if (row.resume && (last == nullptr || last->point.step < row.resume->step))
     return fmt::format("resumed from step {}, which is not among its commits", row.resume->step);
-  if (commit != nullptr && commit->point.generation > row.generation)
-    return fmt::format("has a commit of generation {}, but is at {}", commit->point.generation, row.generation);
+  if (last != nullptr && last->point.generation > row.generation)
+    return fmt::format("has a commit of generation {}, but is at {}", last->point.generation, row.generation);
+  return "";
+}
+
+std::string WrongInJob(const JobRow& row, const Tables& tables) {
+  if (!row.spec) return "has no spec";
+  if (row.number < 1 || row.generation < 0) return "has a number or a generation below its range";
+  if (row.id != contract::JobId(row.spec->name, row.number))
+    return fmt::format("is number {} of name {}", row.number, row.spec->name);
+  if (!row.spec->idempotency_key.empty() && *tables.JobOfKey(row.spec->idempotency_key) != row.id)
+    return fmt::format("shares its idempotency_key with job {}", *tables.JobOfKey(row.spec->idempotency_key));
+  const bool active =
+      row.state == JobState::kPlaced || row.state == JobState::kRunning || row.state == JobState::kDraining;
+  if (active && !row.held) return fmt::format("is {} and holds no ranks", Name(row.state));
+  if (row.held && (Ended(row.state) || row.state == JobState::kSubmitted || row.state == JobState::kQueued))
+    return fmt::format("is {} and holds ranks", Name(row.state));
+  if ((row.state == JobState::kDraining) != (row.intent != Intent::kNone))
+    return fmt::format("is {} with intent {}", Name(row.state), Name(row.intent));
+  if (std::string wrong = WrongRanks(row, tables); !wrong.empty()) return wrong;
+  return WrongCommits(row, tables.LastCommit(row.id));
+}
+
+// No worker holds more ranks than it has slots; those of incarnations that are over hold none.
+std::string Overbooked(const Tables& tables) {
+  std::map<std::string, int64_t> taken;
+  for (const std::string& job : tables.open_jobs()) {
+    const JobRow& row = *tables.FindJob(job);
+    if (!row.held) continue;
+    for (const RankPlace& place : row.ranks) {
+      const WorkerRow& worker = *tables.FindWorker(place.worker);
+      if (worker.incarnation == place.incarnation && ++taken[place.worker] > worker.slots)
+        return fmt::format("worker {}: has {} slots and more ranks", place.worker, worker.slots);
+    }
+  }
   return "";
 }
 
@@ -111,6 +147,7 @@ absl::Status Tables::Check() const {
   for (const auto& [job, row] : last_commits_)
     if (FindJob(job) == nullptr)
       return absl::DataLossError(fmt::format("commit of step {}: of the unknown job {}", row.point.step, job));
+  if (const std::string wrong = Overbooked(*this); !wrong.empty()) return absl::DataLossError(wrong);
   return absl::OkStatus();
 }
 

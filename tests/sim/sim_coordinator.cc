@@ -21,6 +21,8 @@ void SimCoordinator::Start() {
   clock_offset_us_ = dice_.Between(0, 1'000'000'000'000);
   clock_rate_ = 1 + 1e-4 * static_cast<double>(dice_.Between(-200, 200));
   judge_.CheckPromises(journal_);
+  if (const absl::Status status = journal_.Check(); !status.ok())
+    judge_.Violated("a journal would refuse what was kept: " + std::string(status.message()));
   core_ = std::make_unique<Core>(options_, journal_, Clock());
   const auto decision = core_->Start(Clock());
   if (Settle(decision.outcome) == Fate::kNotKept) Kill();  // it cannot begin on a full disk

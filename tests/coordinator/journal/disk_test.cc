@@ -116,7 +116,7 @@ TEST(Power, WhatWasAcknowledgedIsThereAfterALossOfPower) {
   const std::string path = folder / "journal.db";
   History history;
   std::vector<int64_t> acknowledged;  // operations of the disk by the end of every decision
-  for (const int decisions : {5, 40, 400, 20}) {
+  for (const int decisions : {5, 40, 300, 20}) {
     const auto journal = Opened(path, {disk.vfs()});
     for (int i = 0; i < decisions; ++i) {
       ASSERT_TRUE(journal->Write(history.Next()).ok());
@@ -127,7 +127,7 @@ TEST(Power, WhatWasAcknowledgedIsThereAfterALossOfPower) {
   std::printf("seed %lu, %ld operations of the disk\n", static_cast<unsigned long>(kSeed),
               static_cast<long>(disk.operations()));
   std::mt19937_64 dice(kSeed);
-  for (int i = 0; i < 150; ++i) {
+  for (int i = 0; i < 100; ++i) {
     const auto moment = static_cast<int64_t>(dice() % static_cast<uint64_t>(disk.operations() + 1));
     const Folder after;
     disk.PowerLoss(moment, after.path(), dice);

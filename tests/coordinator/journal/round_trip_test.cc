@@ -24,6 +24,7 @@ class RoundTrip : public ::testing::Test {
   }
 
   void ExpectSameAfterReopening() {
+    EXPECT_TRUE(expected_.Check().ok()) << expected_.Check();
     ASSERT_NE(journal_, nullptr);
     EXPECT_EQ(Dump(journal_->tables()), Dump(expected_));
     journal_ = nullptr;
@@ -88,24 +89,31 @@ TEST_F(RoundTrip, ARowReplacesTheOneWithItsKey) {
 }
 
 TEST_F(RoundTrip, AJobInEveryStateAndIntent) {
-  const WorkerRow worker = SampleWorker("a");
   Changes changes;
-  changes.workers = {worker};
   int64_t number = 0;
   for (int state = 0; state < kJobStates; ++state)
     for (int intent = 0; intent < kIntents; ++intent) {
-      JobRow row = Running(SampleJob(++number), worker, 3);
+      if ((static_cast<JobState>(state) == JobState::kDraining) != (intent > 0)) continue;
+      changes.workers.push_back(SampleWorker("w" + std::to_string(++number)));
+      JobRow row = Running(SampleJob(number), changes.workers.back(), 3);
       row.state = static_cast<JobState>(state);
       row.intent = static_cast<Intent>(intent);
       row.held = !Ended(row.state) && row.state != JobState::kSubmitted && row.state != JobState::kQueued;
       changes.jobs.push_back(row);
     }
+  EXPECT_EQ(number, kJobStates - 1 + kIntents - 1);
   Keep(changes);
   ExpectSameAfterReopening();
 }
 
 TEST_F(RoundTrip, AJobAtItsExtremes) {
-  const WorkerRow worker = SampleWorker("a", kFar);
+  Changes changes;
+  std::vector<RankPlace> ranks;
+  for (int i = 0; i < contract::kMaxRanks / kMaxSlots; ++i) {
+    changes.workers.push_back(SampleWorker("worker" + std::to_string(i), kFar));
+    changes.workers.back().slots = kMaxSlots;
+    ranks.insert(ranks.end(), kMaxSlots, {changes.workers.back().name, kFar});
+  }
   contract::JobSpec spec;
   spec.name = std::string(40, 'n');
   spec.config = std::string(contract::kMaxConfigBytes, '\x01');  // six bytes each in JSON
@@ -118,7 +126,8 @@ TEST_F(RoundTrip, AJobAtItsExtremes) {
   spec.deadlines = {contract::kMaxDeadlineSeconds, contract::kMaxDeadlineSeconds, contract::kMaxDeadlineSeconds};
   JobRow row = SampleJob(kFar, spec.name);
   row.spec = std::make_shared<const contract::JobSpec>(spec);
-  row = Running(row, worker, kFar);
+  row = Running(row, changes.workers[0], kFar);
+  row.ranks = ranks;
   row.rollback = true;
   row.reason = std::string(65536, '~');
   row.resume = CommitPoint{kFar, int64_t{1} << 53, std::string(64, 'f')};
@@ -126,8 +135,6 @@ TEST_F(RoundTrip, AJobAtItsExtremes) {
   row.reached_step = kFar;
   row.submitted_us = -kFar;
   row.started_us = row.ended_us = kFar;
-  Changes changes;
-  changes.workers = {worker};
   changes.jobs = {row};
   changes.commits = {{row.id, *row.resume, -kFar}};
   Keep(changes);
