@@ -11,7 +11,10 @@ find_package(nlohmann_json REQUIRED)
 find_package(dnnl REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(GTest REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto SSL)
+# The coordinator's wire.
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
 # Ranks: Open MPI (only filigree_mpi.so is linked to it) and Gloo.
 find_package(MPI REQUIRED COMPONENTS CXX)
 find_package(Gloo REQUIRED)

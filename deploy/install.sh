@@ -15,6 +15,8 @@ packages=(
   libsqlite3-dev
   # ranks: messages by MPI and by Gloo
   libopenmpi-dev openmpi-bin libgloo-dev
+  # the coordinator's wire
+  libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   # tests are built with the rest
   libgtest-dev libgmock-dev
   # the default corpus: the source of Python's standard library

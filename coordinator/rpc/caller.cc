@@ -1,0 +1,82 @@
+#include "coordinator/rpc/caller.h"
+
+#include <fmt/format.h>
+#include <grpc/grpc_security_constants.h>
+#include <grpcpp/security/auth_context.h>
+
+#include "proto/contract/ids.h"
+
+namespace filigree::coordinator {
+namespace {
+
+constexpr std::string_view kScheme = "filigree://";
+constexpr std::string_view kBearer = "Bearer ";
+
+std::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
+
+bool FromCertificate(const grpc::ServerContextBase& context, Caller& caller) {
+  const auto auth = context.auth_context();
+  if (!auth || !auth->IsPeerAuthenticated()) return false;
+  int roles = 0;
+  for (const grpc::string_ref& uri : auth->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
+    Caller named;
+    if (!ParseRoleUri(View(uri), named)) continue;
+    caller = named;
+    ++roles;
+  }
+  return roles == 1;  // which of several is meant cannot be known
+}
+
+}  // namespace
+
+bool ParseRoleUri(std::string_view uri, Caller& caller) {
+  return uri.substr(0, kScheme.size()) == kScheme && ParseRole(uri.substr(kScheme.size()), '/', caller);
+}
+
+absl::StatusOr<Caller> WhoCalls(const grpc::ServerContextBase& context, Trust trust, const Tokens* tokens) {
+  if (trust == Trust::kLoopback) return Caller{Role::kEverything, ""};
+  Caller caller;
+  if (FromCertificate(context, caller)) return caller;
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find("authorization");
+  if (tokens == nullptr || found == metadata.end())
+    return absl::UnauthenticatedError(
+        fmt::format("no certificate with one role among its alternative names (filigree://admin, reader, worker or "
+                    "worker/NAME){}; see filigree certs --help",
+                    tokens == nullptr ? "" : " and no token"));
+  const std::string_view header = View(found->second);
+  if (metadata.count("authorization") == 1 && header.substr(0, kBearer.size()) == kBearer)
+    if (const auto known = tokens->Find(header.substr(kBearer.size())); known) return *known;
+  return absl::UnauthenticatedError("the token is not among those of the coordinator's token file");
+}
+
+const char* Name(Method method) {
+  constexpr const char* kNames[] = {"Submit",     "Get",      "List",      "ListWorkers", "Watch", "Cancel",
+                                    "Drain",      "Register", "Heartbeat", "AwaitNews",   "Leave", "CommitCheckpoint",
+                                    "ReportMask", "SetKey",   "GetKey"};
+  return kNames[static_cast<int>(method)];
+}
+
+absl::Status CheckRole(const Caller& caller, Method method) {
+  if (caller.role == Role::kEverything) return absl::OkStatus();
+  const bool reads =
+      method == Method::kGet || method == Method::kList || method == Method::kListWorkers || method == Method::kWatch;
+  const bool asks = method == Method::kSubmit || method == Method::kCancel || method == Method::kDrain;
+  const bool allowed = reads  ? caller.role == Role::kReader || caller.role == Role::kAdmin
+                       : asks ? caller.role == Role::kAdmin
+                              : caller.role == Role::kWorker;
+  if (allowed) return absl::OkStatus();
+  return absl::PermissionDeniedError(fmt::format("{} is not for the role {}; {} is wanted", Name(method),
+                                                 Name(caller.role),
+                                                 reads  ? "reader or admin"
+                                                 : asks ? "admin"
+                                                        : "worker"));
+}
+
+absl::Status CheckSpeaksFor(const Caller& caller, std::string_view worker) {
+  if (caller.worker.empty() || caller.worker == worker) return absl::OkStatus();
+  return absl::PermissionDeniedError(fmt::format("these credentials belong to worker {}, which cannot speak for {}",
+                                                 caller.worker, contract::Shown(worker)));
+}
+
+}  // namespace filigree::coordinator

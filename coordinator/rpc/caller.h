@@ -1,0 +1,62 @@
+#ifndef FILIGREE_COORDINATOR_RPC_CALLER_H_
+#define FILIGREE_COORDINATOR_RPC_CALLER_H_
+
+#include <grpcpp/server_context.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/rpc/tokens.h"
+
+// Who calls, and what they may do.
+//
+// A certificate that the server's client CA signed carries its role as a URI among its alternative names:
+//   filigree://admin   filigree://reader   filigree://worker   filigree://worker/NAME
+// A token carries the role that stands beside it in the token file. The last form, of both, speaks for that worker
+// only.
+
+namespace filigree::coordinator {
+
+// How the listening address was secured decides what a call must show.
+enum class Trust : uint8_t {
+  kLoopback,    // plain text, this machine only: everybody has every role
+  kCredentials  // TLS: a certificate with a role, or a token
+};
+
+// Unauthenticated: nothing was shown, or nothing that is known here. `tokens` may be null.
+absl::StatusOr<Caller> WhoCalls(const grpc::ServerContextBase& context, Trust trust, const Tokens* tokens);
+
+// The role and worker that a URI of the form above names; false: it is none of ours.
+bool ParseRoleUri(std::string_view uri, Caller& caller);
+
+enum class Method : uint8_t {
+  kSubmit,
+  kGet,
+  kList,
+  kListWorkers,
+  kWatch,
+  kCancel,
+  kDrain,
+  kRegister,
+  kHeartbeat,
+  kAwaitNews,
+  kLeave,
+  kCommitCheckpoint,
+  kReportMask,
+  kSetKey,
+  kGetKey
+};
+const char* Name(Method method);
+
+// PermissionDenied: the method is not for that role.
+absl::Status CheckRole(const Caller& caller, Method method);
+// PermissionDenied: the caller's credentials are those of another worker.
+absl::Status CheckSpeaksFor(const Caller& caller, std::string_view worker);
+
+}  // namespace filigree::coordinator
+
+#endif  // FILIGREE_COORDINATOR_RPC_CALLER_H_

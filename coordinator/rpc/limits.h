@@ -1,0 +1,32 @@
+#ifndef FILIGREE_COORDINATOR_RPC_LIMITS_H_
+#define FILIGREE_COORDINATOR_RPC_LIMITS_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+// What the server takes from outside at most (docs/rpc.md lists them). Fields of messages: from_wire.cc and
+// coordinator/core.
+
+namespace filigree::coordinator {
+
+struct Limits {
+  int receive_bytes = 8 << 20;                      // of one message
+  size_t memory_bytes = size_t{512} << 20;          // of messages on their way in and out; gRPC slows down there
+  int streams_per_connection = 1024;                // calls at one time
+  size_t waiting_calls = 65'536;                    // for the thread that decides; more are refused
+  std::chrono::seconds deadline{60};                // of a call that has none, or a longer one
+  std::chrono::seconds watch_deadline{3600};        // the same of Watch
+  std::chrono::seconds longest_wait{60};            // of AwaitNews and GetKey
+  size_t watchers = 1024;                           // streams at one time
+  size_t watch_queue = 256;                         // messages that wait for one slow reader
+  std::chrono::seconds watch_grace{30};             // until a reader that reads nothing at all is cut off
+  size_t key_bytes = 256, value_bytes = 256 << 10;  // of one key
+  size_t generation_bytes = 64 << 20;               // keys and values of one generation
+  size_t store_bytes = 256 << 20;                   // of all of them
+  size_t key_waiters = 65'536;                      // calls that wait for keys
+};
+
+}  // namespace filigree::coordinator
+
+#endif  // FILIGREE_COORDINATOR_RPC_LIMITS_H_

@@ -1,0 +1,52 @@
+#include "coordinator/rpc/strand.h"
+
+#include <utility>
+
+namespace filigree::coordinator {
+
+Strand::Strand(size_t capacity, std::chrono::milliseconds tick, Task on_tick)
+    : capacity_(capacity), tick_(tick), on_tick_(std::move(on_tick)), thread_([this] { Run(); }) {}
+
+absl::Status Strand::Post(Task task) {
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return absl::UnavailableError("the coordinator is stopping; try again when it has been started anew");
+  if (tasks_.size() >= capacity_)
+    return absl::ResourceExhaustedError("too many calls wait for the coordinator; try again in a second");
+  tasks_.push_back(std::move(task));
+  wake_.notify_one();
+  return absl::OkStatus();
+}
+
+void Strand::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Strand::Run() {
+  auto next_tick = std::chrono::steady_clock::now() + tick_;
+  for (;;) {
+    Task task;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_until(lock, next_tick, [&] { return stopping_ || !tasks_.empty(); });
+      if (stopping_ && tasks_.empty()) return;
+      // A tick that is due goes first: leases run out however busy the strand is.
+      if (!tasks_.empty() && std::chrono::steady_clock::now() < next_tick) {
+        task = std::move(tasks_.front());
+        tasks_.pop_front();
+      }
+    }
+    if (task) {
+      task();
+      continue;
+    }
+    on_tick_();
+    next_tick = std::chrono::steady_clock::now() + tick_;
+  }
+}
+
+}  // namespace filigree::coordinator
