@@ -5,43 +5,16 @@
 #include <memory>
 #include <string>
 
-#include "worker/bench/limits.h"
 #include "worker/bench/print.h"
 #include "worker/bench/step.h"
 #include "worker/cli/command.h"
+#include "worker/cli/numbers.h"
 
 // filigree bench step|linear|candidates|attention|abstopk|select|candidate_select|adam: our code beside a baseline,
 // measured in one run.
 
 namespace filigree::cli {
 namespace {
-
-// Numbers that may be fractions come as text; `Numbers` reads them all before a benchmark runs.
-class Numbers {
- public:
-  void Add(CLI::App& app, const std::string& flag, double* value, const std::string& help) {
-    auto text = std::make_shared<std::string>(CLI::detail::to_string(*value));
-    app.add_option(flag, *text, help)->capture_default_str()->type_name("NUMBER");
-    fields_.push_back({flag, text, value});
-  }
-
-  absl::Status Read() const {
-    for (const Field& field : fields_) {
-      const absl::StatusOr<double> value = bench::ParseNumber(field.flag, *field.text);
-      if (!value.ok()) return value.status();
-      *field.value = *value;
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  struct Field {
-    std::string flag;
-    std::shared_ptr<std::string> text;
-    double* value;
-  };
-  std::vector<Field> fields_;
-};
 
 // What the flags of one benchmark fill in; it lives as long as the command line.
 template <typename Sizes>
@@ -191,6 +164,7 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
   AddSelect(*bench, exit_code);
   AddCandidateSelect(*bench, exit_code);
   AddAdam(*bench, exit_code);
+  AddRankBenchmarks(*bench, exit_code);
 }
 
 }  // namespace filigree::cli

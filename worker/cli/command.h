@@ -39,6 +39,7 @@ void AddReportCommand(CLI::App& app, int& exit_code);
 void AddExportCommand(CLI::App& app, int& exit_code);
 void AddImportCommand(CLI::App& app, int& exit_code);
 void AddBenchCommand(CLI::App& app, int& exit_code);
+void AddRankBenchmarks(CLI::App& bench, int& exit_code);  // those of several ranks
 
 }  // namespace filigree::cli
 

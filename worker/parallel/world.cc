@@ -65,6 +65,13 @@ std::string World::Describe() const {
                      all_->backend(), hosts.size(), hosts.size() == 1 ? "" : "s");
 }
 
+comm::Traffic World::traffic() const {
+  comm::Traffic sum = all_->traffic();
+  if (data_ != nullptr) sum += data_->traffic();
+  if (tensor_ != nullptr) sum += tensor_->traffic();
+  return sum;
+}
+
 absl::Status World::Agree(const absl::Status& mine) {
   if (size() == 1) return mine;
   std::string word;  // the code and the message; empty: OK

@@ -49,6 +49,9 @@ class World {
   comm::Communicator& data() { return data_ == nullptr ? *all_ : *data_; }  // ranks with this one's part of the model
   comm::Communicator& tensor() { return *tensor_; }  // ranks of its model; where grid().tensor > 1
 
+  // Bytes of all these groups since the start: this rank's.
+  comm::Traffic traffic() const;
+
   // OK everywhere if every rank says so; else on all ranks the status of the first rank that failed, with its number
   // and host in front. A rank that does not answer is such a failure.
   absl::Status Agree(const absl::Status& mine);

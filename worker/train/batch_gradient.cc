@@ -39,7 +39,6 @@ BatchGradient::BatchGradient(const config::Settings& settings, const TrainState&
 absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch, model::Network& network,
                                                              Evidence* evidence) {
   model::PassTimes times;
-  const comm::Traffic before = Traffic();
   ComputeOwnShards(batch, network, evidence, times);
   if (!network.status().ok()) return network.status();
   Result result;
@@ -51,20 +50,11 @@ absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch,
   if (absl::Status status = GatherOverTensor(evidence); !status.ok()) return status;
   result.loss = *loss / (static_cast<double>(batch.sequences) * (batch.positions - 1));
   if (world_ != nullptr) result.exchange_seconds = Now() - start;
-  result.traffic = Traffic() - before;
   return result;
 }
 
 void BatchGradient::Undo() {
   if (sum_ != nullptr) sum_->Undo();
-}
-
-// With the ranks that have the same part of other shards, and with those that have the other parts.
-comm::Traffic BatchGradient::Traffic() const {
-  comm::Traffic sum;
-  if (sum_ != nullptr) sum += world_->data().traffic();
-  if (shard_ != nullptr) sum += world_->tensor().traffic();
-  return sum;
 }
 
 void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence,

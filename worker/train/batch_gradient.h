@@ -6,7 +6,6 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/base/thread_pool.h"
-#include "worker/comm/traffic.h"
 #include "worker/config/settings.h"
 #include "worker/exchange/batch_sum.h"
 #include "worker/exchange/gradient_tree.h"
@@ -35,7 +34,6 @@ class BatchGradient {
   struct Result {
     double loss = 0;  // mean nats per predicted token
     double forward_seconds = 0, backward_seconds = 0, exchange_seconds = 0;
-    comm::Traffic traffic;
   };
   // evidence: of step state.step, where a refresh will ask for it; else null. Errors: those of the communicator.
   absl::StatusOr<Result> Compute(const Batch& batch, model::Network& network, Evidence* evidence);
@@ -53,7 +51,6 @@ class BatchGradient {
   void ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence, model::PassTimes& times);
   absl::StatusOr<double> SumOverData(Evidence* evidence);
   absl::Status GatherOverTensor(Evidence* evidence);
-  comm::Traffic Traffic() const;
 
   const config::Settings& settings_;
   const TrainState& state_;

@@ -36,7 +36,6 @@ void Take(const BatchGradient::Result& batch, StepResult& result) {
   result.forward_seconds = batch.forward_seconds;
   result.backward_seconds = batch.backward_seconds;
   result.exchange_seconds = batch.exchange_seconds;
-  result.traffic = batch.traffic;
 }
 
 }  // namespace
@@ -45,6 +44,7 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
     : settings_(settings),
       state_(state),
       pool_(pool),
+      world_(world),
       tensor_ranks_(SharesTheModel(world) ? std::make_unique<TensorRanks>(*world) : nullptr),
       shard_(SharesTheModel(world) ? std::make_unique<ModelShard>(state, ShardOf(*world)) : nullptr),
       network_(state.spec, shard_ == nullptr ? state.registry : shard_->registry(), pool, tensor_ranks_.get()),
@@ -70,6 +70,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
 
   FaultPoint("forward", s);
   FlipOnRequest(s, FlipTime::kBetweenUpdates, state_);
+  const comm::Traffic before = Traffic();
   if (replicas_ != nullptr) {
     if (absl::Status same = replicas_->Check(); !same.ok()) return same;
   }
@@ -77,6 +78,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
       {tokens, sequences, positions}, network_, RefreshDue(settings_, s) ? evidence_.get() : nullptr);
   if (!batch.ok()) return batch.status();
   Take(*batch, result);
+  result.traffic = Traffic() - before;
   Stopwatch watch;
   const model::Arena& gradient = batch_gradient_.gradient();
   const optim::GradientSize size = optim::MeasureGradient(gradient, pool_);
@@ -106,6 +108,8 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   state_.position += sequences;
   return result;
 }
+
+comm::Traffic Stepper::Traffic() const { return world_ == nullptr ? comm::Traffic() : world_->traffic(); }
 
 void Stepper::Refresh(int64_t s) {
   FaultPoint("refresh", s);

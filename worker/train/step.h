@@ -29,7 +29,7 @@ struct StepResult {
   double loss = 0;                            // mean nats per predicted token, before the update
   double gradient_norm = 0, gradient_rms = 0;
   double forward_seconds = 0, backward_seconds = 0, exchange_seconds = 0, optimizer_seconds = 0, topk_seconds = 0;
-  comm::Traffic traffic;   // of this rank, for the gradient
+  comm::Traffic traffic;   // of this rank, until the gradient was there: the only messages of a step
   bool refreshed = false;  // the candidates changed; topk_seconds holds the time it took
 };
 
@@ -54,12 +54,14 @@ class Stepper {
 
  private:
   Replicas::Own Own();
+  comm::Traffic Traffic() const;
   void TakeWeights();
   void Refresh(int64_t s);
 
   const config::Settings& settings_;
   TrainState& state_;
   kernels::ThreadPool& pool_;
+  parallel::World* const world_;
   std::unique_ptr<TensorRanks> tensor_ranks_;  // that share the model with this one, which computes
   std::unique_ptr<ModelShard> shard_;          // this part of it; null, both: all of it
   model::Network network_;
