@@ -23,7 +23,8 @@ struct GlooOptions {
 };
 
 // Every rank calls it with the same store. Errors: DeadlineExceeded naming the ranks that did not come.
-absl::StatusOr<std::unique_ptr<Transport>> GlooGroup(const GlooOptions& options, std::shared_ptr<KeyValueStore> store);
+absl::StatusOr<std::unique_ptr<Transport>> GlooGroup(const GlooOptions& options,
+                                                     const std::shared_ptr<KeyValueStore>& store);
 
 }  // namespace filigree::comm
 

@@ -10,7 +10,8 @@
 #include "worker/comm/communicator.h"
 
 // Groups of ranks of every backend, for tests that do not care which. Under mpirun this process is one rank of a group
-// of MPI and there is no other; elsewhere the ranks are threads.
+// of MPI, and with FILIGREE_RANKS set (tests/support/ranks.py) of one of Gloo, and there is no other; elsewhere the
+// ranks are threads.
 
 namespace filigree::comm {
 
@@ -22,7 +23,7 @@ inline std::ostream& operator<<(std::ostream& out, const GroupCase& group) {
   return out << group.backend << ' ' << group.size;
 }
 
-// What this process can run: sizes 1 to 4 of threads, or the one group that mpirun made.
+// What this process can run: sizes 1 to 4 of threads, or the one group that a launcher made.
 std::vector<GroupCase> AllGroups();
 
 // `comm` is what is tested. `control` joins the same ranks and stays whole when `comm` breaks.
