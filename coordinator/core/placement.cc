@@ -10,7 +10,8 @@ namespace {
 
 struct Candidate {
   std::string host;
-  int32_t groups = 0;
+  int64_t slots = 0;
+  int64_t groups = 0;   // that fit there, however few are wanted
   bool before = false;  // the job had ranks there
 };
 
@@ -25,7 +26,8 @@ bool Better(const Candidate& a, const Candidate& b, int32_t missing) {
   if (a.before != b.before) return a.before;
   const bool a_all = a.groups >= missing, b_all = b.groups >= missing;
   if (a_all != b_all) return a_all;
-  if (a.groups != b.groups) return a_all ? a.groups < b.groups : a.groups > b.groups;
+  if (a_all && a.slots != b.slots) return a.slots < b.slots;
+  if (!a_all && a.groups != b.groups) return a.groups > b.groups;
   return a.host < b.host;
 }
 
@@ -52,8 +54,8 @@ std::vector<RankPlace> PlaceRanks(const Rooms& rooms, int32_t data, int32_t tens
   std::vector<Candidate> candidates;
   for (const auto& [host, workers] : rooms) {
     const auto was_there = [&](const WorkerRoom& room) { return workers_before.count(room.worker) > 0; };
-    const auto groups = static_cast<int32_t>(std::min<int64_t>(Slots(workers) / tensor, data));
-    if (groups > 0) candidates.push_back({host, groups, std::any_of(workers.begin(), workers.end(), was_there)});
+    const int64_t slots = Slots(workers), groups = slots / tensor;
+    if (groups > 0) candidates.push_back({host, slots, groups, std::any_of(workers.begin(), workers.end(), was_there)});
   }
   std::vector<RankPlace> places;
   places.reserve(static_cast<size_t>(data) * tensor);
@@ -61,7 +63,7 @@ std::vector<RankPlace> PlaceRanks(const Rooms& rooms, int32_t data, int32_t tens
     CHECK(!candidates.empty(), "{} groups of {} do not fit", missing, tensor);
     const auto best = std::min_element(candidates.begin(), candidates.end(),
                                        [&](const Candidate& a, const Candidate& b) { return Better(a, b, missing); });
-    const int32_t taken = std::min(best->groups, missing);
+    const auto taken = static_cast<int32_t>(std::min<int64_t>(best->groups, missing));
     Fill(rooms.at(best->host), taken * tensor, places);
     missing -= taken;
     candidates.erase(best);

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_TESTS_COORDINATOR_CORE_SCRIPTED_CLUSTER_H_
 #define FILIGREE_TESTS_COORDINATOR_CORE_SCRIPTED_CLUSTER_H_
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -71,7 +72,7 @@ class ScriptedCluster {
     request.name = name;
     request.host = host.empty() ? name : host;
     request.slots = slots;
-    request.nonce = "n" + std::to_string(++nonces_);
+    request.nonce = fmt::format("n{}", ++nonces_);
     const auto reply = Keep(core_->Register(now_, request));
     ASSERT_TRUE(reply.ok()) << reply.status();
     workers_[name] = Worker();

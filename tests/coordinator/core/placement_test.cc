@@ -1,0 +1,129 @@
+#include "coordinator/core/placement.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <random>
+#include <set>
+#include <string>
+
+#include "tests/coordinator/core/scripted_cluster.h"
+
+namespace filigree::coordinator {
+namespace {
+
+std::vector<std::string> WorkersOf(const std::vector<RankPlace>& places) {
+  std::vector<std::string> names;
+  names.reserve(places.size());
+  for (const RankPlace& place : places) names.push_back(place.worker);
+  return names;
+}
+
+using Names = std::vector<std::string>;
+
+TEST(Placement, AHostThatHoldsAllWithTheLeastToSpareComesFirst) {
+  const Rooms rooms = {{"h1", {{"a", 1, 8}}}, {"h2", {{"b", 1, 4}}}, {"h3", {{"c", 1, 2}}}};
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 4, 1, {})), Names(4, "b"));
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 5, 1, {})), Names(5, "a"));
+  EXPECT_EQ(WorkersOf(PlaceRanks({{"h1", {{"a", 1, 7}}}, {"h2", {{"b", 1, 5}}}}, 1, 4, {})), Names(4, "b"));
+}
+
+TEST(Placement, WhereNoHostHoldsAllTheLargestComesFirst) {
+  const Rooms rooms = {{"h1", {{"a", 1, 2}}}, {"h2", {{"b", 1, 5}}}, {"h3", {{"c", 1, 3}}}};
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 7, 1, {})), (Names{"b", "b", "b", "b", "b", "a", "a"}));
+}
+
+TEST(Placement, HostsTheJobWasOnComeBeforeBetterOnes) {
+  const Rooms rooms = {{"h1", {{"a", 1, 8}}}, {"h2", {{"b", 7, 2}}}};
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 4, 1, {{"b", 6}})), (Names{"b", "b", "a", "a"}));
+}
+
+TEST(Placement, WorkersOfOneHostShareATensorGroup) {
+  const Rooms rooms = {{"h1", {{"a", 1, 1}, {"b", 2, 3}}}, {"h2", {{"c", 3, 3}}}};
+  EXPECT_EQ(GroupsThatFit(rooms, 4, 10), 1);
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 1, 4, {})), (Names{"a", "b", "b", "b"}));
+}
+
+TEST(Placement, CountsWhatFitsUpToWhatIsAsked) {
+  const Rooms rooms = {{"h1", {{"a", 1, 7}}}, {"h2", {{"b", 1, 5}, {"c", 1, 0}}}};
+  EXPECT_EQ(GroupsThatFit(rooms, 1, 100), 12);
+  EXPECT_EQ(GroupsThatFit(rooms, 3, 100), 3);  // two on h1, one on h2: the rests make none
+  EXPECT_EQ(GroupsThatFit(rooms, 3, 2), 2);
+  EXPECT_EQ(GroupsThatFit(rooms, 8, 100), 0);
+  EXPECT_EQ(GroupsThatFit({}, 1, 100), 0);
+}
+
+// Whatever there is: groups stay on their host, nobody gets more than he has, and the same is decided again.
+TEST(Placement, GroupsNeverSpanHostsAndSlotsAreNeverTakenTwice) {
+  constexpr uint64_t kSeed = 99;
+  std::printf("seed %lu\n", static_cast<unsigned long>(kSeed));
+  std::mt19937_64 dice(kSeed);
+  int placed = 0;
+  for (int round = 0; round < 500; ++round) {
+    Rooms rooms;
+    std::map<std::string, std::string> host_of;
+    std::map<std::string, int32_t> slots;
+    std::vector<RankPlace> before;
+    for (uint64_t w = 0; w < 1 + dice() % 9; ++w) {
+      const std::string name = fmt::format("w{}", w), host = fmt::format("h{}", dice() % 4);
+      rooms[host].push_back({name, 1, static_cast<int32_t>(dice() % 9)});
+      host_of[name] = host;
+      slots[name] = rooms[host].back().slots;
+      if (dice() % 3 == 0) before.push_back({name, 1});
+    }
+    const auto tensor = static_cast<int32_t>(1 + dice() % 4);
+    const int32_t data = GroupsThatFit(rooms, tensor, static_cast<int32_t>(1 + dice() % 8));
+    if (data == 0) continue;
+    ++placed;
+    const std::vector<RankPlace> places = PlaceRanks(rooms, data, tensor, before);
+    ASSERT_EQ(places.size(), static_cast<size_t>(data) * tensor);
+    for (int32_t group = 0; group < data; ++group) {
+      std::set<std::string> hosts;
+      for (int32_t t = 0; t < tensor; ++t) hosts.insert(host_of[places[group * tensor + t].worker]);
+      EXPECT_EQ(hosts.size(), 1u) << "round " << round << " group " << group;
+    }
+    for (const RankPlace& place : places) EXPECT_GE(--slots[place.worker], 0) << "round " << round;
+    EXPECT_EQ(PlaceRanks(rooms, data, tensor, before), places);
+  }
+  EXPECT_GT(placed, 300);
+}
+
+TEST(Placement, AfterALossTheRestStaysWhereItWas) {
+  ScriptedCluster cluster;
+  for (const char* name : {"a", "b", "c", "d"}) cluster.Join(name, 2);
+  const std::string job = cluster.Run(Spec("job", 3, 2, 1));
+  EXPECT_EQ(WorkersOf(cluster.Job(job).ranks), (Names{"a", "a", "b", "b", "c", "c"}));
+  ASSERT_TRUE(cluster.Keep(cluster.core().Leave(cluster.now(), {cluster.SpeakerOf("b")})).ok());
+  cluster.BeatAll(4);
+  EXPECT_EQ(cluster.State(job), JobState::kRunning);
+  EXPECT_EQ(WorkersOf(cluster.Job(job).ranks), (Names{"a", "a", "c", "c", "d", "d"}));
+}
+
+TEST(Placement, SlotsOfWorkersThatAreBeingDrainedAreNotTaken) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 2);
+  cluster.Join("b", 1);
+  ASSERT_TRUE(cluster.Keep(cluster.core().DrainWorker(cluster.now(), {"a"})).ok());
+  const std::string job = cluster.Run(Spec("job", 2, 1, 1));
+  EXPECT_EQ(WorkersOf(cluster.Job(job).ranks), (Names{"b"}));
+}
+
+TEST(Placement, AJobGrowsToItsFullGridWhenNobodyElseWaits) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  const std::string job = cluster.Run(Spec("job", 2, 1, 1));
+  ASSERT_TRUE(cluster.Commit(job, 10).ok());
+  cluster.Join("b", 1);
+  cluster.Live(5'000 * kMs);
+  EXPECT_EQ(cluster.Job(job).data, 1);  // not at once
+  cluster.Live(10'000 * kMs);
+  EXPECT_EQ(cluster.State(job), JobState::kRunning);
+  EXPECT_EQ(cluster.Job(job).data, 2);
+  EXPECT_EQ(cluster.Job(job).generation, 2);
+  EXPECT_EQ(cluster.Job(job).restarts, 0);
+  EXPECT_EQ(cluster.Job(job).resume->step, 10);
+}
+
+}  // namespace
+}  // namespace filigree::coordinator
