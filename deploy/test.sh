@@ -16,6 +16,8 @@ say "Python for the comparison tests (deploy/python.sh)"
 FILIGREE_PYTHON=$(deploy/python.sh)
 # With REQUIRED a test that finds no Python or no package fails; without, it would be skipped.
 export FILIGREE_PYTHON FILIGREE_PYTHON_REQUIRED=1
+# Network namespaces need root; without it the tests of several hosts are skipped.
+if [ "$(id -u)" -eq 0 ]; then export FILIGREE_HOSTS_REQUIRED=1; fi
 
 say "Build (build/release, $jobs at a time)"
 # Objects that ccache knows from another clone of the repository are taken from there.

@@ -1,4 +1,5 @@
 """`mpirun -n N filigree train`: the bits of one process, one voice, and an end with a reason where a rank is lost or stuck."""
+import json
 import os
 import subprocess
 import time
@@ -90,6 +91,25 @@ class MpirunTest(ProgramTest):
                 self.assertEqual(done.stderr.count("going back"), 1)
                 self.assertEqual(self.state(), self.state(alone))
                 self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
+
+    def test_a_dry_run_says_what_the_ranks_then_send(self):
+        for ranks, overrides, changes in ((3, [], {}), (4, ["--parallel.tensor=2"], {"model__tensor_groups": 2})):
+            with self.subTest(ranks=ranks):
+                self.run_dir = os.path.join(self.folder, f"run{ranks}")
+                config = self.config(run__threads=1, model__bigram="false", **changes)  # whose rows depend on the text
+                dry = self.train(config, "--dry-run", "--json", "--ranks", ranks, *overrides)
+                self.assertExit(dry, 0)
+                self.assertFalse(os.path.exists(self.run_dir), "a dry run writes nothing")
+                plan = json.loads(dry.stdout)
+                self.assertEqual([rank["rank"] for rank in plan["ranks"]], list(range(ranks)))
+                self.assertExit(mpirun(ranks, "train", config, *overrides), 0)
+                said = {**plan["ranks"][0]["wire_bytes"], "dense_equivalent": plan["dense_equivalent"]}
+                for record in self.log("step"):
+                    self.assertEqual(record["wire_bytes"], said)
+
+    def test_a_world_of_one_under_mpirun_is_a_run_alone(self):
+        self.same_as_alone(1)
+        self.assertNotIn("wire_bytes", self.log("step")[-1])
 
     def test_a_grid_that_does_not_fit_says_which_would(self):
         done = mpirun(2, "train", self.config(), "--parallel.data=3")

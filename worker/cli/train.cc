@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "worker/cli/command.h"
+#include "worker/cli/dry_run.h"
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
 #include "worker/comm/mpi.h"
@@ -31,6 +32,7 @@ struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
   bool quiet = false;
+  DryRunOptions dry_run;
 };
 
 // What tells this program from another build of it.
@@ -156,12 +158,23 @@ void AddTrainCommand(CLI::App& app, int& exit_code) {
   command->add_option("config", options->config, "TOML file of a new run, or the folder of a run to go on with")
       ->required();
   command->add_flag("--quiet", options->quiet, "Only evaluations, notes and the end");
+  DryRunOptions& dry_run = options->dry_run;
+  CLI::Option* dry = command->add_flag("--dry-run", dry_run.asked,
+                                       "Print placement, memory and traffic of every rank; start and write nothing");
+  command->add_option("--ranks", dry_run.ranks, "With --dry-run: so many ranks (default: what parallel.* asks for)")
+      ->check(CLI::Range(1, 1 << 14))
+      ->needs(dry);
+  command->add_option("--ranks-per-host", dry_run.ranks_per_host, "With --dry-run: ranks that share a host's memory")
+      ->check(CLI::Range(1, 1 << 14))
+      ->needs(dry);
+  command->add_flag("--json", dry_run.json, "With --dry-run: the same for programs")->needs(dry);
   // --section.key=value reaches us as what the options above do not know.
   command->allow_extras();
   command->footer("Every setting can be given as --section.key=value, e.g. --run.steps=2000 --sparsity.density=1/64.");
   command->callback([command, options, &exit_code] {
     options->overrides = command->remaining();
-    exit_code = RunTrain(*options);
+    exit_code =
+        options->dry_run.asked ? RunDryRun(options->config, options->overrides, options->dry_run) : RunTrain(*options);
   });
 }
 

@@ -116,6 +116,20 @@ absl::Status AllReduce(Rounds& rounds, Array array, ReduceOp op) {
   return absl::OkStatus();
 }
 
+Traffic TrafficOfAllReduce(int64_t count, int64_t element_bytes, int rank, int ranks) {
+  if (ranks == 1) return {};
+  const bool everywhere = ranks <= 2 || count * element_bytes <= static_cast<int64_t>(kInlineBytes);
+  const int64_t segment = kSegmentBytes / element_bytes * (everywhere ? 1 : ranks);
+  int64_t elements = 0;  // as many each way
+  for (int64_t begin = 0; begin < count; begin += segment) {
+    const int64_t size = std::min(segment, count - begin);
+    const std::vector<int64_t> starts = EvenStarts(size, ranks);
+    const int64_t own = starts[rank + 1] - starts[rank];
+    elements += everywhere ? (ranks - 1) * size : size - own + (ranks - 1) * own;
+  }
+  return {elements * element_bytes, elements * element_bytes, 0};
+}
+
 absl::Status ReduceScatter(Rounds& rounds, ConstArray in, std::span<const int64_t> counts, Array out, ReduceOp op) {
   const int64_t width = static_cast<int64_t>(ElementBytes(in.type));
   const int64_t segment = kSegmentBytes / width;

@@ -23,6 +23,9 @@ struct Traffic {
   }
 };
 
+// What Communicator::AllReduce of so many elements moves at one of the ranks.
+Traffic TrafficOfAllReduce(int64_t count, int64_t element_bytes, int rank, int ranks);
+
 }  // namespace filigree::comm
 
 #endif  // FILIGREE_WORKER_COMM_TRAFFIC_H_

@@ -11,10 +11,6 @@ namespace {
 
 using Method = SumOptions::Method;
 
-int64_t Share(double share, int64_t n) {
-  return std::clamp<int64_t>(std::llround(share * static_cast<double>(n)), 1, n);
-}
-
 int OwnWayOf(const SumOptions& options, const model::Registry& registry) {
   if (options.method != Method::kTree) return -1;
   const bool rounded_with_others = options.wire == WireValue::kBf16 && options.bigram_share >= 1;
@@ -22,6 +18,10 @@ int OwnWayOf(const SumOptions& options, const model::Registry& registry) {
 }
 
 }  // namespace
+
+int64_t EntriesOfShare(double share, int64_t n) {
+  return std::clamp<int64_t>(std::llround(share * static_cast<double>(n)), 1, n);
+}
 
 BatchSum::BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& options, const model::Registry& registry,
                    std::shared_ptr<const model::Layout> layout, kernels::ThreadPool& pool)
@@ -37,7 +37,7 @@ BatchSum::BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& o
   if (bigram_index_ < 0) return;
   const model::TensorInfo& table = registry[bigram_index_];
   BigramExchange::Options bigram{table.rows, table.cols};
-  if (options.wire == WireValue::kBf16) bigram.entries = Share(options.bigram_share, table.numel());
+  if (options.wire == WireValue::kBf16) bigram.entries = EntriesOfShare(options.bigram_share, table.numel());
   bigram_ = std::make_unique<BigramExchange>(data, leaves, bigram, pool);
 }
 
@@ -85,7 +85,7 @@ absl::Status BatchSum::SumLargest(const std::vector<GradientTree::Node>& nodes) 
   AddOwnNodes(nodes);
   const int64_t floats = layout_->floats();
   if (options_.method != Method::kDense && floats != sum_floats_) {
-    const int64_t k = Share(options_.topk_share, floats);
+    const int64_t k = EntriesOfShare(options_.topk_share, floats);
     sum_ = options_.method == Method::kTopK ? TopKSum(data_, floats, k, options_.wire, pool_)
                                             : BalancedTopKSum(data_, floats, k, options_.wire, pool_);
     sum_floats_ = floats;

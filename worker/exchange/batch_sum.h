@@ -44,6 +44,9 @@ struct SumOptions {
   }
 };
 
+// How many of n entries a share of them is: at least one.
+int64_t EntriesOfShare(double share, int64_t n);
+
 class BatchSum {
  public:
   // Borrows all. leaves: the logical shards of a step; registry, layout: of the gradients on this rank.

@@ -23,6 +23,7 @@ struct Summary {
 
   bool contradicts_itself() const { return knows != 0 && (left != found || own_left != own_found); }
 };
+static_assert(sizeof(Summary) == kConsensusBytes);
 
 Summary SummaryOf(const Claim& claim) {
   Summary summary;

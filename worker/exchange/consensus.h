@@ -27,6 +27,9 @@
 
 namespace filigree::exchange {
 
+// From every rank to every other.
+inline constexpr int64_t kConsensusBytes = 80;
+
 struct Claim {
   int64_t epoch = 0;                // how many mask updates there have been
   int replica = 0;                  // ranks that give the same number hold the same

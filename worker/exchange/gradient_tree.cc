@@ -51,6 +51,21 @@ void GradientTree::Add(Node& below, const Node& top) {
   below.loss += top.loss;
 }
 
+int64_t GradientTree::ArenasOf(int64_t first, int64_t end) {
+  struct Element {
+    Subtree subtree;
+  };
+  std::vector<Element> stack;
+  size_t most = 0;
+  for (int64_t leaf = first; leaf < end; ++leaf) {
+    const bool add = !stack.empty() && stack.back().subtree.IsLeftSiblingOf({leaf, 1});
+    stack.push_back({{leaf, 1}});
+    most = std::max(most, stack.size() - (add ? 1 : 0));  // a leaf that is added to its sibling has no arena
+    Collapse(stack, /*all=*/false, [](const Element&, const Element&) {});
+  }
+  return static_cast<int64_t>(most);
+}
+
 size_t GradientTree::bytes() const {
   size_t floats = 0;
   for (const auto& arena : arenas_) floats += static_cast<size_t>(arena->size());

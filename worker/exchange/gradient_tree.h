@@ -49,6 +49,8 @@ class GradientTree {
 
   const std::shared_ptr<const model::Layout>& layout() const { return layout_; }
   size_t bytes() const;
+  // How many of the arenas a step of the leaves first <= i < end makes.
+  static int64_t ArenasOf(int64_t first, int64_t end);
 
  private:
   void Add(Node& below, const Node& top);

@@ -8,6 +8,10 @@
 namespace filigree::train {
 namespace {
 
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
 exchange::SumOptions SumOptionsOf(const config::ParallelSettings& settings) {
   using Method = exchange::SumOptions::Method;
   constexpr Method kMethods[] = {Method::kTree, Method::kDense, Method::kTopK, Method::kBalancedTopK};
@@ -18,10 +22,6 @@ exchange::SumOptions SumOptionsOf(const config::ParallelSettings& settings) {
   options.topk_share = settings.topk_share;
   return options;
 }
-
-double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-}  // namespace
 
 BatchGradient::BatchGradient(const config::Settings& settings, const TrainState& state, ModelShard* shard,
                              kernels::ThreadPool& pool, parallel::World* world)

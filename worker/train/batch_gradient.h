@@ -21,6 +21,9 @@
 
 namespace filigree::train {
 
+// How a run sums its gradients over data-parallel ranks.
+exchange::SumOptions SumOptionsOf(const config::ParallelSettings& settings);
+
 class BatchGradient {
  public:
   // Borrows all. `world` null: alone. shard: this rank's part of the model, null: the whole.

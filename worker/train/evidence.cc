@@ -239,4 +239,9 @@ std::unique_ptr<Evidence> Evidence::Make(const config::Settings& settings, const
   return nullptr;
 }
 
+int64_t EvidenceNumbers(const config::Settings& settings, const model::Registry& part) {
+  if (settings.sparsity.newcomers != config::Newcomers::kNorms) return 0;  // the others have none, or only alone
+  return static_cast<int64_t>(ChannelLayout(part).size);
+}
+
 }  // namespace filigree::train

@@ -45,6 +45,10 @@ class Evidence {
   virtual EvidenceOf Of(const model::TensorInfo& info, int64_t candidates, kernels::ThreadPool& pool) const = 0;
 };
 
+// How many numbers a subtree of shards Exchange sums over data-parallel ranks, and Gather gives to those that share the
+// model, of this part of it. 0: none.
+int64_t EvidenceNumbers(const config::Settings& settings, const model::Registry& part);
+
 }  // namespace filigree::train
 
 #endif  // FILIGREE_WORKER_TRAIN_EVIDENCE_H_

@@ -3,15 +3,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <fstream>
 #include <string>
 
 #include "fmt/format.h"
 #include "kernels/base/tile.h"
+#include "worker/exchange/gradient_tree.h"
+#include "worker/exchange/traffic.h"
 #include "worker/model/layout.h"
 #include "worker/model/registry.h"
+#include "worker/train/batch_gradient.h"
 #include "worker/train/candidates.h"
+#include "worker/train/rank_layout.h"
 
 namespace filigree::train {
 namespace {
@@ -19,17 +22,27 @@ namespace {
 constexpr int64_t kFloat = sizeof(float);
 
 // Of a candidate, beside its values: its column in the layout; in kernels/candidates the column again, the row, the
-// weight and where they came from; what a refresh holds while it works.
-constexpr int64_t kBytesOfSets = 2 + (2 + 2 + 4 + 4) + (2 + 4);
+// weight and where they came from.
+constexpr int64_t kBytesOfSets = 2 + (2 + 2 + 4 + 4);
+constexpr int64_t kBytesOfRefresh = 2 + 4;  // what a refresh holds while it works
 
 constexpr char kFirstOfLayer[] = "attn.c_attn.weight";  // of the matrices that may have candidates
 
-// Floats a token that the passes of a shard remember (worker/model/activations.h).
-int64_t FloatsPerToken(const model::ModelSpec& spec) {
-  const int64_t D = spec.d_model, X = spec.input_width(), HK = spec.attention_width(), F = spec.d_mlp;
-  const int64_t layer = 2 * D + 2 * X + 4 * HK + 2 * F + 2 * spec.n_head;
-  const int64_t head = 2 * D + spec.vocab, backward = 3 * D + 3 * HK + F + spec.d_pos_emb;
-  return spec.n_layer * layer + head + backward;
+// Floats a token that the passes of a shard remember (worker/model/activations.h), of which residuals lie with the
+// owners of tiles. here: the dimensions of one of so many ranks.
+int64_t FloatsPerToken(const model::ModelSpec& here, int ranks) {
+  const int64_t D = here.d_model, X = here.input_width(), HK = here.attention_width(), F = here.d_mlp;
+  const int64_t residuals = here.n_layer * 2 * D + D, layer = 2 * X + 4 * HK + 2 * F + 2 * here.n_head;
+  const int64_t head = D + here.vocab, backward = 3 * D + 3 * HK + F + here.d_pos_emb;
+  return residuals / ranks + here.n_layer * layer + head + backward;
+}
+
+// Floats a token of the messages between ranks that share the model (worker/model/tile_exchange.h): the largest that is
+// sent at once, and what the others send then.
+int64_t MessageFloatsPerToken(const model::ModelSpec& here, int ranks) {
+  if (ranks == 1) return 0;
+  const int64_t most = std::max<int64_t>({here.d_model, 3 * here.attention_width(), here.d_mlp});
+  return most + most * (ranks - 1) / ranks;
 }
 
 // What a step before a refresh holds of where newcomers of a matrix may lie (worker/train/evidence.cc); norms are
@@ -52,8 +65,15 @@ int64_t BytesOfEvidence(const config::Settings& settings, const model::TensorInf
 
 std::string Text(int64_t bytes) { return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9); }
 
-bool Fits(const model::ModelSpec& spec, const config::Settings& settings, int64_t available) {
-  return MemoryOfRun(spec, settings).total() <= available;
+// The rank that asks, and what it may use.
+struct Place {
+  int64_t available;
+  parallel::Grid grid;
+  int rank;
+};
+
+bool Fits(const model::ModelSpec& spec, const config::Settings& settings, const Place& place) {
+  return MemoryOfRank(spec, settings, place.grid, place.rank).total() <= place.available;
 }
 
 // The same model cut to a narrower residual, its other widths in proportion.
@@ -66,11 +86,11 @@ model::ModelSpec Narrower(const model::ModelSpec& spec, int heads) {
 }
 
 // Settings that need less: smaller shards where they are enough, else the widest model that fits.
-std::string WhatFits(const model::ModelSpec& spec, const config::Settings& settings, int64_t available) {
+std::string WhatFits(const model::ModelSpec& spec, const config::Settings& settings, const Place& place) {
   config::Settings other = settings;
   while (other.train.shards < settings.train.batch) {
     other.train.shards = std::min(2 * other.train.shards, settings.train.batch);
-    if (Fits(spec, other, available)) return fmt::format("train.shards = {} would fit", other.train.shards);
+    if (Fits(spec, other, place)) return fmt::format("train.shards = {} would fit", other.train.shards);
   }
   other = settings;
   if (settings.sparsity.regime == config::Regime::kExact) {
@@ -78,7 +98,7 @@ std::string WhatFits(const model::ModelSpec& spec, const config::Settings& setti
     other.sparsity.density_start = std::min(settings.sparsity.density_start, 4 * settings.sparsity.density);
     other.sparsity.embedding_density_start =
         std::min(settings.sparsity.embedding_density_start, 4 * settings.sparsity.embedding_density);
-    if (Fits(spec, other, available)) {
+    if (Fits(spec, other, place)) {
       return fmt::format(
           "sparsity.regime = \"active\" would fit if it starts sparse, with sparsity.density_start = {:.6g} "
           "and sparsity.embedding_density_start = {:.6g}",
@@ -88,7 +108,7 @@ std::string WhatFits(const model::ModelSpec& spec, const config::Settings& setti
   int heads = 0, too_many = spec.n_head;
   while (heads + 1 < too_many) {
     const int middle = (heads + too_many) / 2;
-    (Fits(Narrower(spec, middle), settings, available) ? heads : too_many) = middle;
+    (Fits(Narrower(spec, middle), settings, place) ? heads : too_many) = middle;
   }
   if (heads > 0) return fmt::format("model.d_model = {} would fit, its MLP in proportion", heads * spec.d_head);
   return "fewer layers, a shorter model.n_ctx and a smaller train.batch need less";
@@ -104,29 +124,49 @@ int64_t LimitIn(const char* path) {
 }  // namespace
 
 RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& settings) {
-  const config::TrainSettings& train = settings.train;
+  return MemoryOfRank(spec, settings, parallel::Grid{}, 0);
+}
+
+RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,
+                       int rank) {
+  const model::Shard shard{grid.tensor_rank(rank), grid.tensor};
   const model::Registry registry(spec);
+  const model::Registry part(spec, shard);
+  const RankLayout whole(registry, settings, registry), here(registry, settings, part);
+  const parallel::LeafRange leaves = parallel::LeavesOf(settings.train.shards, grid.data_rank(rank), grid.data);
+  const int64_t sequences = LargestShard(settings, leaves);
   RunMemory memory;
-  const int64_t sequences = (train.batch + train.shards - 1) / train.shards;
-  int64_t floats = 0, largest_layer = 0, layer = 0;  // candidates whose gradients are formed at once
+  memory.elements = whole.elements();
+  int64_t largest_layer = 0, layer = 0, candidates_here = 0;  // whose gradients are formed at once
   for (const model::TensorInfo& info : registry.tensors()) {
-    const int64_t candidates = FirstCandidates(settings, info);
-    const int64_t stored = candidates > 0 ? candidates : info.numel();
-    memory.elements += stored;
-    memory.candidates += candidates;
-    floats += (stored + 15) / 16 * 16;
-    memory.sets += BytesOfEvidence(settings, info, stored);
+    memory.candidates += whole.candidates(info.index);
+    candidates_here += here.candidates(info.index);
+    memory.sets += BytesOfEvidence(settings, info, whole.stored(info.index));
     layer = info.layer < 0 || info.kind == kFirstOfLayer ? 0 : layer;
-    layer += info.index == registry.wte() ? 0 : candidates;
+    layer += info.index == registry.wte() ? 0 : here.candidates(info.index);
     largest_layer = std::max(largest_layer, layer);
   }
-  const int64_t arena = floats * kFloat;
-  memory.sets += memory.candidates * kBytesOfSets + largest_layer * sequences * kFloat;
-  memory.state = 3 * arena;
-  // As GradientTree: floor(log2(shards + 1)).
-  memory.gradients = (std::bit_width(static_cast<uint64_t>(train.shards) + 1) - 1) * arena;
+  const int64_t arena = here.floats() * kFloat, whole_arena = whole.floats() * kFloat;
+  memory.sets += candidates_here * kBytesOfSets + largest_layer * sequences * kFloat;
+  memory.refresh = memory.candidates * kBytesOfRefresh;
+  memory.state = 3 * whole_arena;
+  memory.gradients = exchange::GradientTree::ArenasOf(leaves.begin, leaves.end) * arena;
+  const model::ModelSpec local = spec.Local(shard);
   const int64_t tokens = sequences * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens;
-  memory.activations = tokens * FloatsPerToken(spec) * kFloat;
+  memory.activations = tokens * FloatsPerToken(local, shard.size) * kFloat;
+  memory.passed = tokens * MessageFloatsPerToken(local, shard.size) * kFloat;
+  if (grid.data > 1) {
+    memory.messages +=
+        exchange::MemoryOfSum(SumOptionsOf(settings.parallel), GradientShapeOf(here, part, settings, spec.n_ctx),
+                              grid.data_rank(rank), grid.data);
+  }
+  if (shard.size > 1) {
+    memory.copies = arena + whole_arena;   // weights of the part; the gradient of the whole
+    memory.sets += memory.candidates * 2;  // and the columns in its layout
+    for (int r = 0; r < shard.size; ++r) {
+      memory.messages += RankLayout(registry, settings, model::Registry(spec, {r, shard.size})).shared() * kFloat;
+    }
+  }
   return memory;
 }
 
@@ -136,15 +176,21 @@ int64_t MachineMemory() {
       {machine, LimitIn("/sys/fs/cgroup/memory.max"), LimitIn("/sys/fs/cgroup/memory/memory.limit_in_bytes")});
 }
 
-absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available) {
-  const RunMemory need = MemoryOfRun(spec, settings);
+absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available,
+                         const parallel::Grid& grid, int rank) {
+  const RunMemory need = MemoryOfRank(spec, settings, grid, rank);
   if (need.total() <= available) return absl::OkStatus();
+  const auto part = [](int64_t bytes, const char* of) {
+    return bytes == 0 ? std::string() : fmt::format(", {} for {}", Text(bytes), of);
+  };
   return absl::InvalidArgumentError(fmt::format(
-      "the run needs at least {} of memory and this machine has {}: {} for weights and moments of {:.1f} M parameters, "
-      "{} for gradients{}, {} for the activations of one of {} shards; {}",
-      Text(need.total()), Text(available), Text(need.state), static_cast<double>(need.elements) / 1e6,
-      Text(need.gradients), need.sets == 0 ? "" : fmt::format(", {} for candidate sets", Text(need.sets)),
-      Text(need.activations), settings.train.shards, WhatFits(spec, settings, available)));
+      "the run needs at least {} of memory and this machine has {}{}: {} for weights and moments of {:.1f} M "
+      "parameters, "
+      "{} for gradients{}{}, {} for the activations of one of {} shards; {}",
+      Text(need.total()), Text(available), grid.size() == 1 ? "" : " for each rank on it", Text(need.state),
+      static_cast<double>(need.elements) / 1e6, Text(need.gradients), part(need.sets + need.refresh, "candidate sets"),
+      part(need.copies + need.passed + need.messages, "what ranks exchange"), Text(need.activations),
+      settings.train.shards, WhatFits(spec, settings, {available, grid, rank})));
 }
 
 }  // namespace filigree::train

@@ -6,14 +6,15 @@
 #include "absl/status/status.h"
 #include "worker/config/settings.h"
 #include "worker/model/spec.h"
+#include "worker/parallel/grid.h"
 
 // Does a run fit into the machine? Asked before anything is allocated or written.
 
 namespace filigree::train {
 
-// The least a run holds at once, in bytes, at its first step: later ones hold less where densities fall, as they do but
-// for settings that make them rise. Masks and, in the exact regime, compressed copies of sparse matrices come on top: a
-// few percent.
+// The least a rank of a run holds at once, in bytes, at its first step: later ones hold less where densities fall, as
+// they do but for settings that make them rise. Masks and, in the exact regime, compressed copies of sparse matrices
+// come on top: a few percent.
 struct RunMemory {
   int64_t elements = 0;     // trained: all there are, or those that exist
   int64_t candidates = 0;   // of these, entries of matrices on candidates
@@ -21,19 +22,30 @@ struct RunMemory {
   int64_t gradients = 0;    // of the shards' summation tree
   int64_t sets = 0;         // positions of candidates, the form they are computed in, gradients sequence by sequence,
                             // and what is looked at for newcomers
+  int64_t refresh = 0;      // while candidates change, and not between
   int64_t activations = 0;  // of the largest shard, forward and backward
+  int64_t copies = 0;       // of this rank's part of a model that ranks share
+  int64_t passed = 0;       // activations on their way between those ranks
+  int64_t messages = 0;     // gradients on theirs, and what is held back of them
 
-  int64_t total() const { return state + gradients + sets + activations; }
+  int64_t steady() const { return state + gradients + sets + activations + copies + passed + messages; }
+  int64_t total() const { return steady() + refresh; }  // at the worst moment
 };
 
 // fp32. Of the settings: regime, densities, candidates, batch and shards.
 RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& settings);
 
+// Of one rank of several. Where the ranks of a tensor group share matrices on candidates, how many of these fall to
+// each is taken as even: that depends on the weights drawn.
+RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,
+                       int rank);
+
 // Bytes this process may use: what the machine has, or its control group allows.
 int64_t MachineMemory();
 
-// InvalidArgument where the run needs more than `available` bytes: says what for, and what would fit.
-absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available);
+// InvalidArgument where the rank needs more than `available` bytes: says what for, and what would fit.
+absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available,
+                         const parallel::Grid& grid = {}, int rank = 0);
 
 }  // namespace filigree::train
 

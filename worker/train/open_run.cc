@@ -107,13 +107,15 @@ absl::Status OpenCorpus(OpenedRun& run) {
 }
 
 // Corpus, memory and, on the first rank, the folder and its lock.
-absl::Status Prepare(int ranks_here, bool first, OpenedRun& run, std::optional<model::ModelSpec>& spec) {
+absl::Status Prepare(const parallel::World* world, OpenedRun& run, std::optional<model::ModelSpec>& spec) {
   if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
   absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
   if (!made.ok()) return made.status();
   spec.emplace(*std::move(made));
-  if (absl::Status status = CheckMemory(*spec, run.settings, MachineMemory() / ranks_here); !status.ok()) return status;
-  if (!first) return absl::OkStatus();
+  absl::Status fits = world == nullptr ? CheckMemory(*spec, run.settings, MachineMemory())
+                                       : CheckMemory(*spec, run.settings, MachineMemory() / world->ranks_on_this_host(),
+                                                     world->grid(), world->rank());
+  if (!fits.ok() || (world != nullptr && !world->first())) return fits;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
   absl::StatusOr<checkpoint::RunLock> lock = checkpoint::RunLock::Acquire(run.settings.run.dir);
   if (!lock.ok()) return lock.status();
@@ -167,7 +169,7 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
   OpenedRun run;
   run.settings = std::move(settings);
   std::optional<model::ModelSpec> spec;
-  absl::Status status = Prepare(ranks_here, !together || world->first(), run, spec);
+  absl::Status status = Prepare(together ? world : nullptr, run, spec);
   if (together) status = world->Agree(status);
   if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program));
   if (!status.ok()) return status;

@@ -1,0 +1,198 @@
+#include "worker/exchange/traffic.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "worker/exchange/consensus.h"
+#include "worker/exchange/slices.h"
+#include "worker/exchange/subtree.h"
+#include "worker/parallel/grid.h"
+
+namespace filigree::exchange {
+namespace {
+
+using comm::Traffic;
+using Method = SumOptions::Method;
+
+constexpr int64_t kFloat = sizeof(float), kHalf = sizeof(uint16_t), kLength = sizeof(int64_t);
+
+std::vector<Subtree> SubtreesOfRank(int64_t leaves, int rank, int ranks) {
+  const parallel::LeafRange range = parallel::LeavesOf(leaves, rank, ranks);
+  return SubtreesOf(range.begin, range.end);
+}
+
+int64_t Subtrees(int64_t leaves, int rank, int ranks) { return std::ssize(SubtreesOfRank(leaves, rank, ranks)); }
+
+// Of all other ranks.
+int64_t OthersSubtrees(int64_t leaves, int rank, int ranks) {
+  int64_t count = 0;
+  for (int r = 0; r < ranks; ++r) count += r == rank ? 0 : Subtrees(leaves, r, ranks);
+  return count;
+}
+
+int64_t OwnSlice(int64_t floats, int rank, int ranks) {
+  return SliceBegin(floats, rank + 1, ranks) - SliceBegin(floats, rank, ranks);
+}
+
+// Everybody's slice of every subtree to its owner, then the owner's slice to everybody (gradient_exchange.cc).
+Traffic AlongTheTree(int64_t leaves, int64_t floats, int rank, int ranks) {
+  const int64_t own = OwnSlice(floats, rank, ranks);
+  Traffic traffic;
+  traffic.sent_bytes = kFloat * (Subtrees(leaves, rank, ranks) * (floats - own) + (ranks - 1) * own);
+  traffic.received_bytes = kFloat * (OthersSubtrees(leaves, rank, ranks) * own + (floats - own));
+  return traffic;
+}
+
+// The same with one addend a rank (rounded_sum.cc).
+Traffic Rounded(int64_t floats, int rank, int ranks) {
+  const int64_t own = OwnSlice(floats, rank, ranks), bytes = kHalf * (floats - own + (ranks - 1) * own);
+  return {bytes, bytes, 0};
+}
+
+// A list of `count` of `bound` positions with their values, if it is a random subset (index_list.h).
+int64_t CodedBytes(int64_t count, int64_t bound, WireValue wire) {
+  const double bits = std::log2(static_cast<double>(bound) / static_cast<double>(count)) + 1.5;
+  const double list = std::min(bits * static_cast<double>(count), static_cast<double>(bound));
+  return count * (wire == WireValue::kBf16 ? kHalf : kFloat) + static_cast<int64_t>(list / 8);
+}
+
+// The most that a list of rows takes beside their values (coded_rows.h): a bitmap.
+int64_t RowListBytes(int64_t rows) { return kLength + 1 + (rows + 7) / 8; }
+
+// Touched rows to their owners, sums of rows to all (bigram_exchange.cc).
+class TouchedRows {
+ public:
+  TouchedRows(const GradientShape& shape, int rank, int ranks) : shape_(shape), rank_(rank), ranks_(ranks) {}
+
+  Traffic AtMost() const {
+    Traffic traffic;
+    for (int r = 0; r < ranks_; ++r) {
+      if (r == rank_) continue;
+      traffic.sent_bytes += kLength + ToOwner(rank_, r) + Sums(rank_);
+      traffic.received_bytes += kLength + ToOwner(r, rank_) + Sums(r);
+    }
+    // Whatever their owners, a subtree touches no more rows than it has tokens.
+    traffic.sent_bytes += RowsOfOthers();
+    return traffic;
+  }
+
+ private:
+  int64_t Rows(int rank) const {
+    const int64_t rows = shape_.bigram_rows;
+    return rows * (rank + 1) / ranks_ - rows * rank / ranks_;
+  }
+  int64_t RowBytes() const { return shape_.bigram_cols * kFloat; }
+  int64_t Tokens(const Subtree& subtree) const {
+    const auto begin = shape_.tokens.begin() + subtree.first;
+    return std::accumulate(begin, begin + subtree.leaves, int64_t{0});
+  }
+  std::vector<Subtree> SubtreesOf(int rank) const { return SubtreesOfRank(std::ssize(shape_.tokens), rank, ranks_); }
+
+  // A section a subtree; rows of this rank's own subtrees are counted together in RowsOfOthers.
+  int64_t ToOwner(int from, int owner) const {
+    int64_t bytes = 0;
+    for (const Subtree& subtree : SubtreesOf(from)) {
+      bytes += kLength + RowListBytes(Rows(owner));
+      if (from != rank_) bytes += RowBytes() * std::min(Rows(owner), Tokens(subtree));
+    }
+    return bytes;
+  }
+  int64_t RowsOfOthers() const {
+    int64_t rows = 0;
+    for (const Subtree& subtree : SubtreesOf(rank_)) {
+      rows += std::min(shape_.bigram_rows - Rows(rank_), Tokens(subtree));
+    }
+    return rows * RowBytes();
+  }
+  int64_t Sums(int owner) const {
+    const int64_t all = std::accumulate(shape_.tokens.begin(), shape_.tokens.end(), int64_t{0});
+    return RowListBytes(Rows(owner)) + RowBytes() * std::min(Rows(owner), all);
+  }
+
+  const GradientShape& shape_;
+  const int rank_, ranks_;
+};
+
+// What each rank sends to all others, of which the others send as much.
+Traffic ToAll(int64_t bytes, int ranks) { return {(ranks - 1) * bytes, (ranks - 1) * bytes, 0}; }
+
+Forecast Bigram(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
+  if (options.wire == WireValue::kFloat32) return {TouchedRows(shape, rank, ranks).AtMost(), Accuracy::kAtMost};
+  const int64_t entries = shape.bigram_rows * shape.bigram_cols;
+  const int64_t k = EntriesOfShare(options.bigram_share, entries);
+  return {ToAll(CodedBytes(k, entries, options.wire), ranks), Accuracy::kAbout};
+}
+
+Forecast Largest(const SumOptions& options, int64_t floats, int ranks) {
+  const int64_t k = EntriesOfShare(options.topk_share, floats), list = CodedBytes(k, floats, options.wire);
+  if (options.method == Method::kTopK) return {ToAll(list, ranks), Accuracy::kAbout};
+  // Balanced: entries to their owners, the owners' largest to all; the search among sums is small beside them.
+  const int64_t bytes = 2 * list * (ranks - 1) / ranks;
+  return {{bytes, bytes, 0}, Accuracy::kAbout};
+}
+
+bool OwnWay(const SumOptions& options, const GradientShape& shape) {
+  if (shape.bigram_rows == 0 || options.method != Method::kTree) return false;
+  return options.wire == WireValue::kFloat32 || options.bigram_share < 1;
+}
+
+// The runs of an arena that are summed one after the other: without the table where it goes its own way.
+std::vector<int64_t> Ranges(const SumOptions& options, const GradientShape& shape) {
+  if (!OwnWay(options, shape)) return {shape.floats};
+  const int64_t end = shape.bigram_begin + shape.bigram_rows * shape.bigram_cols;
+  return {shape.bigram_begin, shape.floats - end};
+}
+
+}  // namespace
+
+SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
+  SumForecast forecast;
+  if (OwnWay(options, shape)) forecast.bigram = Bigram(options, shape, rank, ranks);
+  if (options.method == Method::kTopK || options.method == Method::kBalancedTopK) {
+    forecast.others = Largest(options, shape.floats, ranks);
+    return forecast;
+  }
+  for (const int64_t floats : Ranges(options, shape)) {
+    if (floats == 0) continue;
+    if (options.method == Method::kDense) {
+      forecast.others.traffic += comm::TrafficOfAllReduce(floats, kFloat, rank, ranks);
+    } else {
+      forecast.others.traffic += options.wire == WireValue::kBf16
+                                     ? Rounded(floats, rank, ranks)
+                                     : AlongTheTree(std::ssize(shape.tokens), floats, rank, ranks);
+    }
+  }
+  return forecast;
+}
+
+Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width) {
+  const int64_t node = width * static_cast<int64_t>(sizeof(double));
+  Traffic traffic;
+  traffic.sent_bytes = (ranks - 1) * Subtrees(leaves, rank, ranks) * node;
+  traffic.received_bytes = OthersSubtrees(leaves, rank, ranks) * node;
+  return traffic;
+}
+
+Traffic TrafficOfConsensus(int ranks) { return ToAll(kConsensusBytes, ranks); }
+
+int64_t MemoryOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
+  const std::vector<int64_t> ranges = Ranges(options, shape);
+  const int64_t floats = *std::max_element(ranges.begin(), ranges.end()), own = OwnSlice(floats, rank, ranks);
+  const int64_t residual = options.holds_back() ? 2 * kFloat * shape.floats : 0;  // and as it was before the step
+  switch (options.method) {
+    case Method::kTree: {
+      if (options.wire == WireValue::kBf16) return residual + kHalf * (floats + (ranks - 1) * own);
+      const int64_t leaves = std::ssize(shape.tokens);
+      return kFloat * own * (Subtrees(leaves, rank, ranks) + OthersSubtrees(leaves, rank, ranks));
+    }
+    case Method::kDense:
+      return 0;
+    case Method::kTopK:
+    case Method::kBalancedTopK:
+      return residual + shape.floats / 8;
+  }
+  return 0;
+}
+
+}  // namespace filigree::exchange

@@ -1,0 +1,53 @@
+#ifndef FILIGREE_WORKER_EXCHANGE_TRAFFIC_H_
+#define FILIGREE_WORKER_EXCHANGE_TRAFFIC_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/comm/traffic.h"
+#include "worker/exchange/batch_sum.h"
+
+// What the exchanges of this room move, known before anything is sent: the bytes that comm::Communicator::traffic()
+// counts at one rank. Whoever changes what an exchange sends changes it here too; tests compare with what is counted.
+//
+// rank, ranks: of the data-parallel group. leaves: the logical shards of a step.
+
+namespace filigree::exchange {
+
+// How far a formula goes.
+enum class Accuracy {
+  kExact,   // to the byte
+  kAtMost,  // what depends on the batch is taken at its most: every token touches another row of the bigram table
+  kAbout    // lists of positions are taken as random subsets, which they are not quite (kernels/gradcodec/index_list.h)
+};
+
+struct Forecast {
+  comm::Traffic traffic;
+  Accuracy accuracy = Accuracy::kExact;
+};
+
+// The gradients on one rank.
+struct GradientShape {
+  int64_t floats = 0;                                          // of an arena
+  int64_t bigram_begin = 0, bigram_rows = 0, bigram_cols = 0;  // where the table lies; no rows: there is none
+  std::vector<int64_t> tokens;                                 // of every leaf
+};
+
+// BatchSum::Sum: the bigram table, where it goes its own way, and all the rest.
+struct SumForecast {
+  Forecast bigram, others;
+};
+SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks);
+
+// GradientExchange::SumNumbers of `width` numbers a subtree.
+comm::Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width);
+
+// Compare and Consensus as long as all agree.
+comm::Traffic TrafficOfConsensus(int ranks);
+
+// Bytes that the buffers of a BatchSum hold, its residual included.
+int64_t MemoryOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks);
+
+}  // namespace filigree::exchange
+
+#endif  // FILIGREE_WORKER_EXCHANGE_TRAFFIC_H_

@@ -1,0 +1,128 @@
+#include "worker/plan/traffic.h"
+
+#include "worker/model/registry.h"
+#include "worker/model/shared_traffic.h"
+#include "worker/train/batch_gradient.h"
+#include "worker/train/evidence.h"
+#include "worker/train/rank_layout.h"
+
+namespace filigree::plan {
+namespace {
+
+using comm::Traffic;
+
+constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
+
+// An all-gather in which rank r of a group gives bytes[r].
+Traffic TrafficOfGather(const std::vector<int64_t>& bytes, int rank) {
+  Traffic traffic;
+  for (int r = 0; r < static_cast<int>(bytes.size()); ++r) {
+    if (r == rank) continue;
+    traffic.sent_bytes += bytes[rank];
+    traffic.received_bytes += bytes[r];
+  }
+  return traffic;
+}
+
+// One rank's view of a step.
+class Step {
+ public:
+  Step(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid, int rank)
+      : spec_(spec),
+        settings_(settings),
+        grid_(grid),
+        shard_{grid.tensor_rank(rank), grid.tensor},
+        data_rank_(grid.data_rank(rank)),
+        whole_(spec),
+        part_(spec, shard_),
+        layout_(whole_, settings, part_) {}
+
+  std::vector<TrafficPart> Parts() {
+    if (grid_.size() == 1) return {};
+    if (grid_.tensor > 1) AddActivations();
+    if (grid_.data > 1) AddData();
+    if (grid_.tensor > 1) AddGroup();
+    parts_.push_back({"digests of the state", exchange::TrafficOfConsensus(grid_.size())});
+    return std::move(parts_);
+  }
+
+ private:
+  int64_t refresh_every() const {
+    return settings_.sparsity.regime == config::Regime::kActive ? settings_.sparsity.refresh_every : 0;
+  }
+
+  void AddActivations() {
+    const parallel::LeafRange leaves = parallel::LeavesOf(settings_.train.shards, data_rank_, grid_.data);
+    Traffic traffic;
+    for (int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf) {
+      const auto sequences = static_cast<int>(train::SequencesOf(settings_, leaf));
+      const model::SharedTraffic pass = model::TrafficOfLossAndGradient(spec_, shard_, sequences, spec_.n_ctx);
+      traffic += {pass.sent_bytes, pass.received_bytes, 0};
+    }
+    parts_.push_back({"activations", traffic});
+  }
+
+  void AddData() {
+    const int64_t leaves = settings_.train.shards;
+    const exchange::SumForecast sum =
+        exchange::TrafficOfSum(train::SumOptionsOf(settings_.parallel),
+                               train::GradientShapeOf(layout_, part_, settings_, spec_.n_ctx), data_rank_, grid_.data);
+    const bool own_way = sum.bigram.traffic.sent_bytes > 0;
+    if (own_way) {
+      parts_.push_back({"gradient of the bigram table", sum.bigram.traffic, 1, sum.bigram.accuracy});
+    }
+    parts_.push_back(
+        {own_way ? "gradients of all other tensors" : "gradients", sum.others.traffic, 1, sum.others.accuracy});
+    parts_.push_back({"losses", exchange::TrafficOfNumbers(leaves, data_rank_, grid_.data, 1)});
+    AddEvidence("evidence for newcomers",
+                exchange::TrafficOfNumbers(leaves, data_rank_, grid_.data, train::EvidenceNumbers(settings_, part_)));
+  }
+
+  // Between the ranks that share the model: every one's part of the gradient to all.
+  void AddGroup() {
+    std::vector<int64_t> gradients, evidence;
+    for (int r = 0; r < grid_.tensor; ++r) {
+      const model::Registry part(spec_, {r, grid_.tensor});
+      gradients.push_back(kFloat * train::RankLayout(whole_, settings_, part).shared());
+      evidence.push_back(kDouble * train::EvidenceNumbers(settings_, part));
+    }
+    parts_.push_back({"gradients of the parts of the model", TrafficOfGather(gradients, shard_.rank)});
+    AddEvidence("evidence of the parts of the model", TrafficOfGather(evidence, shard_.rank));
+  }
+
+  void AddEvidence(const char* name, const Traffic& traffic) {
+    if (refresh_every() > 0 && traffic.sent_bytes > 0) parts_.push_back({name, traffic, refresh_every()});
+  }
+
+  const model::ModelSpec& spec_;
+  const config::Settings& settings_;
+  const parallel::Grid& grid_;
+  const model::Shard shard_;
+  const int data_rank_;
+  const model::Registry whole_, part_;
+  const train::RankLayout layout_;
+  std::vector<TrafficPart> parts_;
+};
+
+}  // namespace
+
+std::vector<TrafficPart> TrafficOfRank(const model::ModelSpec& spec, const config::Settings& settings,
+                                       const parallel::Grid& grid, int rank) {
+  return Step(spec, settings, grid, rank).Parts();
+}
+
+Traffic TrafficOfStep(const std::vector<TrafficPart>& parts, bool refresh) {
+  Traffic sum;
+  for (const TrafficPart& part : parts) {
+    if (part.every == 1 || refresh) sum += part.traffic;
+  }
+  return sum;
+}
+
+int64_t DenseEquivalent(const model::ModelSpec& spec, const parallel::Grid& grid) {
+  const auto ranks = static_cast<double>(grid.data);
+  const auto dense = static_cast<double>(model::Registry(spec).trained_elements() * kFloat);
+  return static_cast<int64_t>(2 * (ranks - 1) / ranks * dense);
+}
+
+}  // namespace filigree::plan

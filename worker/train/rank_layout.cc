@@ -1,0 +1,51 @@
+#include "worker/train/rank_layout.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "worker/train/candidates.h"
+
+namespace filigree::train {
+
+RankLayout::RankLayout(const model::Registry& whole, const config::Settings& settings, const model::Registry& part) {
+  constexpr int64_t kAlignment = 16;  // floats, as model::Layout
+  for (const model::TensorInfo& info : part.tensors()) {
+    const int64_t of_whole = FirstCandidates(settings, whole[info.index]);
+    const double share = static_cast<double>(info.numel()) / static_cast<double>(whole[info.index].numel());
+    candidates_.push_back(static_cast<int64_t>(static_cast<double>(of_whole) * share + 0.5));
+    stored_.push_back(of_whole > 0 ? candidates_.back() : info.numel());
+    offsets_.push_back(floats_);
+    floats_ += (stored_.back() + kAlignment - 1) / kAlignment * kAlignment;
+    shared_ += info.shared ? stored_.back() : 0;
+  }
+}
+
+int64_t RankLayout::elements() const { return std::accumulate(stored_.begin(), stored_.end(), int64_t{0}); }
+
+exchange::GradientShape GradientShapeOf(const RankLayout& layout, const model::Registry& part,
+                                        const config::Settings& settings, int64_t positions) {
+  exchange::GradientShape shape;
+  shape.floats = layout.floats();
+  if (part.bigram() >= 0) {
+    shape.bigram_begin = layout.offset(part.bigram());
+    shape.bigram_rows = part[part.bigram()].rows;
+    shape.bigram_cols = part[part.bigram()].cols;
+  }
+  for (int64_t leaf = 0; leaf < settings.train.shards; ++leaf) {
+    shape.tokens.push_back(SequencesOf(settings, leaf) * positions);
+  }
+  return shape;
+}
+
+int64_t SequencesOf(const config::Settings& settings, int64_t leaf) {
+  const int64_t batch = settings.train.batch, shards = settings.train.shards;
+  return batch * (leaf + 1) / shards - batch * leaf / shards;
+}
+
+int64_t LargestShard(const config::Settings& settings, const parallel::LeafRange& leaves) {
+  int64_t most = 0;
+  for (int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf) most = std::max(most, SequencesOf(settings, leaf));
+  return most;
+}
+
+}  // namespace filigree::train
