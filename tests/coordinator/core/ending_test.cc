@@ -92,6 +92,30 @@ TEST_F(Ending, WhatHasNotRunYetIsStoppedWithoutACheckpoint) {
   EXPECT_EQ(cluster.State(job), JobState::kCancelled);
 }
 
+TEST_F(Ending, WhatWasToldToRunAndHasNotSaidSoIsStoppedWithoutACheckpoint) {
+  cluster.Join("a", 1);
+  const std::string job = cluster.Submit(Spec("job"));
+  ASSERT_TRUE(cluster.Beat("a").ok());
+  ASSERT_EQ(cluster.State(job), JobState::kPlaced);
+  ASSERT_TRUE(DrainJob(job).ok());
+  ASSERT_TRUE(cluster.Beat("a").ok());
+  EXPECT_EQ(ActionFor("a"), Action::kStop);
+}
+
+// It has nothing of the job any more, so it takes nothing with it.
+TEST_F(Ending, AWorkerThatLeavesAfterItsPartOfADrainIsNoFault) {
+  cluster.follow_checkpoints = false;
+  cluster.Join("a", 1);
+  cluster.Join("b", 1);
+  const std::string job = cluster.Run(Spec("job", 2));
+  ASSERT_TRUE(DrainWorker("a").ok());
+  cluster.worker("a").ranks.clear();
+  ASSERT_TRUE(cluster.Beat("a").ok());
+  ASSERT_TRUE(cluster.Keep(cluster.core().Leave(cluster.now(), {cluster.SpeakerOf("a")})).ok());
+  EXPECT_EQ(cluster.State(job), JobState::kDraining);  // the other one still writes its checkpoint
+  EXPECT_EQ(cluster.Job(job).restarts, 0);
+}
+
 TEST_F(Ending, AJobThatFinishesBeforeItHearsOfTheDrainIsDone) {
   cluster.Join("a", 1);
   const std::string job = cluster.Run(Spec("job"));
@@ -153,7 +177,9 @@ TEST_F(Ending, AWorkerIsEmptiedAndMayLeaveAndItsJobsGoOnElsewhere) {
 TEST_F(Ending, DrainingAWorkerIsIdempotentAndKnowsWhoIsGone) {
   cluster.Join("a", 1);
   EXPECT_TRUE(DrainWorker("a").ok());
+  const size_t said = cluster.events.size();
   EXPECT_TRUE(DrainWorker("a").ok());
+  EXPECT_EQ(cluster.events.size(), said);
   EXPECT_TRUE(Says(DrainWorker("nobody"), Code::kNotFound, "worker nobody is not known"));
   ASSERT_TRUE(cluster.Keep(cluster.core().Leave(cluster.now(), {cluster.SpeakerOf("a")})).ok());
   EXPECT_TRUE(Says(DrainWorker("a"), Code::kFailedPrecondition, "worker a is gone"));

@@ -125,5 +125,19 @@ TEST(Placement, AJobGrowsToItsFullGridWhenNobodyElseWaits) {
   EXPECT_EQ(cluster.Job(job).resume->step, 10);
 }
 
+TEST(Placement, NobodyGrowsWhileAnotherJobWaitsForRoom) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  const std::string job = cluster.Run(Spec("job", 2, 1, 1));
+  const std::string waiting = cluster.Submit(Spec("waiting", 3, 1, 3));
+  cluster.Join("b", 2);
+  cluster.Live(20'000 * kMs);
+  EXPECT_EQ(cluster.State(waiting), JobState::kQueued);
+  EXPECT_EQ(cluster.Job(job).generation, 1);
+  ASSERT_TRUE(cluster.Keep(cluster.core().Cancel(cluster.now(), {waiting})).ok());
+  cluster.Live(3'000 * kMs);
+  EXPECT_EQ(cluster.Job(job).data, 2);
+}
+
 }  // namespace
 }  // namespace filigree::coordinator

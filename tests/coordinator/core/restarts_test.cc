@@ -134,5 +134,19 @@ TEST(Restarts, WhatRanBeforeIsPlacedBeforeWhatIsNew) {
   EXPECT_EQ(cluster.State(other), JobState::kQueued);
 }
 
+TEST(Restarts, AJobThatRanBeforeIsNotHeldToTheDeadlineOfTheQueue) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  contract::JobSpec spec = Limited(3);
+  spec.deadlines.queue = 5;
+  const std::string job = cluster.Run(spec);
+  ASSERT_TRUE(cluster.Keep(cluster.core().DrainWorker(cluster.now(), {"a"})).ok());
+  cluster.Live(20'000 * kMs);
+  EXPECT_EQ(cluster.State(job), JobState::kSubmitted);  // the only worker takes no more ranks
+  cluster.Join("b", 1);
+  cluster.Live(2'000 * kMs);
+  EXPECT_EQ(cluster.State(job), JobState::kRunning);
+}
+
 }  // namespace
 }  // namespace filigree::coordinator
