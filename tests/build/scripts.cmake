@@ -1,9 +1,9 @@
 # The scripts that people and machines start: that bash reads them, that they may be executed, that they stop at the first
 # failure, and that a word they do not know is refused before anything is touched.
 #   cmake -DROOT=/repository -P scripts.cmake
-file(GLOB scripts ${ROOT}/deploy/*.sh ${ROOT}/.ci/run)
+file(GLOB scripts ${ROOT}/deploy/*.sh ${ROOT}/deploy/slurm/*.sbatch ${ROOT}/.ci/run)
 list(LENGTH scripts count)
-if(count LESS 5)
+if(count LESS 6)
   message(FATAL_ERROR "Only ${count} scripts found below ${ROOT}: ${scripts}")
 endif()
 foreach(script IN LISTS scripts)

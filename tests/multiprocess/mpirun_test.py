@@ -1,13 +1,15 @@
 """`mpirun -n N filigree train`: the bits of one process, one voice, and an end with a reason where a rank is lost or stuck."""
 import json
 import os
+import signal
 import subprocess
 import time
 
 import program
 from program import ProgramTest, main
 
-LAUNCHER = ["mpirun", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
+# plm isolated: one host, which needs no ssh.
+LAUNCHER = ["mpirun", "--mca", "plm", "isolated", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
 ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 SPARSE_START = {"sparsity__regime": "active", "sparsity__density_start": "1/4", "sparsity__embedding_density_start": "1/2",
                 "sparsity__density": "1/8", "sparsity__embedding_density": "1/4", "sparsity__candidates": 1.5,
@@ -66,6 +68,29 @@ class MpirunTest(ProgramTest):
         killed = mpirun(2, "train", config, env={"FILIGREE_FAULT": "kill:forward:6", "FILIGREE_FAULT_RANK": "1"})
         self.assertNotEqual(killed.returncode, 0)
         self.assertExit(mpirun(3, "train", config), 0)
+        self.assertEqual(self.state(), self.state(alone))
+
+    def test_a_signal_to_mpirun_stops_the_run_with_a_checkpoint_and_75(self):
+        alone = os.path.join(self.folder, "alone")
+        changes = {"run__steps": 60, "eval__every": 0, "sample__every": 0, "checkpoint__every": 0}
+        self.assertExit(self.train(self.config("alone.toml", run__dir=alone, **changes)), 0)
+        config = self.config(run__threads=1, **changes)
+        job = subprocess.Popen([*LAUNCHER, "-n", "2", program.PROGRAM, "train", config], env={**os.environ, **ENVIRONMENT},
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            for line in job.stdout:
+                if "step 5 " in line:
+                    job.send_signal(signal.SIGUSR1)
+                    break
+            said = job.stdout.read()
+            self.assertEqual(job.wait(timeout=60), 75, said)
+        finally:
+            job.kill()
+            job.wait()
+            job.stdout.close()
+        self.assertIn("Stopped at step ", said)
+        self.assertLess(self.state()[0], 60)
+        self.assertExit(mpirun(2, "train", config), 0)
         self.assertEqual(self.state(), self.state(alone))
 
     def test_a_rank_that_hangs_is_named_and_ends_the_job(self):
