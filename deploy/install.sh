@@ -25,6 +25,8 @@ packages=(
 tests=(
   # the look of the sources; how others read our files
   clang-format clang-tidy python3 python3-venv python3-numpy python3-torch
+  # shells that completion scripts are for
+  zsh fish
   # several hosts on this one: network namespaces, with sshd between them
   iproute2 openssh-server openssh-client
 )

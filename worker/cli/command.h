@@ -41,6 +41,17 @@ void AddImportCommand(CLI::App& app, int& exit_code);
 void AddBenchCommand(CLI::App& app, int& exit_code);
 void AddRankBenchmarks(CLI::App& bench, int& exit_code);  // those of several ranks
 
+// Of a cluster.
+void AddCoordinatorCommand(CLI::App& app, int& exit_code);
+void AddSubmitCommand(CLI::App& app, int& exit_code);
+void AddJobsCommand(CLI::App& app, int& exit_code);
+void AddWatchCommand(CLI::App& app, int& exit_code);
+void AddCancelCommand(CLI::App& app, int& exit_code);
+void AddDrainCommand(CLI::App& app, int& exit_code);
+void AddCertsCommand(CLI::App& app, int& exit_code);
+// Prints a script that completes what the other commands of `app` take.
+void AddCompletionCommand(CLI::App& app, int& exit_code);
+
 }  // namespace filigree::cli
 
 #endif  // FILIGREE_WORKER_CLI_COMMAND_H_

@@ -65,6 +65,14 @@ int main(int argc, char** argv) {
   cli::AddEncodeCommand(app, exit_code);
   cli::AddDecodeCommand(app, exit_code);
   cli::AddBenchCommand(app, exit_code);
+  cli::AddCoordinatorCommand(app, exit_code);
+  cli::AddSubmitCommand(app, exit_code);
+  cli::AddJobsCommand(app, exit_code);
+  cli::AddWatchCommand(app, exit_code);
+  cli::AddCancelCommand(app, exit_code);
+  cli::AddDrainCommand(app, exit_code);
+  cli::AddCertsCommand(app, exit_code);
+  cli::AddCompletionCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

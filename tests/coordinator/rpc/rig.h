@@ -53,8 +53,24 @@ inline ServerOptions OnLoopback() {
   return options;
 }
 
+// A client of a coordinator.
+class Peer {
+ public:
+  void Connect(const rpc::ChannelOptions& client) {
+    auto opened = rpc::OpenChannel(client);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    channel = *std::move(opened);
+    users = v1::Coordinator::NewStub(channel);
+    workers = v1::Workers::NewStub(channel);
+  }
+
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::Coordinator::Stub> users;
+  std::unique_ptr<v1::Workers::Stub> workers;
+};
+
 // A server of this process and a client beside it.
-class Rig {
+class Rig : public Peer {
  public:
   explicit Rig(ServerOptions options = OnLoopback(), rpc::ChannelOptions client = {}) : options_(std::move(options)) {
     Start();
@@ -73,19 +89,8 @@ class Rig {
     server.reset();
     Start();
   }
-  void Connect(const rpc::ChannelOptions& client) {
-    auto opened = rpc::OpenChannel(client);
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    channel = *std::move(opened);
-    users = v1::Coordinator::NewStub(channel);
-    workers = v1::Workers::NewStub(channel);
-  }
-
   MemoryJournal journal;
   std::unique_ptr<Server> server;
-  std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<v1::Coordinator::Stub> users;
-  std::unique_ptr<v1::Workers::Stub> workers;
 
  private:
   ServerOptions options_;
@@ -128,13 +133,13 @@ inline v1::SubmitRequest Job(const std::string& name, int32_t data = 1) {
 // told to.
 class FakeWorker {
  public:
-  FakeWorker(Rig& rig, const std::string& name, int32_t slots, const std::string& nonce = "nonce") : rig_(rig) {
+  FakeWorker(Peer& peer, const std::string& name, int32_t slots, const std::string& nonce = "nonce") : peer_(peer) {
     v1::RegisterRequest request;
     request.set_name(name);
     request.set_host("host-" + name);
     request.set_slots(slots);
     request.set_nonce(nonce);
-    const auto reply = Call(rig_.workers, &v1::Workers::Stub::Register, request);
+    const auto reply = Call(peer_.workers, &v1::Workers::Stub::Register, request);
     EXPECT_TRUE(reply.ok()) << reply.status();
     if (!reply.ok()) return;
     beat.mutable_speaker()->set_worker(name);
@@ -146,7 +151,7 @@ class FakeWorker {
 
   absl::StatusOr<v1::HeartbeatReply> Beat() {
     beat.set_sequence(beat.sequence() + 1);
-    auto reply = Call(rig_.workers, &v1::Workers::Stub::Heartbeat, beat);
+    auto reply = Call(peer_.workers, &v1::Workers::Stub::Heartbeat, beat);
     if (!reply.ok()) return reply;
     beat.set_epoch(reply->epoch());
     if (reply->again()) return Beat();
@@ -183,7 +188,7 @@ class FakeWorker {
     }
   }
 
-  Rig& rig_;
+  Peer& peer_;
 };
 
 }  // namespace filigree::coordinator

@@ -1,0 +1,143 @@
+#include <pthread.h>
+
+#include <csignal>
+#include <memory>
+#include <string>
+
+#include "coordinator/journal/journal.h"
+#include "coordinator/rpc/server.h"
+#include "worker/cli/command.h"
+#include "worker/cli/connect.h"
+#include "worker/cli/coordinator_settings.h"
+#include "worker/cli/print.h"
+#include "worker/cli/revision.h"
+#include "worker/telemetry/display.h"
+
+// filigree coordinator: serves until it is told to stop.
+
+namespace filigree::cli {
+namespace {
+
+struct CoordinatorOptions {
+  std::string config;
+  CoordinatorSettings settings;
+  bool quiet = false;
+};
+
+// SIGINT and SIGTERM are waited for and not caught; to be called while there is one thread.
+sigset_t HoldStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+void PrintNow(const std::string& line) {
+  Print("{}\n", line);
+  std::fflush(stdout);
+}
+
+std::string EventText(const coordinator::Event& event) {
+  const std::string time = telemetry::TimeText(static_cast<double>(event.wall_us) / 1e6);
+  const std::string who = event.job.empty() ? event.worker : event.job;
+  const bool moved = event.kind == coordinator::EventKind::kJobMoved;
+  return fmt::format("{}  {}  {}: {}", time, who, moved ? Name(event.to) : Name(event.kind),
+                     telemetry::Printable(event.text));
+}
+
+std::string StandsText(const coordinator::Journal& journal) {
+  const coordinator::Tables& tables = journal.tables();
+  return fmt::format("journal {}: {} jobs, {} of them open, {} workers", journal.path(), tables.jobs().size(),
+                     tables.open_jobs().size(), tables.workers().size());
+}
+
+std::string SecuredText(const coordinator::Security& security) {
+  if (security.certificate.empty()) return "plain text, for this machine only";
+  if (security.token_file.empty()) return "TLS, clients by certificate";
+  return security.client_ca.empty() ? "TLS, clients by token" : "TLS, clients by certificate or token";
+}
+
+int RunCoordinator(const CoordinatorOptions& options) {
+  const sigset_t signals = HoldStopSignals();
+  const CoordinatorSettings& settings = options.settings;
+  if (settings.lease < 1 || settings.lease > 3600)
+    return Finish(absl::InvalidArgumentError(fmt::format("lease: {} s is outside 1..3600", settings.lease)));
+  auto journal = coordinator::Journal::Open(settings.journal);
+  if (!journal.ok()) return Finish(journal.status());
+  PrintNow(StandsText(**journal));
+
+  coordinator::ServerOptions server_options;
+  server_options.address = settings.listen;
+  server_options.security = settings.security;
+  server_options.core.lease_us = static_cast<int64_t>(settings.lease * 1e6);
+  server_options.core.lease_margin_us = server_options.core.lease_us / 10;
+  server_options.core.heartbeat_us = server_options.core.lease_us / 4;
+  if (!options.quiet)
+    server_options.hooks.on_event = [](const coordinator::Event& event) { PrintNow(EventText(event)); };
+  server_options.hooks.on_kept = [](const absl::Status& status) {
+    Print(stderr, "filigree: {}\n",
+          status.ok()
+              ? "the journal can be written again"
+              : "the journal cannot be written; requests are refused until it can: " + std::string(status.message()));
+  };
+  coordinator::Journal& kept = **journal;
+  auto server = coordinator::Server::Start(server_options, kept.tables(),
+                                           [&kept](const coordinator::Changes& rows) { return kept.Write(rows); });
+  if (!server.ok()) return Finish(server.status());
+  PrintNow(fmt::format("filigree coordinator {} listens on {}: {}", FILIGREE_VERSION, (*server)->address(),
+                       SecuredText(settings.security)));
+  int signal = 0;
+  sigwait(&signals, &signal);
+  PrintNow("stopping; workers and jobs go on and are taken up again at the next start");
+  (*server)->Stop();
+  return kExitDone;
+}
+
+// A flag that was given, over what the file says.
+void Override(const CLI::Option* flag, const std::string& given, std::string& setting) {
+  if (flag->count() > 0) setting = given;
+}
+
+}  // namespace
+
+void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
+  CLI::App* command =
+      app.add_subcommand("coordinator", "Place jobs on workers, watch over them, keep their checkpoints");
+  auto options = std::make_shared<CoordinatorOptions>();
+  auto given = std::make_shared<CoordinatorSettings>();
+  command->add_option("--config", options->config, "TOML file with a section [coordinator]; flags win over it");
+  auto* listen = command->add_option("--listen", given->listen, "HOST:PORT; others than this machine need TLS")
+                     ->capture_default_str();
+  auto* journal =
+      command->add_option("--journal", given->journal, "SQLite file of all that must last")->capture_default_str();
+  auto* certificate = command->add_option("--tls-cert", given->security.certificate, "Our certificate (PEM)");
+  auto* key = command->add_option("--tls-key", given->security.key, "Its key (PEM, mode 0600)");
+  auto* client_ca = command->add_option("--tls-client-ca", given->security.client_ca,
+                                        "Clients show certificates that this CA signed (PEM)");
+  auto* tokens = command->add_option("--token-file", given->security.token_file,
+                                     "Or tokens of this file: lines ROLE TOKEN (mode 0600)");
+  auto* lease = command->add_option("--lease", given->lease, "Seconds after which a silent worker is lost")
+                    ->capture_default_str();
+  command->add_flag("--quiet", options->quiet, "Do not print what happens");
+  command->callback([=, &exit_code] {
+    QuietGrpc();
+    CoordinatorSettings& settings = options->settings;
+    if (!options->config.empty())
+      if (absl::Status status = ReadCoordinatorSettings(options->config, settings); !status.ok()) {
+        exit_code = Finish(status);
+        return;
+      }
+    Override(listen, given->listen, settings.listen);
+    Override(journal, given->journal, settings.journal);
+    Override(certificate, given->security.certificate, settings.security.certificate);
+    Override(key, given->security.key, settings.security.key);
+    Override(client_ca, given->security.client_ca, settings.security.client_ca);
+    Override(tokens, given->security.token_file, settings.security.token_file);
+    if (lease->count() > 0) settings.lease = given->lease;
+    exit_code = RunCoordinator(*options);
+  });
+}
+
+}  // namespace filigree::cli

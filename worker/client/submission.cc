@@ -1,0 +1,70 @@
+#include "worker/client/submission.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "proto/contract/job_spec.h"
+#include "proto/rpc/channel.h"
+#include "proto/rpc/job_spec.h"
+#include "worker/config/load.h"
+
+namespace filigree::client {
+namespace {
+
+std::string RandomKey() {
+  std::random_device device;
+  return fmt::format("cli-{:08x}{:08x}{:08x}{:08x}", device(), device(), device(), device());
+}
+
+absl::Status SetBackend(const std::string& name, contract::JobSpec& spec) {
+  if (name.empty()) return absl::OkStatus();
+  for (const auto backend :
+       {contract::Backend::kLocal, contract::Backend::kGloo, contract::Backend::kMpi, contract::Backend::kNccl})
+    if (name == contract::Name(backend)) {
+      spec.backend = backend;
+      return absl::OkStatus();
+    }
+  return absl::InvalidArgumentError("--backend: local, gloo, mpi or nccl was expected");
+}
+
+void SetGrid(const Submission& submission, const config::Settings& settings, contract::JobSpec& spec) {
+  spec.data = submission.data.value_or(static_cast<int32_t>(std::max<int64_t>(settings.parallel.data, 1)));
+  spec.tensor = submission.tensor.value_or(static_cast<int32_t>(settings.parallel.tensor));
+  spec.min_data = submission.min_data.value_or(spec.data);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::SubmitRequest> MakeSubmission(const Submission& submission) {
+  const auto text = rpc::ReadCredentialFile(submission.config, false);  // at most 1 MiB, and a file
+  if (!text.ok()) return text.status();
+  const auto settings = config::Parse(*text, submission.config, submission.overrides);
+  if (!settings.ok()) return settings.status();
+  contract::JobSpec spec;
+  spec.name = submission.name.empty() ? settings->run.name : submission.name;
+  spec.config = *text;
+  spec.arguments = submission.overrides;
+  for (std::string& argument : spec.arguments)
+    if (argument.substr(0, 2) != "--") argument = "--" + argument;
+  SetGrid(submission, *settings, spec);
+  if (absl::Status status = SetBackend(submission.backend, spec); !status.ok()) return status;
+  spec.priority = submission.priority.value_or(spec.priority);
+  spec.restart_limit = submission.restart_limit.value_or(spec.restart_limit);
+  spec.deadlines.queue = submission.queue_deadline.value_or(spec.deadlines.queue);
+  spec.deadlines.start = submission.start_deadline.value_or(spec.deadlines.start);
+  spec.deadlines.drain = submission.drain_deadline.value_or(spec.deadlines.drain);
+  spec.idempotency_key = submission.key.empty() ? RandomKey() : submission.key;
+  if (absl::Status status = contract::Validate(spec); !status.ok())
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}", submission.config,
+                    spec.name.empty() ? "the job has no name; give one with --name" : std::string(status.message())));
+  v1::SubmitRequest request;
+  *request.mutable_spec() = rpc::ToWire(spec);
+  return request;
+}
+
+}  // namespace filigree::client
