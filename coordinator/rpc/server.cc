@@ -1,6 +1,7 @@
 #include "coordinator/rpc/server.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -53,6 +54,9 @@ void LimitConnections(const Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
 }
 
+// Protobuf complains on stderr of every text that is no UTF-8: whoever reaches the port could fill a log with that.
+void QuietProtobuf() { google::protobuf::SetLogHandler(nullptr); }
+
 absl::Status Stopping() {
   return absl::UnavailableError("the coordinator is stopping; try again when it has been started anew");
 }
@@ -60,6 +64,7 @@ absl::Status Stopping() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Tables tables, Keep keep) {
+  QuietProtobuf();
   auto parts = std::make_unique<Parts>(options);
   auto listening = Secure(options.address, options.security);
   if (!listening.ok()) return listening.status();

@@ -31,7 +31,8 @@ struct ServerOptions {
 // A coordinator that listens. One thread, the strand, owns the core and calls `keep` and the hooks; gRPC's threads
 // check who calls and what the bytes mean. Several servers may live in one process.
 //
-// gRPC's health service says NOT_SERVING while rows cannot be kept and once Stop has begun.
+// Protobuf's own messages on stderr are switched off, for the whole process. gRPC's health service says NOT_SERVING
+// while rows cannot be kept and once Stop has begun.
 class Server {
  public:
   // `tables`: what `keep` holds so far. When this returns, this process is the journal's new epoch and is listening.
