@@ -19,8 +19,8 @@ const std::vector<Statements>& Migrations() {
           "CREATE TABLE workers (name TEXT PRIMARY KEY, host TEXT NOT NULL, slots INTEGER NOT NULL, "
           "incarnation INTEGER NOT NULL, nonce TEXT NOT NULL, presence TEXT NOT NULL, draining INTEGER NOT NULL, "
           "row_digest INTEGER NOT NULL) STRICT, WITHOUT ROWID",
-          "CREATE TABLE specs (job TEXT PRIMARY KEY, spec TEXT NOT NULL, row_digest INTEGER NOT NULL) STRICT, "
-          "WITHOUT ROWID",
+          // With row ids: rows of a few kilobytes then share pages.
+          "CREATE TABLE specs (job TEXT NOT NULL PRIMARY KEY, spec TEXT NOT NULL, row_digest INTEGER NOT NULL) STRICT",
           "CREATE TABLE jobs (id TEXT PRIMARY KEY, number INTEGER NOT NULL, state TEXT NOT NULL, "
           "intent TEXT NOT NULL, reason TEXT NOT NULL, generation INTEGER NOT NULL, data INTEGER NOT NULL, "
           "ranks TEXT NOT NULL, held INTEGER NOT NULL, ran INTEGER NOT NULL, rollback INTEGER NOT NULL, "
