@@ -3,10 +3,15 @@
 #include <utility>
 #include <vector>
 
+#include "fmt/format.h"
 #include "tests/parity/activation_recorder.h"
 #include "tests/parity/run_case.h"
 #include "tests/parity/tensor_comparer.h"
 #include "worker/model/network.h"
+#include "worker/train/batch_gradient.h"
+#include "worker/train/model_shard.h"
+#include "worker/train/state.h"
+#include "worker/train/tensor_ranks.h"
 
 namespace filigree::parity {
 namespace {
@@ -43,32 +48,87 @@ std::shared_ptr<model::Layout> LayoutFor(config::Regime regime, const model::Reg
   return layout;
 }
 
-absl::Status RunForwardCase(const GoldenCase& golden, int shards, config::Regime regime, kernels::ThreadPool& pool,
-                            Report& report) {
-  const int B = golden.batch, T = golden.positions, V = golden.spec.vocab;
+namespace {
+
+// Logits of the batch, its loss and gradients, compared one after the other.
+void Compare(const GoldenCase& golden, const std::vector<float>& logits, float loss, const model::Registry& registry,
+             const model::Arena& gradient, TensorComparer& comparer) {
+  comparer.Compare("logits", {golden.batch, golden.positions, golden.spec.vocab}, logits, Zeros::kIgnore);
+  comparer.Compare("loss", {1}, {&loss, 1}, Zeros::kIgnore);
+  for (const model::TensorInfo& info : registry.tensors()) comparer.CompareGradient(info, gradient.tensor(info));
+}
+
+size_t LogitsOf(const GoldenCase& golden) {
+  return static_cast<size_t>(golden.batch) * golden.positions * golden.spec.vocab;
+}
+
+absl::Status RunAlone(const GoldenCase& golden, const Runner& runner, Report& report) {
+  const int B = golden.batch, T = golden.positions;
   const model::Registry registry(golden.spec);
-  const std::shared_ptr<model::Layout> layout = LayoutFor(regime, registry);
+  const std::shared_ptr<model::Layout> layout = LayoutFor(runner.regime, registry);
   model::Arena weights(layout), gradient(layout);
   absl::Status read = ReadWeights(golden, registry, weights);
   if (!read.ok()) return read;
-  Network network(golden.spec, registry, pool);
+  Network network(golden.spec, registry, *runner.pool);
   network.SetWeights(weights);
 
-  const Network::Batch batch{golden.tokens.data(), B, T};
-  std::vector<float> logits(static_cast<size_t>(B) * T * V);
-  network.Logits(batch, logits.data());
+  std::vector<float> logits(LogitsOf(golden));
+  network.Logits({golden.tokens.data(), B, T}, logits.data());
   ActivationRecorder recorder(golden.spec, B, T);
-  const auto loss = static_cast<float>(LossAndGradient(golden, std::clamp(shards, 1, B), network, recorder, gradient));
+  const int shards = std::clamp(runner.shards, 1, B);
+  const auto loss = static_cast<float>(LossAndGradient(golden, shards, network, recorder, gradient));
 
   TensorComparer comparer(golden, report);
   for (const ActivationRecorder::Record& record : recorder.records()) {
     comparer.Compare(record.name, {B, T, record.channels}, record.values, Zeros::kMustAgree);
   }
-  comparer.Compare("logits", {B, T, V}, logits, Zeros::kIgnore);
-  comparer.Compare("loss", {1}, {&loss, 1}, Zeros::kIgnore);
-  for (const model::TensorInfo& info : registry.tensors()) comparer.CompareGradient(info, gradient.tensor(info));
+  Compare(golden, logits, loss, registry, gradient, comparer);
   comparer.Finish();
   return absl::OkStatus();
+}
+
+// As a training step computes them: shards cut among data-parallel ranks, the model among those of a tensor group.
+absl::Status RunTogether(const GoldenCase& golden, const Runner& runner, Report& report) {
+  const parallel::Grid& grid = runner.world->grid();
+  config::Settings settings;
+  settings.train.batch = golden.batch;
+  settings.train.shards = std::clamp(runner.shards, grid.data, golden.batch);
+  train::TrainState state(golden.spec, settings, LayoutFor(runner.regime, model::Registry(golden.spec)));
+  absl::Status read = ReadWeights(golden, state.registry, state.weights);
+  if (!read.ok()) return read;
+  train::TensorRanks tensor_ranks(*runner.world);
+  std::unique_ptr<train::ModelShard> shard;
+  if (grid.tensor > 1) {
+    shard = std::make_unique<train::ModelShard>(state, model::Shard{runner.world->tensor_rank(), grid.tensor});
+  }
+  Network network(golden.spec, shard == nullptr ? state.registry : shard->registry(), *runner.pool,
+                  shard == nullptr ? nullptr : &tensor_ranks);
+  network.SetWeights(shard == nullptr ? state.weights : shard->weights());
+
+  std::vector<float> logits(LogitsOf(golden));
+  network.Logits({golden.tokens.data(), golden.batch, golden.positions}, logits.data());
+  if (!network.status().ok()) return network.status();
+  train::BatchGradient batch_gradient(settings, state, shard.get(), *runner.pool, runner.world);
+  const auto result = batch_gradient.Compute({golden.tokens.data(), golden.batch, golden.positions}, network, nullptr);
+  if (!result.ok()) return result.status();
+
+  TensorComparer comparer(golden, report);
+  Compare(golden, logits, static_cast<float>(result->loss), state.registry, batch_gradient.gradient(), comparer);
+  comparer.PassOver("act.");
+  comparer.Finish();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunForwardCase(const GoldenCase& golden, const Runner& runner, Report& report) {
+  if (runner.world == nullptr || runner.world->size() == 1) return RunAlone(golden, runner, report);
+  const parallel::Grid& grid = runner.world->grid();
+  if (grid.data <= golden.batch) return RunTogether(golden, runner, report);
+  report.AddNote(golden.name,
+                 fmt::format("{} sequences are too few for {} data-parallel ranks: each computed all, alone",
+                             golden.batch, grid.data));
+  return RunAlone(golden, runner, report);
 }
 
 }  // namespace filigree::parity

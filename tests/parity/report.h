@@ -33,6 +33,8 @@ class Report {
   // All of another report behind this one's.
   void Append(const Report& report);
 
+  const std::vector<Comparison>& rows() const { return rows_; }
+  bool has_errors() const { return !errors_.empty(); }
   int64_t comparisons() const { return static_cast<int64_t>(rows_.size()); }
   int64_t misses() const;
 

@@ -4,6 +4,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tests/parity/golden_case.h"
 #include "tests/parity/report.h"
@@ -24,12 +25,17 @@ class TensorComparer {
   // Borrows both.
   TensorComparer(const GoldenCase& golden, Report& report) : golden_(golden), report_(report) {}
 
-  // A tensor that the file lacks, or has in another shape, or of which it has no fp32 distance, is a miss.
-  void Compare(const std::string& name, const checkpoint::Shape& shape, std::span<const float> ours, Zeros zeros);
+  // A tensor that the file lacks, or has in another shape, or of which it has no fp32 distance, is a miss. rounding:
+  // how far it may be where that is more than the bound (rounding.h).
+  void Compare(const std::string& name, const checkpoint::Shape& shape, std::span<const float> ours, Zeros zeros,
+               double rounding = 0);
 
   // A gradient. One that is zero in truth (a bias of k without AbsTopK) has no norm of its own and is measured against
   // that of its weight.
   void CompareGradient(const model::TensorInfo& info, const float* ours);
+
+  // Tensors of the file whose names begin so are not compared.
+  void PassOver(const std::string& beginning) { passed_over_.push_back(beginning); }
 
   // After all comparisons: a tensor of the file that was not compared is a miss.
   void Finish();
@@ -40,6 +46,7 @@ class TensorComparer {
   const GoldenCase& golden_;
   Report& report_;
   std::set<std::string> compared_;
+  std::vector<std::string> passed_over_;
 };
 
 }  // namespace filigree::parity
