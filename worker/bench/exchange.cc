@@ -11,6 +11,7 @@
 #include "worker/bench/ranks.h"
 #include "worker/config/load.h"
 #include "worker/exchange/batch_sum.h"
+#include "worker/exchange/rounded_sum.h"
 #include "worker/model/spec.h"
 #include "worker/train/candidates.h"
 #include "worker/train/state.h"
@@ -163,9 +164,12 @@ class ExchangeBench {
     cases_.push_back(
         {"sparsified_dense_allreduce", [this] { return dense_.Fill(); },
          [this, all] { return ranks_.AllReduce(comm::ArrayOf(dense_.values(all)), comm::ReduceOp::kSum); }});
-    rounded_ = exchange::RoundedSum(ranks_, pool_);
+    rounded_ = std::make_unique<exchange::RoundedSum>(ranks_, pool_);
     cases_.push_back({"sparsified_bf16", [this] { return active_.Fill(); },
-                      [this, n] { return rounded_->Sum(active_.values(n), held_->span()); }});
+                      [this, n] {
+                        const exchange::RoundedSum::Values values{active_.values(n), held_->span()};
+                        return rounded_->Sum({&values, 1});
+                      }});
   }
 
   // What the machines between can do: the constants of docs/plan.md.
@@ -192,7 +196,7 @@ class ExchangeBench {
   Gradient dense_, active_;
   int64_t sparsified_all_ = 0, sparsified_ = 0;
   std::unique_ptr<kernels::Buffer<float>> held_;
-  std::unique_ptr<exchange::GradientSum> rounded_;
+  std::unique_ptr<exchange::RoundedSum> rounded_;
   kernels::Buffer<float> link_;
   std::vector<RankCase> cases_;
 };

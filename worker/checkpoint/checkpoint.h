@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -132,6 +133,11 @@ class Checkpoint {
   // whole the kept entries are the candidates, all kept, with their weights and moments; what else it held is left out.
   // Errors as CopyInto; FailedPrecondition too where the entries do not fit 16-bit indices.
   absl::StatusOr<CandidateTensor> CopyCandidates(const std::string& name, const Shape& shape) const;
+
+  // Ranks that stored something of their own (parts.h), ascending, and one array of it. FailedPrecondition: that rank
+  // has no such array, or one of another size.
+  std::vector<int> OwnRanks() const;
+  absl::Status CopyOwn(int rank, const std::string& name, std::span<float> to) const;
 
   // For this room: the tensors as they are stored, in the order of tensors().
   const StoredTensors& stored() const { return *stored_; }

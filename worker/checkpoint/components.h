@@ -16,22 +16,22 @@
 namespace filigree::checkpoint {
 
 template <typename T>
-absl::Status ReadAll(const DataFile& data, const std::string& name, T* to) {
-  const TensorEntry* entry = data.header.Find(name);
-  return data.file->ReadAt(entry->begin, to, entry->end - entry->begin);
+absl::Status ReadAll(const DataFiles& data, const std::string& name, T* to) {
+  const auto [in, entry] = data.Find(name);
+  return in->file->ReadAt(entry->begin, to, entry->end - entry->begin);
 }
 
 template <typename T>
-absl::StatusOr<std::vector<T>> ReadAll(const DataFile& data, const std::string& name) {
-  const TensorEntry* entry = data.header.Find(name);
+absl::StatusOr<std::vector<T>> ReadAll(const DataFiles& data, const std::string& name) {
+  const TensorEntry* entry = data.Find(name).entry;
   std::vector<T> all((entry->end - entry->begin) / sizeof(T));
   absl::Status status = ReadAll(data, name, all.data());
   if (!status.ok()) return status;
   return all;
 }
 
-inline absl::Status Unsound(const DataFile& data, const ManifestTensor& tensor, const char* what) {
-  return absl::DataLossError(fmt::format("{}: tensor {}: {}", data.path, tensor.name, what));
+inline absl::Status Unsound(const DataFiles& data, const ManifestTensor& tensor, const char* what) {
+  return absl::DataLossError(fmt::format("{}: tensor {}: {}", data.text(), tensor.name, what));
 }
 
 }  // namespace filigree::checkpoint

@@ -29,19 +29,36 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> OpenVerified(FileSystem& files, co
   return file;
 }
 
-absl::StatusOr<DataFile> OpenData(FileSystem& files, const std::string& folder, const Manifest& manifest,
-                                  const std::string& role) {
-  const ManifestFile* expected = manifest.File(role);
-  DataFile data;
-  if (expected == nullptr) return data;
-  data.path = folder + "/" + expected->name;
-  auto file = OpenVerified(files, data.path, *expected);
-  if (!file.ok()) return file.status();
-  data.file = std::move(*file);
-  auto header = ReadSafetensorsHeader(*data.file, data.path);
-  if (!header.ok()) return header.status();
-  data.header = std::move(*header);
-  return data;
+absl::Status OpenData(FileSystem& files, const std::string& folder, const Manifest& manifest, const std::string& role,
+                      DataFiles& all) {
+  for (const ManifestFile* expected : manifest.Files(role)) {
+    DataFile data;
+    data.path = folder + "/" + expected->name;
+    auto file = OpenVerified(files, data.path, *expected);
+    if (!file.ok()) return file.status();
+    data.file = std::move(*file);
+    auto header = ReadSafetensorsHeader(*data.file, data.path);
+    if (!header.ok()) return header.status();
+    data.header = std::move(*header);
+    if (absl::Status status = all.Add(std::move(data)); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Everything that the manifest names.
+absl::Status OpenAll(FileSystem& files, const std::string& folder, const Manifest& manifest, StoredTensors& stored) {
+  absl::Status status = OpenData(files, folder, manifest, "weights", stored.weights);
+  if (status.ok()) status = OpenData(files, folder, manifest, "moments", stored.moments);
+  if (status.ok() && stored.weights.empty()) {
+    return absl::DataLossError(fmt::format("{}/{} names no file of weights", folder, kManifestName));
+  }
+  const auto ranks = static_cast<int>(manifest.files.size());
+  for (int rank = 0; status.ok() && rank < ranks; ++rank) {
+    if (!manifest.Files(OwnRole(rank)).empty()) {
+      status = OpenData(files, folder, manifest, OwnRole(rank), stored.own[rank]);
+    }
+  }
+  return status;
 }
 
 }  // namespace
@@ -53,11 +70,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Load(FileSystem& files, const std::string
   auto manifest = ParseManifest(*bytes, path);
   if (!manifest.ok()) return manifest.status();
   auto stored = std::make_shared<StoredTensors>();
-  for (auto [role, data] : {std::pair{"weights", &stored->weights}, std::pair{"moments", &stored->moments}}) {
-    auto opened = OpenData(files, folder, *manifest, role);
-    if (!opened.ok()) return opened.status();
-    *data = std::move(*opened);
-  }
+  if (absl::Status opened = OpenAll(files, folder, *manifest, *stored); !opened.ok()) return opened;
   Checkpoint checkpoint;
   for (const ManifestTensor& tensor : manifest->tensors) {
     absl::Status status = stored->CheckComponents(tensor);
@@ -170,6 +183,23 @@ absl::Status Checkpoint::CopyInto(const std::string& name, const Shape& shape, f
   if (status.ok() && m != nullptr) status = stored_->ReadMoment(tensor, ".m", m);
   if (status.ok() && v != nullptr) status = stored_->ReadMoment(tensor, ".v", v);
   return status;
+}
+
+std::vector<int> Checkpoint::OwnRanks() const {
+  std::vector<int> ranks;
+  for (const auto& [rank, files] : stored_->own) ranks.push_back(rank);
+  return ranks;
+}
+
+absl::Status Checkpoint::CopyOwn(int rank, const std::string& name, std::span<float> to) const {
+  const auto files = stored_->own.find(rank);
+  const DataFiles::Component found = files == stored_->own.end() ? DataFiles::Component() : files->second.Find(name);
+  if (found.entry == nullptr || found.entry->dtype != DType::kF32 ||
+      found.entry->shape != Shape{static_cast<int64_t>(to.size())}) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} has no {} of rank {} with {} values", path_, name, rank, to.size()));
+  }
+  return found.in->file->ReadAt(found.entry->begin, to.data(), to.size_bytes());
 }
 
 absl::StatusOr<CandidateTensor> Checkpoint::CopyCandidates(const std::string& name, const Shape& shape) const {

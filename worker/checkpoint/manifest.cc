@@ -15,9 +15,10 @@ namespace {
 using nlohmann::json;
 
 constexpr char kFormat[] = "filigree-checkpoint";
-constexpr int kVersion = 2;           // the newest one, read and written
-constexpr int kVersionWhole = 1;      // written as long as no tensor has candidates
-constexpr int64_t kMostRows = 65536;  // of a tensor with candidates, and columns: kernels/csr/pattern.h
+constexpr int kVersion = 3;            // the newest one, read and written where several ranks wrote
+constexpr int kVersionCandidates = 2;  // where a tensor has candidates
+constexpr int kVersionWhole = 1;       // else
+constexpr int64_t kMostRows = 65536;   // of a tensor with candidates, and columns: kernels/csr/pattern.h
 // The end of every manifest: the hash stands between these two.
 constexpr char kBeforeHash[] = ",\n \"manifest_xxh3_128\": \"";
 constexpr char kAfterHash[] = "\"\n}\n";
@@ -179,16 +180,22 @@ void ParseTextsAndExtras(Fields& fields, Manifest& manifest) {
   }
 }
 
+// As versions 1 and 2 have them: one file of weights, perhaps one of moments.
+bool OneFileEach(const Manifest& manifest) {
+  return std::all_of(manifest.files.begin(), manifest.files.end(), [&](const ManifestFile& file) {
+    return (file.role == "weights" || file.role == "moments") && manifest.Files(file.role).size() == 1;
+  });
+}
+
 absl::StatusOr<Manifest> FromJson(const json& root, const std::string& path) {
   std::string error;
   Fields fields(root, error);
   if (fields.Text("format") != kFormat) fields.Fail("it is not the manifest of a checkpoint");
   const auto version = fields.Unsigned<int>("version", INT32_MAX);
-  if (error.empty() && version != kVersion && version != kVersionWhole) {
+  if (error.empty() && (version < kVersionWhole || version > kVersion)) {
     return absl::FailedPreconditionError(
-        fmt::format("{}: it has version {} of the format, this program reads versions {} "
-                    "and {}",
-                    path, version, kVersionWhole, kVersion));
+        fmt::format("{}: it has version {} of the format, this program reads versions {} to {}", path, version,
+                    kVersionWhole, kVersion));
   }
   Manifest manifest;
   manifest.step = fields.Unsigned<int64_t>("step", INT64_MAX);
@@ -200,17 +207,22 @@ absl::StatusOr<Manifest> FromJson(const json& root, const std::string& path) {
     if (manifest.tensors[i - 1].name >= manifest.tensors[i].name) fields.Fail("its tensors are not in order of name");
   }
   ParseTextsAndExtras(fields, manifest);
-  if (manifest.File("weights") == nullptr) fields.Fail("it names no file of weights");
+  if (version < kVersion && !OneFileEach(manifest)) fields.Fail("it names several files of one kind");
   if (!error.empty()) return Broken(path, error);
   return manifest;
 }
 
 }  // namespace
 
-const ManifestFile* Manifest::File(const std::string& role) const {
-  const auto found = std::find_if(files.begin(), files.end(), [&](const ManifestFile& f) { return f.role == role; });
-  return found == files.end() ? nullptr : &*found;
+std::vector<const ManifestFile*> Manifest::Files(const std::string& role) const {
+  std::vector<const ManifestFile*> found;
+  for (const ManifestFile& file : files) {
+    if (file.role == role) found.push_back(&file);
+  }
+  return found;
 }
+
+std::string OwnRole(int rank) { return fmt::format("own-{}", rank); }
 
 bool SoundName(const std::string& name) {
   const auto allowed = [](char c) {
@@ -234,7 +246,7 @@ absl::StatusOr<std::string> EncodeManifest(const Manifest& manifest) {
   for (const auto& [key, value] : manifest.extras) extras[key] = fmt::format("{:016x}", std::bit_cast<uint64_t>(value));
   const bool whole = std::all_of(manifest.tensors.begin(), manifest.tensors.end(),
                                  [](const ManifestTensor& tensor) { return tensor.candidates == 0; });
-  const int version = whole ? kVersionWhole : kVersion;
+  const int version = !OneFileEach(manifest) ? kVersion : whole ? kVersionWhole : kVersionCandidates;
   const json root = {
       {"format", kFormat},     {"version", version}, {"step", manifest.step}, {"position", manifest.position},
       {"seed", manifest.seed}, {"files", files},     {"tensors", tensors},    {"texts", manifest.texts},

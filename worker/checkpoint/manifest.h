@@ -33,7 +33,7 @@ struct ManifestTensor {
 };
 
 struct ManifestFile {
-  std::string role;  // "weights", "moments"
+  std::string role;  // "weights", "moments": several of each where ranks shared the save; "own-N": of rank N alone
   std::string name;  // in the checkpoint's folder
   uint64_t bytes = 0;
   std::string xxh3_128;
@@ -47,8 +47,11 @@ struct Manifest {
   std::map<std::string, std::string> texts;
   std::map<std::string, double> extras;
 
-  const ManifestFile* File(const std::string& role) const;  // null: none
+  std::vector<const ManifestFile*> Files(const std::string& role) const;
 };
+
+// The role of the file of what one rank alone has.
+std::string OwnRole(int rank);
 
 // InvalidArgument: a text is not UTF-8.
 absl::StatusOr<std::string> EncodeManifest(const Manifest& manifest);

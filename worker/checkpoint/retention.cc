@@ -26,8 +26,8 @@ int64_t StepOf(const std::string& name) {
 bool IsOurs(std::string name) {
   const std::string temporary = ".tmp", data = ".safetensors";
   if (name.ends_with(temporary)) name.resize(name.size() - temporary.size());
-  return name == kManifestName ||
-         (name.ends_with(data) && (name.starts_with("weights.") || name.starts_with("moments.")));
+  return name == kManifestName || (name.ends_with(data) && (name.starts_with("weights.") ||
+                                                            name.starts_with("moments.") || name.starts_with("own-")));
 }
 
 // The manifest goes first and durably: what remains after a crash is a leftover, not a damaged checkpoint.

@@ -1,156 +1,257 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
+#include <set>
 
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/hashing.h"
 #include "worker/checkpoint/manifest.h"
+#include "worker/checkpoint/parts.h"
 #include "worker/checkpoint/retention.h"
 #include "worker/checkpoint/selection.h"
 
 namespace filigree::checkpoint {
 namespace {
 
-// One save into one folder. What it creates is noted, so that a failure can take it back.
-class FolderWriter {
- public:
-  FolderWriter(FileSystem& files, const std::string& folder) : files_(files), folder_(folder) {}
+// weights.safetensors, moments.p3.safetensors (of part 3), weights.p3.1.safetensors (where the former was taken).
+std::string DataName(const std::string& role, int part, int generation) {
+  const std::string of_part = part == 0 ? "" : fmt::format(".p{}", part);
+  const std::string again = generation == 0 ? "" : fmt::format(".{}", generation);
+  return fmt::format("{}{}{}.safetensors", role, of_part, again);
+}
 
-  absl::Status Write(const State& state) {
-    absl::Status status = Prepare();
-    if (!status.ok()) return status;
-    Manifest manifest;
-    manifest.step = state.step;
-    manifest.position = state.position;
-    manifest.seed = state.seed;
-    manifest.texts = state.texts;
-    manifest.extras = state.extras;
-    std::vector<TensorSource> weights, moments;
-    Describe(state, manifest, weights, moments);
-    status = WriteData("weights", std::move(weights), manifest);
-    if (status.ok() && !moments.empty()) status = WriteData("moments", std::move(moments), manifest);
-    if (status.ok()) status = files_.SyncFolder(folder_);
-    if (status.ok()) status = Commit(manifest);
-    if (!status.ok()) Undo();
-    return status;
+// Is this a data file of that generation?
+bool IsOf(const std::string& name, int generation) {
+  const std::string suffix = fmt::format(".{}.safetensors", generation);
+  if (generation > 0) return name.ends_with(suffix);
+  if (!name.ends_with(".safetensors")) return false;
+  const std::string stem = name.substr(0, name.size() - std::string(".safetensors").size());
+  const size_t dot = stem.rfind('.');
+  return dot == std::string::npos || dot + 1 == stem.size() || stem[dot + 1] < '0' || stem[dot + 1] > '9';
+}
+
+// A folder that holds a checkpoint already keeps it until the new manifest replaces the old: data files get names that
+// are still free.
+absl::StatusOr<OpenSave> OpenFolder(FileSystem& files, const std::string& folder) {
+  OpenSave save{folder, 0, !files.Exists(folder)};
+  if (absl::Status status = files.CreateFolder(folder); !status.ok()) return status;
+  if (save.fresh) return save;
+  const auto names = files.List(folder);
+  if (!names.ok()) return names.status();
+  const auto taken = [&](int generation) {
+    return std::any_of(names->begin(), names->end(), [&](const std::string& name) { return IsOf(name, generation); });
+  };
+  while (taken(save.generation)) ++save.generation;
+  return save;
+}
+
+// Temporary name, sync, rename. Returns what a manifest says of the file.
+template <typename WriteContent>
+absl::StatusOr<ManifestFile> WriteFile(FileSystem& files, const std::string& folder, const std::string& name,
+                                       WriteContent write) {
+  const std::string path = folder + "/" + name, temporary = path + ".tmp";
+  auto created = files.Create(temporary);
+  if (!created.ok()) return created.status();
+  HashingFile file(std::move(*created));
+  absl::Status status = write(file);
+  if (status.ok()) status = file.Sync();
+  if (status.ok()) status = file.Close();
+  if (status.ok()) status = files.Rename(temporary, path);
+  if (!status.ok()) return status;
+  return ManifestFile{"", name, file.bytes(), file.Hex()};
+}
+
+absl::Status WriteData(FileSystem& files, const OpenSave& save, const std::string& role, int part,
+                       std::vector<TensorSource> tensors, Manifest& manifest) {
+  auto file = WriteFile(files, save.folder, DataName(role, part, save.generation),
+                        [&](HashingFile& to) { return WriteSafetensors(to, std::move(tensors), {}); });
+  if (!file.ok()) return file.status();
+  file->role = role;
+  manifest.files.push_back(*std::move(file));
+  return absl::OkStatus();
+}
+
+std::vector<TensorSource> OwnSources(std::span<const OwnTensor> own) {
+  std::vector<TensorSource> sources;
+  sources.reserve(own.size());
+  for (const OwnTensor& tensor : own) {
+    sources.push_back(
+        {tensor.name, DType::kF32, {std::ssize(tensor.values)}, [values = tensor.values](WritableFile& to) {
+           return to.Append(values.data(), values.size_bytes());
+         }});
   }
+  return sources;
+}
 
-  uint64_t bytes() const { return bytes_; }
-  // The files of the checkpoint: everything else in the folder is of an older one.
-  const std::vector<std::string>& names() const { return names_; }
-
- private:
-  // A folder that holds a checkpoint already keeps it until the new manifest replaces the old: data files get names
-  // that are still free (weights.safetensors, weights.1.safetensors, ...).
-  absl::Status Prepare() {
-    fresh_ = !files_.Exists(folder_);
-    absl::Status status = files_.CreateFolder(folder_);
-    if (!status.ok()) return status;
-    const auto taken = [&](int g) {
-      return files_.Exists(Path(DataName("weights", g))) || files_.Exists(Path(DataName("moments", g)));
-    };
-    while (taken(generation_)) ++generation_;
-    return absl::OkStatus();
+absl::StatusOr<Manifest> WriteFiles(FileSystem& files, const OpenSave& save, int part, const State& state,
+                                    std::span<const OwnTensor> own) {
+  if (absl::Status status = CheckState(state); !status.ok()) return status;
+  Manifest manifest;
+  std::vector<TensorSource> weights, moments;
+  for (const StateTensor& tensor : state.tensors) {
+    manifest.tensors.push_back(ChooseStorage(tensor));
+    for (TensorSource& source : WeightSources(tensor, manifest.tensors.back())) weights.push_back(std::move(source));
+    for (TensorSource& source : MomentSources(tensor)) moments.push_back(std::move(source));
   }
+  std::sort(manifest.tensors.begin(), manifest.tensors.end(),
+            [](const ManifestTensor& a, const ManifestTensor& b) { return a.name < b.name; });
+  absl::Status status;
+  if (!weights.empty()) status = WriteData(files, save, "weights", part, std::move(weights), manifest);
+  if (status.ok() && !moments.empty()) status = WriteData(files, save, "moments", part, std::move(moments), manifest);
+  if (status.ok() && !own.empty()) status = WriteData(files, save, OwnRole(part), part, OwnSources(own), manifest);
+  if (status.ok()) status = files.SyncFolder(save.folder);
+  if (!status.ok()) return status;
+  return manifest;
+}
 
-  static void Describe(const State& state, Manifest& manifest, std::vector<TensorSource>& weights,
-                       std::vector<TensorSource>& moments) {
-    for (const StateTensor& tensor : state.tensors) {
-      manifest.tensors.push_back(ChooseStorage(tensor));
-      for (TensorSource& source : WeightSources(tensor, manifest.tensors.back())) weights.push_back(std::move(source));
-      for (TensorSource& source : MomentSources(tensor)) moments.push_back(std::move(source));
+// The rename of the manifest is the commit: after it nothing may be taken back, even if the sync fails.
+absl::Status Commit(FileSystem& files, const OpenSave& save, const Manifest& manifest, bool& committed) {
+  auto text = EncodeManifest(manifest);
+  if (!text.ok()) return text.status();
+  const auto written = WriteFile(files, save.folder, kManifestName,
+                                 [&](HashingFile& to) { return to.Append(text->data(), text->size()); });
+  if (!written.ok()) return written.status();
+  committed = true;
+  return files.SyncFolder(save.folder);
+}
+
+// Another rank's files, as this one sees them.
+absl::Status CheckSeen(FileSystem& files, const OpenSave& save, const ManifestFile& file, int part) {
+  const std::string path = save.folder + "/" + file.name;
+  const auto seen = files.OpenForRead(path);
+  if (seen.ok() && (*seen)->size() == file.bytes) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("{}, which rank {} has written, is not to be seen whole by the first rank: run.dir must be on a file "
+                  "system that all ranks share",
+                  path, part));
+}
+
+absl::StatusOr<Manifest> Join(FileSystem& files, const OpenSave& save, const State& state,
+                              std::span<const std::string> parts) {
+  Manifest all;
+  all.step = state.step;
+  all.position = state.position;
+  all.seed = state.seed;
+  all.texts = state.texts;
+  all.extras = state.extras;
+  for (size_t part = 0; part < parts.size(); ++part) {
+    auto manifest = ParseManifest(parts[part], fmt::format("what rank {} says of its part of the checkpoint", part));
+    if (!manifest.ok()) return manifest.status();
+    for (const ManifestFile& file : manifest->files) {
+      if (part == 0) break;
+      absl::Status status = CheckSeen(files, save, file, static_cast<int>(part));
+      if (!status.ok()) return status;
     }
-    std::sort(manifest.tensors.begin(), manifest.tensors.end(),
-              [](const ManifestTensor& a, const ManifestTensor& b) { return a.name < b.name; });
+    std::move(manifest->files.begin(), manifest->files.end(), std::back_inserter(all.files));
+    std::move(manifest->tensors.begin(), manifest->tensors.end(), std::back_inserter(all.tensors));
   }
+  std::sort(all.tensors.begin(), all.tensors.end(),
+            [](const ManifestTensor& a, const ManifestTensor& b) { return a.name < b.name; });
+  return all;
+}
 
-  static std::string DataName(const std::string& role, int generation) {
-    return generation == 0 ? role + ".safetensors" : fmt::format("{}.{}.safetensors", role, generation);
-  }
-  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
-
-  // Temporary name, sync, rename.
-  template <typename WriteContent>
-  absl::Status WriteFile(const std::string& name, WriteContent write) {
-    const std::string temporary = name + ".tmp";
-    auto created = files_.Create(Path(temporary));
-    if (!created.ok()) return created.status();
-    names_.push_back(temporary);
-    HashingFile file(std::move(*created));
-    absl::Status status = write(file);
-    if (status.ok()) status = file.Sync();
-    if (status.ok()) status = file.Close();
-    if (status.ok()) status = files_.Rename(Path(temporary), Path(name));
-    if (!status.ok()) return status;
-    names_.back() = name;
-    bytes_ += file.bytes();
-    last_hash_ = file.Hex();
-    last_bytes_ = file.bytes();
-    return absl::OkStatus();
-  }
-
-  absl::Status WriteData(const std::string& role, std::vector<TensorSource> tensors, Manifest& manifest) {
-    const std::string name = DataName(role, generation_);
-    absl::Status status =
-        WriteFile(name, [&](HashingFile& file) { return WriteSafetensors(file, std::move(tensors), {}); });
-    if (status.ok()) manifest.files.push_back({role, name, last_bytes_, last_hash_});
+absl::StatusOr<SaveResult> Finish(FileSystem& files, const OpenSave& save, const State& state,
+                                  std::span<const std::string> parts) {
+  auto manifest = Join(files, save, state, parts);
+  bool committed = false;
+  absl::Status status = manifest.status();
+  if (status.ok()) status = Commit(files, save, *manifest, committed);
+  if (!status.ok()) {
+    if (!committed) AbandonSave(files, save);
     return status;
   }
-
-  absl::Status Commit(const Manifest& manifest) {
-    auto text = EncodeManifest(manifest);
-    if (!text.ok()) return text.status();
-    absl::Status status =
-        WriteFile(kManifestName, [&](HashingFile& file) { return file.Append(text->data(), text->size()); });
-    if (!status.ok()) return status;
-    committed_ = true;
-    return files_.SyncFolder(folder_);
+  SaveResult result{save.folder, 0, {}};
+  std::vector<std::string> wanted = {kManifestName};
+  for (const ManifestFile& file : manifest->files) {
+    wanted.push_back(file.name);
+    result.bytes += file.bytes;
   }
-
-  // After the rename of the manifest nothing may be taken back: the checkpoint is whole, if perhaps not yet durable.
-  void Undo() {
-    if (committed_) return;
-    for (const std::string& name : names_) files_.RemoveFile(Path(name)).IgnoreError();
-    if (fresh_) files_.RemoveFolder(folder_).IgnoreError();
-  }
-
-  FileSystem& files_;
-  const std::string folder_;
-  bool fresh_ = false, committed_ = false;
-  int generation_ = 0;
-  std::vector<std::string> names_;
-  uint64_t bytes_ = 0, last_bytes_ = 0;
-  std::string last_hash_;
-};
-
-}  // namespace
-
-absl::StatusOr<SaveResult> SaveFolder(FileSystem& files, const std::string& folder, const State& state) {
-  absl::Status status = CheckState(state);
-  if (!status.ok()) return status;
-  FolderWriter writer(files, folder);
-  status = writer.Write(state);
-  if (!status.ok()) return status;
-  SaveResult result{folder, writer.bytes(), {}};
-  status = RemoveUnwanted(files, folder, writer.names());
+  status = RemoveUnwanted(files, save.folder, wanted);  // of an older checkpoint of the same step
   if (!status.ok()) result.warnings.push_back(std::string(status.message()));
   return result;
 }
 
-absl::StatusOr<SaveResult> Save(FileSystem& files, const std::string& run_dir, const State& state, int keep_last) {
+}  // namespace
+
+absl::StatusOr<OpenSave> BeginSave(FileSystem& files, const std::string& run_dir, int64_t step,
+                                   std::vector<std::string>& warnings) {
   const std::string checkpoints = run_dir + "/" + kCheckpointsFolder;
   absl::Status status = files.CreateFolder(checkpoints);
   if (status.ok()) status = files.SyncFolder(run_dir);
   if (!status.ok()) return status;
   // First, so that their space is free for this save.
-  std::vector<std::string> warnings;
   RemoveLeftovers(files, run_dir, warnings);
-  auto saved = SaveFolder(files, checkpoints + "/" + StepFolderName(state.step), state);
+  return OpenFolder(files, checkpoints + "/" + StepFolderName(step));
+}
+
+absl::StatusOr<std::string> WritePart(FileSystem& files, const OpenSave& save, int part, const State& state,
+                                      std::span<const OwnTensor> own) {
+  const auto manifest = WriteFiles(files, save, part, state, own);
+  if (!manifest.ok()) return manifest.status();
+  return EncodeManifest(*manifest);
+}
+
+absl::StatusOr<SaveResult> CommitSave(FileSystem& files, const std::string& run_dir, const OpenSave& save,
+                                      const State& state, std::span<const std::string> parts, int keep_last) {
+  auto saved = Finish(files, save, state, parts);
   if (!saved.ok()) return saved.status();
-  status = files.SyncFolder(checkpoints);
+  absl::Status status = files.SyncFolder(run_dir + "/" + kCheckpointsFolder);
   if (!status.ok()) return status;
-  RemoveOld(files, run_dir, state.step, keep_last, warnings);
-  saved->warnings.insert(saved->warnings.begin(), warnings.begin(), warnings.end());
+  RemoveOld(files, run_dir, state.step, keep_last, saved->warnings);
+  return saved;
+}
+
+void AbandonSave(FileSystem& files, const OpenSave& save) {
+  std::vector<std::string> wanted;
+  const std::string path = save.folder + "/" + kManifestName;
+  if (!save.fresh && files.Exists(path)) {
+    const auto bytes = ReadFile(files, path, kMaxManifestBytes);
+    const auto manifest = bytes.ok() ? ParseManifest(*bytes, path) : bytes.status();
+    if (!manifest.ok()) return;  // whose files these are is not known: they stay
+    wanted.push_back(kManifestName);
+    for (const ManifestFile& file : manifest->files) wanted.push_back(file.name);
+  }
+  RemoveUnwanted(files, save.folder, wanted).IgnoreError();
+  if (save.fresh) files.RemoveFolder(save.folder).IgnoreError();
+}
+
+std::vector<int> ShareTensors(const State& state, int parts) {
+  std::vector<size_t> order(state.tensors.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto values = [&](size_t t) { return StoredValues(state.tensors[t]); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return values(a) > values(b); });
+  std::vector<int64_t> load(parts);
+  std::vector<int> part_of(state.tensors.size());
+  for (const size_t t : order) {
+    const auto least = std::min_element(load.begin(), load.end());
+    *least += values(t);
+    part_of[t] = static_cast<int>(least - load.begin());
+  }
+  return part_of;
+}
+
+absl::StatusOr<SaveResult> SaveFolder(FileSystem& files, const std::string& folder, const State& state) {
+  if (absl::Status status = CheckState(state); !status.ok()) return status;
+  const auto save = OpenFolder(files, folder);
+  if (!save.ok()) return save.status();
+  const auto part = WritePart(files, *save, 0, state, {});
+  if (part.ok()) return Finish(files, *save, state, {&*part, 1});
+  AbandonSave(files, *save);
+  return part.status();
+}
+
+absl::StatusOr<SaveResult> Save(FileSystem& files, const std::string& run_dir, const State& state, int keep_last) {
+  std::vector<std::string> warnings;
+  const auto save = BeginSave(files, run_dir, state.step, warnings);
+  if (!save.ok()) return save.status();
+  const auto part = WritePart(files, *save, 0, state, {});
+  if (!part.ok()) {
+    AbandonSave(files, *save);
+    return part.status();
+  }
+  auto saved = CommitSave(files, run_dir, *save, state, {&*part, 1}, keep_last);
+  if (saved.ok()) saved->warnings.insert(saved->warnings.begin(), warnings.begin(), warnings.end());
   return saved;
 }
 

@@ -133,7 +133,7 @@ absl::StatusOr<CandidateTensor> StoredTensors::ReadKeptAsCandidates(const Manife
     return absl::FailedPreconditionError(
         fmt::format("{}: tensor {} of shape {} keeps {} entries: candidates have at most {} rows and columns and {} "
                     "entries",
-                    weights.path, tensor.name, ShapeText(tensor.shape), tensor.kept, kMostRows, INT32_MAX));
+                    weights.text(), tensor.name, ShapeText(tensor.shape), tensor.kept, kMostRows, INT32_MAX));
   }
   const auto r = static_cast<int>(rows), c = static_cast<int>(cols);
   const auto nnz = static_cast<size_t>(tensor.kept);
@@ -151,7 +151,7 @@ absl::StatusOr<CandidateTensor> StoredTensors::ReadKeptAsCandidates(const Manife
     result.pattern = Pattern::Full(r, c);
   }
   // Values of the entries from a component that holds all of the tensor.
-  const auto gather = [&](const DataFile& data, const char* suffix, Buffer<float>& to) {
+  const auto gather = [&](const DataFiles& data, const char* suffix, Buffer<float>& to) {
     EntryIndices index(result.pattern.view());
     int64_t e = 0;
     return ReadDense(data, tensor.name + suffix, [&](int64_t first, const float* values, int64_t n) {

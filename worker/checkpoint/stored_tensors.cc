@@ -13,14 +13,13 @@ namespace {
 
 constexpr int64_t kPiece = 64 << 10;  // floats
 
-absl::Status Check(const DataFile& data, const std::string& name, DType dtype, const Shape& shape) {
-  const TensorEntry* entry = data.file == nullptr ? nullptr : data.header.Find(name);
+absl::Status Check(const DataFiles& data, const std::string& name, DType dtype, const Shape& shape) {
+  const auto [in, entry] = data.Find(name);
   if (entry == nullptr) {
-    return absl::DataLossError(
-        fmt::format("the manifest promises {}, which {} does not hold", name, data.file ? data.path : "no file"));
+    return absl::DataLossError(fmt::format("the manifest promises {}, which {} does not hold", name, data.text()));
   }
   if (entry->dtype != dtype || entry->shape != shape) {
-    return absl::DataLossError(fmt::format("{}: {} is {} {}, by the manifest {} {}", data.path, name,
+    return absl::DataLossError(fmt::format("{}: {} is {} {}, by the manifest {} {}", in->path, name,
                                            DTypeName(entry->dtype), ShapeText(entry->shape), DTypeName(dtype),
                                            ShapeText(shape)));
   }
@@ -29,13 +28,36 @@ absl::Status Check(const DataFile& data, const std::string& name, DType dtype, c
 
 }  // namespace
 
+absl::Status DataFiles::Add(DataFile file) {
+  for (const TensorEntry& entry : file.header.tensors) {
+    if (const DataFile* other = Find(entry.name).in; other != nullptr) {
+      return absl::DataLossError(fmt::format("{} is both in {} and in {}", entry.name, other->path, file.path));
+    }
+  }
+  files_.push_back(std::move(file));
+  return absl::OkStatus();
+}
+
+DataFiles::Component DataFiles::Find(const std::string& name) const {
+  for (const DataFile& file : files_) {
+    if (const TensorEntry* entry = file.header.Find(name); entry != nullptr) return {&file, entry};
+  }
+  return {};
+}
+
+std::string DataFiles::text() const {
+  if (files_.empty()) return "no file";
+  return files_.size() == 1 ? files_[0].path
+                            : fmt::format("none of the {} files like {}", files_.size(), files_[0].path);
+}
+
 absl::Status StoredTensors::CheckComponents(const ManifestTensor& tensor) const {
   const std::string& name = tensor.name;
   const bool whole = tensor.candidates == 0;
   const int64_t values = whole ? Elements(tensor.shape) : tensor.candidates, rows = Matrix(tensor.shape).rows;
   const Shape shape = whole ? tensor.shape : Shape{tensor.candidates};
   absl::Status status;
-  const auto check = [&](const DataFile& data, const char* suffix, DType dtype, const Shape& expected) {
+  const auto check = [&](const DataFiles& data, const char* suffix, DType dtype, const Shape& expected) {
     if (status.ok()) status = Check(data, name + suffix, dtype, expected);
   };
   if (tensor.weight == WeightStorage::kSparse) {
@@ -132,13 +154,14 @@ absl::Status StoredTensors::ReadMoment(const ManifestTensor& tensor, const char*
   return tensor.moments ? ReadCandidateMoment(tensor, suffix, moment) : absl::OkStatus();
 }
 
-absl::Status StoredTensors::ReadDense(const DataFile& data, const std::string& component, const TakePiece& take) const {
-  const TensorEntry* entry = data.header.Find(component);
+absl::Status StoredTensors::ReadDense(const DataFiles& data, const std::string& component,
+                                      const TakePiece& take) const {
+  const auto [in, entry] = data.Find(component);
   const int64_t elements = Elements(entry->shape);
   std::vector<float> piece(std::min(kPiece, elements));
   for (int64_t at = 0; at < elements; at += kPiece) {
     const int64_t n = std::min(kPiece, elements - at);
-    absl::Status status = data.file->ReadAt(entry->begin + at * sizeof(float), piece.data(), n * sizeof(float));
+    absl::Status status = in->file->ReadAt(entry->begin + at * sizeof(float), piece.data(), n * sizeof(float));
     if (!status.ok()) return status;
     take(at, piece.data(), n);
   }

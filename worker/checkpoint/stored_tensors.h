@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,8 +19,27 @@ namespace filigree::checkpoint {
 
 struct DataFile {
   std::string path;
-  std::unique_ptr<ReadableFile> file;  // null: the checkpoint has no such file
+  std::unique_ptr<ReadableFile> file;
   SafetensorsHeader header;
+};
+
+// The files of one role, as one: no component is in two of them.
+class DataFiles {
+ public:
+  // DataLoss: a component is in another file already.
+  absl::Status Add(DataFile file);
+
+  struct Component {
+    const DataFile* in = nullptr;  // null: there is none
+    const TensorEntry* entry = nullptr;
+  };
+  Component Find(const std::string& name) const;
+
+  bool empty() const { return files_.empty(); }
+  std::string text() const;  // for messages: the path, or how many there are
+
+ private:
+  std::vector<DataFile> files_;
 };
 
 // Values and global indices of a tensor that is stored sparse.
@@ -35,7 +55,8 @@ struct CandidateWeights {
 };
 
 struct StoredTensors {
-  DataFile weights, moments;
+  DataFiles weights, moments;
+  std::map<int, DataFiles> own;  // by rank
   std::vector<ManifestTensor> tensors;
 
   // Are all components there, with the dtypes and shapes that the manifest implies? DataLoss names the first that is
@@ -57,7 +78,7 @@ struct StoredTensors {
   absl::StatusOr<CandidateTensor> ReadCandidates(const ManifestTensor& tensor) const;
   // Calls take(first index, values, n) for pieces of a dense component, in order.
   using TakePiece = std::function<void(int64_t, const float*, int64_t)>;
-  absl::Status ReadDense(const DataFile& data, const std::string& component, const TakePiece& take) const;
+  absl::Status ReadDense(const DataFiles& data, const std::string& component, const TakePiece& take) const;
 
  private:
   // Of a tensor with candidates, dense; the moment is added to zeros.

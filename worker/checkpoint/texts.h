@@ -20,6 +20,8 @@ inline constexpr char kCorpusDigest[] = "corpus_digest";
 inline constexpr char kSource[] = "source";
 // The run's name, for people.
 inline constexpr char kRunName[] = "run_name";
+// "2x1": the data x tensor ranks whose own files lie beside; absent where there are none.
+inline constexpr char kGrid[] = "grid";
 
 }  // namespace filigree::checkpoint::texts
 

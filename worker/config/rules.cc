@@ -129,12 +129,23 @@ Problem VotesCountTokens(const Settings& s) {
                       kMost, tokens, (s.train.batch + kMost / sequence - 1) / (kMost / sequence))};
 }
 
+// Ranks that share a model would choose differently among the entries that all of them have.
+Problem LargestAreOfAWholeModel(const Settings& s) {
+  const Exchange exchange = s.parallel.exchange;
+  if (s.parallel.tensor == 1 || (exchange != Exchange::kTopK && exchange != Exchange::kBalanced)) return {};
+  return {
+      {"parallel.exchange", "parallel.tensor"},
+      fmt::format("parallel.exchange \"{}\" is for ranks that have the whole model, and parallel.tensor is {}; take "
+                  "parallel.tensor 1, or exchange \"tree\" with wire \"bf16\"",
+                  exchange == Exchange::kTopK ? "top-k" : "balanced", s.parallel.tensor)};
+}
+
 }  // namespace
 
 Problem FirstBrokenRule(const Settings& settings) {
   for (const auto rule :
        {HeadsDivideWidth, TopkKeepsSomething, GroupsDivideHeads, AnnealHasLength, MatricesKeepSomething,
-        UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit, VotesCountTokens}) {
+        UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit, VotesCountTokens, LargestAreOfAWholeModel}) {
     Problem problem = rule(settings);
     if (!problem.keys.empty()) return problem;
   }

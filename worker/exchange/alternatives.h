@@ -9,12 +9,9 @@
 #include "kernels/base/thread_pool.h"
 #include "worker/comm/communicator.h"
 
-// Sums of gradients over data-parallel ranks that are not those of one rank alone: rounded, or only in part, the rest
-// held back for later steps; and the dense one, to compare with.
+// How others sum gradients over data-parallel ranks: to compare with, and for a table that has no candidates.
 //
 //   dense     all-reduce of fp32. Bytes a rank: 2 (P - 1) / P * 4 n
-//   rounded   the same in bf16, ours: every rank sends each owner its slice rounded, the owner adds them in fp32 and
-//             sends the sum rounded; what rounding takes is held back by who rounded. Bytes a rank: 2 (P - 1) / P * 2 n
 //   top-k     Deep gradient compression (Lin et al. 2018): every rank sends the k largest of its gradient and what it
 //             has held back, the rest stays in its residual; all are added. Bytes a rank: (P - 1) k entries
 //   balanced  Ok-Topk (Li and Hoefler 2022): those k entries go to the owners of regions of positions, cut so that all
@@ -46,7 +43,6 @@ class GradientSum {
 
 // Borrow the communicator and the pool. n < 2^32 elements, 0 <= k <= n; the same on every rank.
 std::unique_ptr<GradientSum> DenseSum(comm::Communicator& data);
-std::unique_ptr<GradientSum> RoundedSum(comm::Communicator& data, kernels::ThreadPool& pool);  // of any n
 std::unique_ptr<GradientSum> TopKSum(comm::Communicator& data, int64_t n, int64_t k, WireValue wire,
                                      kernels::ThreadPool& pool);
 std::unique_ptr<GradientSum> BalancedTopKSum(comm::Communicator& data, int64_t n, int64_t k, WireValue wire,

@@ -32,8 +32,9 @@ BatchSum::BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& o
       bigram_index_(OwnWayOf(options, registry)),
       tree_(data, leaves, pool) {
   if (options.holds_back()) residual_ = std::make_unique<Residual>(layout_, pool);
-  if (options.method == Method::kDense) sum_ = DenseSum(data);
-  if (options.method == Method::kTree && options.wire == WireValue::kBf16) sum_ = RoundedSum(data, pool);
+  if (options.method == Method::kTree && options.wire == WireValue::kBf16) {
+    rounded_ = std::make_unique<RoundedSum>(data, pool);
+  }
   if (bigram_index_ < 0) return;
   const model::TensorInfo& table = registry[bigram_index_];
   BigramExchange::Options bigram{table.rows, table.cols};
@@ -72,25 +73,29 @@ absl::Status BatchSum::SumRounded(const std::vector<GradientTree::Node>& nodes) 
   if (bigram_ != nullptr) {
     if (absl::Status status = SumBigram(nodes); !status.ok()) return status;
   }
-  const auto [begin, end] = BigramRange();
   AddOwnNodes(nodes);
-  for (const auto& [from, to] : {Range(0, begin), Range(end, layout_->floats())}) {
-    if (from == to) continue;
-    if (absl::Status status = SumRange(*sum_, nodes.front(), {from, to}); !status.ok()) return status;
+  std::vector<RoundedSum::Values> arrays;
+  arrays.reserve(layout_->size());
+  float* const gradient = nodes.front().gradient->data();
+  for (int t = 0; t < layout_->size(); ++t) {
+    if (t == bigram_index_) continue;
+    arrays.push_back({{gradient + layout_->offset(t), static_cast<size_t>(layout_->stored(t))}, residual_->tensor(t)});
   }
-  return absl::OkStatus();
+  return rounded_->Sum(arrays);
 }
 
 absl::Status BatchSum::SumLargest(const std::vector<GradientTree::Node>& nodes) {
   AddOwnNodes(nodes);
   const int64_t floats = layout_->floats();
-  if (options_.method != Method::kDense && floats != sum_floats_) {
+  if (largest_ == nullptr || floats != largest_floats_) {
     const int64_t k = EntriesOfShare(options_.topk_share, floats);
-    sum_ = options_.method == Method::kTopK ? TopKSum(data_, floats, k, options_.wire, pool_)
-                                            : BalancedTopKSum(data_, floats, k, options_.wire, pool_);
-    sum_floats_ = floats;
+    largest_ = options_.method == Method::kDense  ? DenseSum(data_)
+               : options_.method == Method::kTopK ? TopKSum(data_, floats, k, options_.wire, pool_)
+                                                  : BalancedTopKSum(data_, floats, k, options_.wire, pool_);
+    largest_floats_ = floats;
   }
-  return SumRange(*sum_, nodes.front(), {0, floats});
+  const std::span<float> held = residual_ == nullptr ? std::span<float>() : residual_->values();
+  return largest_->Sum({nodes.front().gradient->data(), static_cast<size_t>(floats)}, held);
 }
 
 absl::Status BatchSum::SumBigram(const std::vector<GradientTree::Node>& nodes) {
@@ -101,13 +106,6 @@ absl::Status BatchSum::SumBigram(const std::vector<GradientTree::Node>& nodes) {
   const std::span<float> held =
       residual_ == nullptr ? std::span<float>() : residual_->values().subspan(begin, end - begin);
   return bigram_->Sum(parts, held);
-}
-
-absl::Status BatchSum::SumRange(GradientSum& sum, const GradientTree::Node& node, Range range) {
-  const auto size = static_cast<size_t>(range.second - range.first);
-  const std::span<float> held =
-      residual_ == nullptr ? std::span<float>() : residual_->values().subspan(range.first, size);
-  return sum.Sum({node.gradient->data() + range.first, size}, held);
 }
 
 // All of this rank's leaves in the first node, but for the table's own way, which has added them already.

@@ -15,16 +15,20 @@
 #include "worker/exchange/gradient_exchange.h"
 #include "worker/exchange/gradient_tree.h"
 #include "worker/exchange/residual.h"
+#include "worker/exchange/rounded_sum.h"
 #include "worker/model/registry.h"
 
 // How the gradients of a step's logical shards become one sum on all data-parallel ranks.
 //
 //   method    wire   values of all tensors but the bigram table   the bigram table
 //   tree      fp32   the tree of shards (gradient_exchange.h)     touched rows along the tree (bigram_exchange.h)
-//   tree      bf16   rounded (alternatives.h)                     its largest entries, bf16 (bigram_share of them)
+//   tree      bf16   rounded (rounded_sum.h)                      its largest entries, bf16 (bigram_share of them)
 //   dense     fp32   all-reduce                                   with the others
 //   top-k     both   the largest entries of all (topk_share), each rank's own
 //   balanced  both   the same, of the sum
+//
+// top-k and balanced choose among all entries that this rank has: ranks that share a model would choose differently
+// among those that they all have, so these two are for whole models.
 //
 // Only tree over fp32 gives the bits of one rank alone; all others are a function of the grid and of what every rank
 // holds back.
@@ -73,7 +77,6 @@ class BatchSum {
   absl::Status SumRounded(const std::vector<GradientTree::Node>& nodes);
   absl::Status SumLargest(const std::vector<GradientTree::Node>& nodes);
   absl::Status SumBigram(const std::vector<GradientTree::Node>& nodes);
-  absl::Status SumRange(GradientSum& sum, const GradientTree::Node& node, Range range);
   void AddOwnNodes(const std::vector<GradientTree::Node>& nodes);
 
   comm::Communicator& data_;
@@ -83,8 +86,9 @@ class BatchSum {
   const int bigram_index_;  // -1: no table, or it goes with the others
   GradientExchange tree_;
   std::unique_ptr<BigramExchange> bigram_;
-  std::unique_ptr<GradientSum> sum_;  // of every method but the tree over fp32
-  int64_t sum_floats_ = 0;            // that sum_ was made for, top-k and balanced
+  std::unique_ptr<RoundedSum> rounded_;
+  std::unique_ptr<GradientSum> largest_;
+  int64_t largest_floats_ = 0;  // that it was made for
   std::unique_ptr<Residual> residual_;
 };
 

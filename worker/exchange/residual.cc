@@ -41,7 +41,7 @@ std::vector<uint32_t> SourcesOf(const kernels::PatternView* before, const kernel
 Residual::Residual(std::shared_ptr<const model::Layout> layout, kernels::ThreadPool& pool)
     : pool_(pool), layout_(std::move(layout)), known_(*layout_), arena_(layout_) {}
 
-void Residual::Begin() {
+void Residual::Follow() {
   std::vector<std::vector<uint32_t>> sources(layout_->size());
   model::Sources changed{std::vector<const uint32_t*>(layout_->size())};
   pool_.Run(layout_->size(), [&](int64_t t, int) {
@@ -56,6 +56,10 @@ void Residual::Begin() {
     known_ = *layout_;
     model::ClearPadding(arena_);
   }
+}
+
+void Residual::Begin() {
+  Follow();
   const std::span<float> now = values();
   if (before_.size() < now.size()) before_ = kernels::Buffer<float>(now.size());
   std::copy(now.begin(), now.end(), before_.data());

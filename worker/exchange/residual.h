@@ -22,12 +22,17 @@ class Residual {
   // Borrows the pool. layout: of the gradients; it may change between steps.
   Residual(std::shared_ptr<const model::Layout> layout, kernels::ThreadPool& pool);
 
-  // Before the exchange of a step: values move to where their entries are now.
+  // After the layout has changed: values move to where their entries are now.
+  void Follow();
+  // Before the exchange of a step.
   void Begin();
   void Undo();
 
-  // In the layout that `known` is: that of the last Begin.
+  // In the layout that `known` is: that of the last Follow.
   std::span<float> values() { return {arena_.data(), static_cast<size_t>(known_.floats())}; }
+  std::span<float> tensor(int index) {
+    return {arena_.data() + known_.offset(index), static_cast<size_t>(known_.stored(index))};
+  }
   const float* tensor(int index) const { return arena_.data() + known_.offset(index); }
   const model::Layout& known() const { return known_; }
 

@@ -1,11 +1,9 @@
-#include <algorithm>
-#include <span>
-#include <vector>
+#include "worker/exchange/rounded_sum.h"
 
-#include "kernels/base/buffer.h"
+#include <algorithm>
+
 #include "kernels/base/check.h"
 #include "kernels/gradcodec/bf16.h"
-#include "worker/exchange/alternatives.h"
 #include "worker/exchange/slices.h"
 
 namespace filigree::exchange {
@@ -13,88 +11,95 @@ namespace {
 
 constexpr int64_t kTask = 1 << 16;  // values a thread encodes or decodes at once
 
-comm::Array HalvesOf(std::span<uint16_t> halves) {
-  return {halves.data(), std::ssize(halves), comm::ElementType::kBf16};
-}
-
-class Rounded : public GradientSum {
- public:
-  Rounded(comm::Communicator& data, kernels::ThreadPool& pool) : data_(data), pool_(pool) {}
-
-  absl::Status Sum(std::span<float> gradient, std::span<float> residual) override;
-
- private:
-  absl::Status SendToOwners(std::span<float> gradient, std::span<float> residual);
-  void AddReceived(std::span<float> own);
-  // f(begin, size) over [begin, end), shared among the pool.
-  template <typename F>
-  void InTasks(int64_t begin, int64_t end, F f) {
-    pool_.Run((end - begin + kTask - 1) / kTask, [&](int64_t task, int) {
-      const int64_t from = begin + task * kTask;
-      f(from, std::min(kTask, end - from));
-    });
-  }
-
-  comm::Communicator& data_;
-  kernels::ThreadPool& pool_;
-  kernels::Buffer<uint16_t> halves_;    // of the whole gradient
-  kernels::Buffer<uint16_t> received_;  // the other ranks' of the own slice, one after another
-};
-
-absl::Status Rounded::Sum(std::span<float> gradient, std::span<float> residual) {
-  const int64_t n = std::ssize(gradient);
-  CHECK(std::ssize(residual) == n, "a gradient of {} elements and a residual of {}", n, residual.size());
-  const int P = data_.size(), rank = data_.rank();
-  const int64_t begin = SliceBegin(n, rank, P), end = SliceBegin(n, rank + 1, P);
-  if (halves_.size() < gradient.size()) halves_ = kernels::Buffer<uint16_t>(gradient.size());
-  if (absl::Status status = SendToOwners(gradient, residual); !status.ok()) return status;
-  AddReceived(gradient.subspan(begin, end - begin));
-  InTasks(begin, end, [&](int64_t at, int64_t size) {
-    kernels::EncodeBf16WithFeedback(size, gradient.data() + at, residual.data() + at, halves_.data() + at);
-  });
-  const std::vector<int64_t> counts = SliceSizes(n, P);
-  const std::span<uint16_t> all(halves_.data(), static_cast<size_t>(n));
-  const absl::Status status = data_.AllGather(HalvesOf(all.subspan(begin, end - begin)), counts, HalvesOf(all));
-  if (!status.ok()) return status;
-  InTasks(0, n,
-          [&](int64_t at, int64_t size) { kernels::DecodeBf16(size, halves_.data() + at, gradient.data() + at); });
-  return absl::OkStatus();
-}
-
-// The slices of others leave rounded; the own one stays as it is.
-absl::Status Rounded::SendToOwners(std::span<float> gradient, std::span<float> residual) {
-  const int64_t n = std::ssize(gradient);
-  const int P = data_.size(), rank = data_.rank();
-  const int64_t begin = SliceBegin(n, rank, P), end = SliceBegin(n, rank + 1, P), own = end - begin;
-  const auto encode = [&](int64_t at, int64_t size) {
-    // Closed up where the own slice would be, since nothing is sent to oneself.
-    uint16_t* const out = halves_.data() + (at < begin ? at : at - own);
-    kernels::EncodeBf16WithFeedback(size, gradient.data() + at, residual.data() + at, out);
-  };
-  InTasks(0, begin, encode);
-  InTasks(end, n, encode);
-  std::vector<int64_t> sends = SliceSizes(n, P), receives(P, own);
-  sends[rank] = receives[rank] = 0;
-  const auto wanted = static_cast<size_t>(own * (P - 1));
-  if (received_.size() < wanted) received_ = kernels::Buffer<uint16_t>(wanted);
-  return data_.AllToAll(HalvesOf({halves_.data(), static_cast<size_t>(n - own)}), sends,
-                        HalvesOf({received_.data(), wanted}), receives);
-}
-
-// The own values first, then those of the others in the order of ranks.
-void Rounded::AddReceived(std::span<float> own) {
-  const int64_t size = std::ssize(own);
-  InTasks(0, size, [&](int64_t at, int64_t count) {
-    for (int other = 0; other < data_.size() - 1; ++other) {
-      kernels::AddBf16(count, received_.data() + other * size + at, own.data() + at);
-    }
-  });
-}
+comm::Array HalvesOf(uint16_t* halves, int64_t count) { return {halves, count, comm::ElementType::kBf16}; }
 
 }  // namespace
 
-std::unique_ptr<GradientSum> RoundedSum(comm::Communicator& data, kernels::ThreadPool& pool) {
-  return std::make_unique<Rounded>(data, pool);
+absl::Status RoundedSum::Sum(std::span<const Values> arrays) {
+  Cut(arrays);
+  if (absl::Status status = SendToOwners(arrays); !status.ok()) return status;
+  const int64_t own = counts_[data_.rank()];
+  ForEach(/*own=*/true, /*others=*/false, [&](const Piece& piece, int64_t at, int64_t size, int64_t offset) {
+    for (int other = 0; other < data_.size() - 1; ++other) {
+      kernels::AddBf16(size, received_.data() + other * own + offset, arrays[piece.array].gradient.data() + at);
+    }
+  });
+  return GatherSums(arrays);
+}
+
+void RoundedSum::Cut(std::span<const Values> arrays) {
+  std::vector<int64_t> sizes;
+  sizes.reserve(arrays.size());
+  int64_t all = 0;
+  for (const Values& values : arrays) {
+    CHECK(values.gradient.size() == values.residual.size(), "a gradient of {} elements and a residual of {}",
+          values.gradient.size(), values.residual.size());
+    sizes.push_back(std::ssize(values.gradient));
+    all += sizes.back();
+  }
+  if (sizes == sizes_) return;
+  const int P = data_.size();
+  pieces_.clear();
+  counts_.assign(P, 0);
+  for (int owner = 0; owner < P; ++owner) {
+    for (size_t array = 0; array < sizes.size(); ++array) {
+      const int64_t begin = SliceBegin(sizes[array], owner, P), end = SliceBegin(sizes[array], owner + 1, P);
+      for (int64_t at = begin; at < end; at += kTask) {
+        const int64_t size = std::min(kTask, end - at);
+        pieces_.push_back({owner, array, at, size, counts_[owner]});
+        counts_[owner] += size;
+      }
+    }
+  }
+  sizes_ = std::move(sizes);
+  const auto received = static_cast<size_t>(counts_[data_.rank()] * (P - 1));
+  if (halves_.size() < static_cast<size_t>(all)) halves_ = kernels::Buffer<uint16_t>(static_cast<size_t>(all));
+  if (received_.size() < received) received_ = kernels::Buffer<uint16_t>(received);
+}
+
+template <typename F>
+void RoundedSum::ForEach(bool own, bool others, F f) {
+  pool_.Run(std::ssize(pieces_), [&](int64_t i, int) {
+    const Piece& piece = pieces_[i];
+    if (piece.owner == data_.rank() ? own : others) f(piece, piece.begin, piece.size, piece.offset);
+  });
+}
+
+// What others own leaves rounded, closed up where the own values would be, since nothing is sent to oneself.
+absl::Status RoundedSum::SendToOwners(std::span<const Values> arrays) {
+  const int P = data_.size(), rank = data_.rank();
+  std::vector<int64_t> sends = counts_, receives(P, counts_[rank]), begins(P);
+  sends[rank] = receives[rank] = 0;
+  int64_t sent = 0;
+  for (int r = 0; r < P; ++r) {
+    begins[r] = sent;
+    sent += sends[r];
+  }
+  ForEach(/*own=*/false, /*others=*/true, [&](const Piece& piece, int64_t at, int64_t size, int64_t offset) {
+    const Values& values = arrays[piece.array];
+    kernels::EncodeBf16WithFeedback(size, values.gradient.data() + at, values.residual.data() + at,
+                                    halves_.data() + begins[piece.owner] + offset);
+  });
+  return data_.AllToAll(HalvesOf(halves_.data(), sent), sends, HalvesOf(received_.data(), counts_[rank] * (P - 1)),
+                        receives);
+}
+
+absl::Status RoundedSum::GatherSums(std::span<const Values> arrays) {
+  const int P = data_.size(), rank = data_.rank();
+  std::vector<int64_t> begins(P + 1);
+  for (int r = 0; r < P; ++r) begins[r + 1] = begins[r] + counts_[r];
+  uint16_t* const mine = halves_.data() + begins[rank];
+  ForEach(/*own=*/true, /*others=*/false, [&](const Piece& piece, int64_t at, int64_t size, int64_t offset) {
+    const Values& values = arrays[piece.array];
+    kernels::EncodeBf16WithFeedback(size, values.gradient.data() + at, values.residual.data() + at, mine + offset);
+  });
+  const absl::Status status =
+      data_.AllGather(HalvesOf(mine, counts_[rank]), counts_, HalvesOf(halves_.data(), begins[P]));
+  if (!status.ok()) return status;
+  ForEach(/*own=*/true, /*others=*/true, [&](const Piece& piece, int64_t at, int64_t size, int64_t offset) {
+    kernels::DecodeBf16(size, halves_.data() + begins[piece.owner] + offset, arrays[piece.array].gradient.data() + at);
+  });
+  return absl::OkStatus();
 }
 
 }  // namespace filigree::exchange

@@ -144,6 +144,14 @@ std::vector<int64_t> Ranges(const SumOptions& options, const GradientShape& shap
   return {shape.bigram_begin, shape.floats - end};
 }
 
+// Every array in slices of its own, all of them in one message.
+Traffic RoundedArrays(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
+  Traffic traffic;
+  for (const int64_t values : shape.arrays) traffic += Rounded(values, rank, ranks);
+  if (!OwnWay(options, shape)) traffic += Rounded(shape.bigram_rows * shape.bigram_cols, rank, ranks);
+  return traffic;
+}
+
 }  // namespace
 
 SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
@@ -153,15 +161,15 @@ SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, 
     forecast.others = Largest(options, shape.floats, ranks);
     return forecast;
   }
+  if (options.method == Method::kTree && options.wire == WireValue::kBf16) {
+    forecast.others.traffic = RoundedArrays(options, shape, rank, ranks);
+    return forecast;
+  }
   for (const int64_t floats : Ranges(options, shape)) {
     if (floats == 0) continue;
-    if (options.method == Method::kDense) {
-      forecast.others.traffic += comm::TrafficOfAllReduce(floats, kFloat, rank, ranks);
-    } else {
-      forecast.others.traffic += options.wire == WireValue::kBf16
-                                     ? Rounded(floats, rank, ranks)
-                                     : AlongTheTree(std::ssize(shape.tokens), floats, rank, ranks);
-    }
+    forecast.others.traffic += options.method == Method::kDense
+                                   ? comm::TrafficOfAllReduce(floats, kFloat, rank, ranks)
+                                   : AlongTheTree(std::ssize(shape.tokens), floats, rank, ranks);
   }
   return forecast;
 }

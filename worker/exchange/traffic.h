@@ -30,6 +30,7 @@ struct Forecast {
 struct GradientShape {
   int64_t floats = 0;                                          // of an arena
   int64_t bigram_begin = 0, bigram_rows = 0, bigram_cols = 0;  // where the table lies; no rows: there is none
+  std::vector<int64_t> arrays;                                 // values of every other tensor
   std::vector<int64_t> tokens;                                 // of every leaf
 };
 

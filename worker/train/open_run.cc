@@ -76,7 +76,7 @@ absl::Status Begin(const model::ModelSpec& spec, OpenedRun& run) {
 
 // The newest good checkpoint, or the beginning.
 absl::Status LoadOrBegin(const model::ModelSpec& spec, OpenedRun& run) {
-  const absl::StatusOr<checkpoint::Checkpoint> newest =
+  absl::StatusOr<checkpoint::Checkpoint> newest =
       checkpoint::LoadNewest(checkpoint::RealFileSystem(), run.settings.run.dir, &run.notes);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
@@ -85,6 +85,7 @@ absl::Status LoadOrBegin(const model::ModelSpec& spec, OpenedRun& run) {
     run.state = *std::move(state);
     run.resumed = true;
     run.notes.push_back(fmt::format("resumed from {} at step {}", newest->path(), newest->step()));
+    if (!newest->OwnRanks().empty()) run.resumed_from = *std::move(newest);
     return absl::OkStatus();
   }
   if (!absl::IsNotFound(newest.status())) return newest.status();

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/base/thread_pool.h"
+#include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/run_lock.h"
 #include "worker/config/settings.h"
 #include "worker/data/corpus.h"
@@ -25,7 +26,8 @@ struct OpenedRun {
   std::unique_ptr<kernels::ThreadPool> pool;
   std::unique_ptr<TrainState> state;
   bool resumed = false;
-  std::vector<std::string> notes;  // what the user should know before the first step
+  std::optional<checkpoint::Checkpoint> resumed_from;  // until the trainer has taken what is left in it
+  std::vector<std::string> notes;                      // what the user should know before the first step
 };
 
 // The settings that are wanted: `config` is a TOML file or the folder of a run, which goes on with its own settings.

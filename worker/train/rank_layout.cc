@@ -31,6 +31,9 @@ exchange::GradientShape GradientShapeOf(const RankLayout& layout, const model::R
     shape.bigram_rows = part[part.bigram()].rows;
     shape.bigram_cols = part[part.bigram()].cols;
   }
+  for (int tensor = 0; tensor < part.size(); ++tensor) {
+    if (tensor != part.bigram()) shape.arrays.push_back(layout.stored(tensor));
+  }
   for (int64_t leaf = 0; leaf < settings.train.shards; ++leaf) {
     shape.tokens.push_back(SequencesOf(settings, leaf) * positions);
   }

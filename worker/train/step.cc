@@ -50,13 +50,10 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       network_(state.spec, shard_ == nullptr ? state.registry : shard_->registry(), pool, tensor_ranks_.get()),
       batch_gradient_(settings, state, shard_.get(), pool, world),
       evidence_(Evidence::Make(settings, state, shard_.get())),
-      replicas_(world == nullptr || world->size() == 1 ? nullptr
-                                                       : std::make_unique<Replicas>(state, Own(), pool, *world)) {
+      replicas_(world == nullptr || world->size() == 1
+                    ? nullptr
+                    : std::make_unique<Replicas>(state, Replicas::Own{residual(), &registry()}, pool, *world)) {
   TakeWeights();
-}
-
-Replicas::Own Stepper::Own() {
-  return {batch_gradient_.residual(), shard_ == nullptr ? &state_.registry : &shard_->registry()};
 }
 
 // The table of one step in docs/method.md, line by line.
@@ -101,6 +98,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   result.refreshed = RefreshDue(settings_, s);
   if (result.refreshed) Refresh(s);
   TakeWeights();
+  if (residual() != nullptr) residual()->Follow();
   FlipOnRequest(s, FlipTime::kInTheUpdate, state_);
   if (replicas_ != nullptr) replicas_->Remember();
   result.topk_seconds = watch.Lap();

@@ -51,9 +51,10 @@ class Stepper {
   model::Network& network() { return network_; }
   // What this rank has not sent yet of its gradients (worker/exchange/residual.h); null: it holds nothing back.
   exchange::Residual* residual() { return batch_gradient_.residual(); }
+  // Of the part of the model that this rank computes.
+  const model::Registry& registry() const { return shard_ == nullptr ? state_.registry : shard_->registry(); }
 
  private:
-  Replicas::Own Own();
   comm::Traffic Traffic() const;
   void TakeWeights();
   void Refresh(int64_t s);

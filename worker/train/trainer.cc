@@ -14,8 +14,10 @@
 #include "worker/train/fault.h"
 #include "worker/train/generate.h"
 #include "worker/train/run_facts.h"
+#include "worker/train/save_together.h"
 #include "worker/train/snapshot.h"
 #include "worker/train/stored_state.h"
+#include "worker/train/unsent.h"
 
 namespace filigree::train {
 namespace {
@@ -66,6 +68,7 @@ absl::StatusOr<RunEnd> Trainer::Run() {
 
 absl::Status Trainer::Open() {
   if (run_.resumed) saved_step_ = state_.step;
+  if (absl::Status status = TakeUnsent(); !status.ok()) return status;
   if (!first()) return absl::OkStatus();
   if (absl::Status status = StoreSettings(*options_.file_system, run_.settings); !status.ok()) return status;
   telemetry::LogOptions log;
@@ -77,6 +80,17 @@ absl::Status Trainer::Open() {
   log_.Run(DescribeRun(run_, machine_, options_.revision, options_.world));
   for (const std::string& note : run_.notes) Note(note);
   return absl::OkStatus();
+}
+
+// What the ranks of the checkpoint had held back.
+absl::Status Trainer::TakeUnsent() {
+  if (!run_.resumed_from.has_value()) return absl::OkStatus();
+  const parallel::Grid grid = together() ? options_.world->grid() : parallel::Grid();
+  const int rank = together() ? options_.world->rank() : 0;
+  const absl::Status status =
+      RestoreUnsent(*run_.resumed_from, grid, rank, stepper_.registry(), stepper_.residual(), run_.notes);
+  run_.resumed_from.reset();
+  return status;
 }
 
 absl::Status Trainer::TrainOneStep() {
@@ -250,39 +264,41 @@ void Trainer::SampleNow() {
   if (whole) log_.Sample(record);
 }
 
-// The first rank writes, the others wait for its word.
 absl::Status Trainer::SaveNow() {
   Enter("the checkpoint", parallel::Progress::Kind::kOther);
   FaultPoint("checkpoint", state_.step - 1);
   const double start = Now();
-  absl::Status saved = first() ? Save() : absl::OkStatus();
-  if (together()) saved = options_.world->Agree(saved);
+  const absl::StatusOr<checkpoint::SaveResult> saved = Save();
   pending_checkpoint_seconds_ += Now() - start;
   if (!saved.ok()) {
     retry_save_at_ = state_.step + kStepsBeforeSaveRetry;
-    return saved;
+    return saved.status();
   }
+  for (const std::string& warning : saved->warnings) Note(warning);
+  log_.Checkpoint({state_.step, Now() - start, static_cast<int64_t>(saved->bytes), saved->path});
   retry_save_at_ = -1;
   saved_step_ = state_.step;
   return absl::OkStatus();
 }
 
-absl::Status Trainer::Save() {
-  const double start = Now();
-  const absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::Save(
-      *options_.file_system, run_.settings.run.dir, StateToSave(), static_cast<int>(run_.settings.checkpoint.keep));
-  if (!saved.ok()) return saved.status();
-  for (const std::string& warning : saved->warnings) Note(warning);
-  log_.Checkpoint({state_.step, Now() - start, static_cast<int64_t>(saved->bytes), saved->path});
-  return absl::OkStatus();
+absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
+  const int keep = static_cast<int>(run_.settings.checkpoint.keep);
+  const std::string& dir = run_.settings.run.dir;
+  if (!together()) return checkpoint::Save(*options_.file_system, dir, StateToSave(), keep);
+  std::vector<checkpoint::OwnTensor> own;
+  if (exchange::Residual* residual = stepper_.residual(); residual != nullptr) {
+    own = UnsentTensors(*residual, stepper_.registry());
+  }
+  return SaveTogether(*options_.world, *options_.file_system, dir, StateToSave(), own, keep);
 }
 
-checkpoint::State Trainer::StateToSave() const {
+checkpoint::State Trainer::StateToSave() {
   checkpoint::State view = StoredView(state_, static_cast<uint64_t>(run_.settings.run.seed));
   const data::Tokenizer& tokenizer = run_.corpus->tokenizer();
   view.texts[checkpoint::texts::kConfig] = config::ToToml(run_.settings);
   view.texts[checkpoint::texts::kVocab] = std::to_string(state_.spec.vocab);
   view.texts[checkpoint::texts::kRunName] = run_.settings.run.name;
+  if (stepper_.residual() != nullptr) view.texts[checkpoint::texts::kGrid] = GridText(options_.world->grid());
   view.texts[checkpoint::texts::kCorpusDigest] = run_.corpus->digest();
   view.texts[checkpoint::texts::kTokenizerSha256] = tokenizer.digest();
   std::vector<std::string> bytes;

@@ -57,6 +57,7 @@ class Trainer {
 
  private:
   absl::Status Open();
+  absl::Status TakeUnsent();
   absl::Status TrainOneStep();
   absl::StatusOr<StepResult> StepOrSkip();
   void LogStep(const StepResult& result, double data_seconds, double seconds);
@@ -69,8 +70,8 @@ class Trainer {
   void EvaluateNow(int64_t sequences);
   void SampleNow();
   absl::Status SaveNow();
-  checkpoint::State StateToSave() const;
-  absl::Status Save();
+  checkpoint::State StateToSave();
+  absl::StatusOr<checkpoint::SaveResult> Save();
   void Note(const std::string& text) { log_.Note({state_.step, text}); }
 
   OpenedRun& run_;

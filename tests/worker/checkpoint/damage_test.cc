@@ -121,7 +121,7 @@ class ForgedManifestTest : public DamageTest {
 
 TEST_F(ForgedManifestTest, IsRefusedWithAReason) {
   EXPECT_TRUE(LoadChanged("\"step\": 20", "\"step\": 21").ok()) << "the forging itself works";
-  EXPECT_TRUE(absl::IsFailedPrecondition(LoadChanged("\"version\": 2", "\"version\": 3")));
+  EXPECT_TRUE(absl::IsFailedPrecondition(LoadChanged("\"version\": 2", "\"version\": 4")));
   const auto candidates = [&](const std::string& number) { return "\"candidates\": " + number + ","; };
   const std::string found = candidates(fmt::format("{}", new_.tensors()[9].view.nnz()));  // x.csr.weight
   const std::pair<std::string, std::string> changes[] = {

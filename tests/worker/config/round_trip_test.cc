@@ -60,6 +60,7 @@ void MakeValid(Settings& settings) {
   settings.train.batch = std::min(settings.train.batch, INT32_MAX / settings.model.n_ctx);
   settings.train.shards = std::min(settings.train.shards, settings.train.batch);
   settings.sparsity.min_alive = std::min(settings.sparsity.min_alive, settings.model.d_model);
+  if (settings.parallel.tensor > 1) settings.parallel.exchange = Exchange::kTree;
   if (Validate(settings).ok()) return;
   settings.model.tensor_groups = 1;
   if (Validate(settings).ok()) return;

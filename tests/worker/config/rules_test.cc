@@ -87,6 +87,14 @@ TEST(Rules, AnnealEndsAfterItStarts) {
   ExpectTaken({"--sparsity.anneal_start=0", "--sparsity.anneal_end=1"});
 }
 
+TEST(Rules, LargestEntriesAreOfAWholeModel) {
+  ExpectRefused({"--parallel.exchange=top-k", "--parallel.tensor=2", "--model.tensor_groups=2"},
+                "--parallel.exchange=top-k: parallel.exchange \"top-k\" is for ranks that have the whole model, and "
+                "parallel.tensor is 2; take parallel.tensor 1, or exchange \"tree\" with wire \"bf16\"");
+  ExpectTaken({"--parallel.exchange=balanced"});
+  ExpectTaken({"--parallel.wire=bf16", "--parallel.tensor=2", "--model.tensor_groups=2"});
+}
+
 TEST(Rules, MatricesKeepAtLeastOneWeight) {
   ExpectRefused({"--sparsity.density=1/65537"},
                 "--sparsity.density=1/65537: sparsity.density 1.5258556235409006e-05 keeps no weight of a matrix of "

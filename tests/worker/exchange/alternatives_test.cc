@@ -17,6 +17,7 @@
 #include "tests/support/ranks.h"
 #include "tests/support/tiles.h"
 #include "worker/comm/communicator.h"
+#include "worker/exchange/rounded_sum.h"
 
 namespace filigree::exchange {
 namespace {
@@ -153,8 +154,43 @@ TEST(DenseSum, IsThePlainSum) {
   }
 }
 
+// RoundedSum of one array.
+class OneArray : public GradientSum {
+ public:
+  OneArray(comm::Communicator& data, kernels::ThreadPool& pool) : sum_(data, pool) {}
+  absl::Status Sum(std::span<float> gradient, std::span<float> residual) override {
+    const RoundedSum::Values values{gradient, residual};
+    return sum_.Sum({&values, 1});
+  }
+
+ private:
+  RoundedSum sum_;
+};
+
 MakeSum Rounding() {
-  return [](comm::Communicator& comm, kernels::ThreadPool& pool) { return RoundedSum(comm, pool); };
+  return [](comm::Communicator& comm, kernels::ThreadPool& pool) { return std::make_unique<OneArray>(comm, pool); };
+}
+
+TEST(RoundedSum, OfAnArrayDoesNotDependOnTheOthers) {
+  constexpr int kRanks = 3;
+  const Gradients gradients = Draw(kRanks, 1000, 80, /*ties=*/false);
+  std::vector<std::vector<float>> sums(2 * kRanks);
+  for (const size_t before : {0, 333}) {
+    testing_support::RunRanks(kRanks, [&](std::unique_ptr<comm::Transport> transport) {
+      comm::Communicator comm(std::move(transport), {});
+      kernels::ThreadPool pool(1);
+      RoundedSum sum(comm, pool);
+      std::vector<float> other(before, 1), other_residual(before), residual(1000), mine = gradients[comm.rank()];
+      const std::vector<RoundedSum::Values> arrays = {{other, other_residual}, {mine, residual}};
+      for (int step = 0; step < 2; ++step) {
+        mine = gradients[comm.rank()];
+        ASSERT_TRUE(sum.Sum(arrays).ok());
+      }
+      sums[(before > 0 ? kRanks : 0) + comm.rank()] = mine;
+      EXPECT_EQ(other, std::vector<float>(before, 9));
+    });
+  }
+  for (const std::vector<float>& sum : sums) EXPECT_EQ(sum, sums[0]);
 }
 
 TEST(RoundedSum, LosesNothing) {

@@ -12,8 +12,12 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "gtest/gtest.h"
+#include "tests/support/ranks.h"
 #include "tests/support/tiles.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/config/load.h"
 #include "worker/data/prepare.h"
+#include "worker/train/stored_state.h"
 
 namespace filigree::train {
 namespace {
@@ -116,6 +120,81 @@ TEST_F(TrainerTest, ASampleThatAStopBreaksOffIsNotLogged) {
   ASSERT_TRUE(run.ok()) << run.status();
   ASSERT_TRUE(TrainUntil(*run, 3).ok());
   EXPECT_FALSE(Has(Log(RunDir()), "\"kind\":\"sample\""));
+}
+
+// Ranks that round what they send: how often one of them is asked to stop before all do, and where each state ends.
+class RanksOfARun {
+ public:
+  RanksOfARun(const std::string& data, const std::string& run_dir, int ranks, int tensor = 1) {
+    settings_.run.dir = run_dir;
+    settings_.data.dir = data;
+    settings_.run.steps = 9;
+    settings_.run.threads = 1;
+    settings_.model.d_model = 32;
+    settings_.model.n_layer = 1;
+    settings_.model.n_ctx = 16;
+    settings_.model.tensor_groups = 2;
+    settings_.train.batch = 6;
+    settings_.train.shards = 3;
+    settings_.eval.every = settings_.sample.every = 0;
+    settings_.sparsity.regime = config::Regime::kActive;
+    settings_.sparsity.density_start = settings_.sparsity.embedding_density_start = 0.2;
+    settings_.sparsity.candidates = 2;
+    settings_.sparsity.refresh_every = 2;
+    settings_.sparsity.min_alive = 1;
+    settings_.sparsity.dense_phase = false;
+    settings_.parallel.wire = config::Wire::kBf16;
+    settings_.parallel.tensor = tensor;
+    config::Resolve(settings_);
+    states_.resize(ranks);
+  }
+
+  // Stops after so many steps.
+  void TrainTo(int64_t steps) {
+    testing_support::RunRanks(static_cast<int>(states_.size()), [&](std::unique_ptr<comm::Transport> transport) {
+      const auto world = parallel::World::Make(settings_, std::move(transport));
+      ASSERT_TRUE(world.ok()) << world.status();
+      auto run = OpenRun(settings_, world->get(), "program");
+      ASSERT_TRUE(run.ok()) << run.status();
+      TrainerOptions options;
+      options.output = telemetry::Output::kQuiet;
+      options.world = world->get();
+      options.stop_requested = [&run, steps] { return run->state->step >= steps; };
+      const auto end = Trainer(*run, options).Run();
+      ASSERT_TRUE(end.ok()) << end.status();
+      states_[(*world)->rank()] = checkpoint::StateSha256(StoredView(*run->state, 1), 1);
+    });
+  }
+  const std::vector<std::string>& states() const { return states_; }
+
+ private:
+  config::Settings settings_;
+  std::vector<std::string> states_;
+};
+
+TEST_F(TrainerTest, RanksThatRoundGoOnFromACheckpointAsIfNothingHadBeen) {
+  for (const int tensor : {1, 2}) {
+    const std::string name = RunDir(std::to_string(tensor));
+    RanksOfARun undisturbed(folder_ + "/data", name + "-whole", 2 * tensor, tensor);
+    undisturbed.TrainTo(9);
+    RanksOfARun stopped(folder_ + "/data", name + "-stopped", 2 * tensor, tensor);
+    for (const int64_t steps : {3, 4, 9}) stopped.TrainTo(steps);  // just before and after a refresh
+    EXPECT_EQ(stopped.states(), undisturbed.states());
+    EXPECT_EQ(stopped.states().front(), stopped.states().back());
+  }
+}
+
+TEST_F(TrainerTest, AnotherGridTakesOverWhatRanksHadNotSent) {
+  RanksOfARun two(folder_ + "/data", RunDir(), 2);
+  two.TrainTo(4);
+  RanksOfARun three(folder_ + "/data", RunDir(), 3);
+  three.TrainTo(6);
+  EXPECT_TRUE(Has(Log(RunDir()), "the grid was 2x1 and is 3x1")) << Log(RunDir());
+  EXPECT_TRUE(Has(Log(RunDir()), "taken over by the first"));
+  RanksOfARun shared(folder_ + "/data", RunDir(), 2, /*tensor=*/2);
+  shared.TrainTo(8);
+  EXPECT_TRUE(Has(Log(RunDir()), "the grid was 3x1 and is 1x2")) << Log(RunDir());
+  EXPECT_TRUE(Has(Log(RunDir()), "is dropped"));
 }
 
 TEST_F(TrainerTest, AModelThatNoMemoryHoldsIsRefusedBeforeAnythingIsWritten) {

@@ -1,0 +1,59 @@
+#ifndef FILIGREE_WORKER_CHECKPOINT_PARTS_H_
+#define FILIGREE_WORKER_CHECKPOINT_PARTS_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/file_system.h"
+
+// One checkpoint written by several ranks on a file system that all of them see: each writes files of its own, the
+// manifest that names them all is the commit. Any number of ranks reads it.
+//
+//   first rank   BeginSave     makes the folder
+//   every rank   WritePart     its tensors, and what it alone has; the returned text goes to the first rank
+//   first rank   CommitSave    or, where any rank failed, AbandonSave
+//
+// Until CommitSave nothing counts: what an interrupted save leaves is removed by the next.
+
+namespace filigree::checkpoint {
+
+struct OpenSave {
+  std::string folder;
+  int generation = 0;  // part of the names of its files, so that they differ from those that lie there already
+  bool fresh = false;  // the folder is new
+};
+
+// `warnings`: of tidying up what earlier saves left. Errors as file_system.h.
+absl::StatusOr<OpenSave> BeginSave(FileSystem& files, const std::string& run_dir, int64_t step,
+                                   std::vector<std::string>& warnings);
+
+// Something of one rank alone, read back by the same rank of as many: what it holds back of its gradients.
+struct OwnTensor {
+  std::string name;
+  std::span<const float> values;
+};
+
+// part: 0 is the first rank's. state: its tensors are those that this part stores, any of the whole's and none twice
+// in all parts. Returns what CommitSave wants to know of it.
+absl::StatusOr<std::string> WritePart(FileSystem& files, const OpenSave& save, int part, const State& state,
+                                      std::span<const OwnTensor> own);
+
+// state: all but its tensors. parts: what WritePart returned, of every part in order. FailedPrecondition: a file of
+// another rank is not to be seen here. What is left of older checkpoints but for keep_last goes afterwards (as Save).
+absl::StatusOr<SaveResult> CommitSave(FileSystem& files, const std::string& run_dir, const OpenSave& save,
+                                      const State& state, std::span<const std::string> parts, int keep_last);
+
+// Removes what the parts have written.
+void AbandonSave(FileSystem& files, const OpenSave& save);
+
+// Which part stores each tensor of a state that every rank has: bytes about even.
+std::vector<int> ShareTensors(const State& state, int parts);
+
+}  // namespace filigree::checkpoint
+
+#endif  // FILIGREE_WORKER_CHECKPOINT_PARTS_H_

@@ -1,0 +1,23 @@
+#ifndef FILIGREE_WORKER_TRAIN_SAVE_TOGETHER_H_
+#define FILIGREE_WORKER_TRAIN_SAVE_TOGETHER_H_
+
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/parts.h"
+#include "worker/parallel/world.h"
+
+namespace filigree::train {
+
+// A checkpoint of a state that all ranks hold, of which each writes a share, and what it alone has (worker/checkpoint/
+// parts.h). Collective; all ranks fail if one does, with its reason and number. The result is the first rank's; others
+// know the path alone.
+absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, checkpoint::FileSystem& files,
+                                                    const std::string& run_dir, const checkpoint::State& state,
+                                                    std::span<const checkpoint::OwnTensor> own, int keep_last);
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_SAVE_TOGETHER_H_
