@@ -185,8 +185,9 @@ class Host:
         _check([*self.enter(), "ip", "neigh", "replace", other.address, "lladdr", "02:00:00:00:00:ff", "dev", "eth0", "nud",
                 "permanent"])
 
-    def limit(self, rate, burst=65536):
-        """What this host sends leaves at `rate` (tc's words: "1gbit") at most, in bursts of so many bytes."""
+    def limit(self, rate, burst=1 << 18):
+        """What this host sends leaves at `rate` (tc's words: "1gbit") at most, in bursts of so many bytes: less than what the
+        kernel sends at once makes it slower than that."""
         _check([*self.enter(), "tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", rate, "burst", str(burst),
                 "latency", "50ms"])
 

@@ -1,6 +1,7 @@
 #include "worker/train/rank_layout.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "worker/train/candidates.h"
@@ -12,7 +13,7 @@ RankLayout::RankLayout(const model::Registry& whole, const config::Settings& set
   for (const model::TensorInfo& info : part.tensors()) {
     const int64_t of_whole = FirstCandidates(settings, whole[info.index]);
     const double share = static_cast<double>(info.numel()) / static_cast<double>(whole[info.index].numel());
-    candidates_.push_back(static_cast<int64_t>(static_cast<double>(of_whole) * share + 0.5));
+    candidates_.push_back(std::llround(static_cast<double>(of_whole) * share));
     stored_.push_back(of_whole > 0 ? candidates_.back() : info.numel());
     offsets_.push_back(floats_);
     floats_ += (stored_.back() + kAlignment - 1) / kAlignment * kAlignment;
