@@ -39,6 +39,7 @@ BatchSum::BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& o
   const model::TensorInfo& table = registry[bigram_index_];
   BigramExchange::Options bigram{table.rows, table.cols};
   if (options.wire == WireValue::kBf16) bigram.entries = EntriesOfShare(options.bigram_share, table.numel());
+  bigram.balanced = BalancesTheTable(data.size());
   bigram_ = std::make_unique<BigramExchange>(data, leaves, bigram, pool);
 }
 

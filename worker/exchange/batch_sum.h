@@ -51,6 +51,9 @@ struct SumOptions {
 // How many of n entries a share of them is: at least one.
 int64_t EntriesOfShare(double share, int64_t n);
 
+// From so many ranks on lists of the table's largest entries from each to all cost more than the balanced way.
+inline bool BalancesTheTable(int ranks) { return ranks >= 4; }
+
 class BatchSum {
  public:
   // Borrows all. leaves: the logical shards of a step; registry, layout: of the gradients on this rank.

@@ -102,20 +102,65 @@ void GradientExchange::AddSlice(const std::vector<Part>& parts, int64_t size) {
 }
 
 absl::StatusOr<std::vector<double>> GradientExchange::SumNumbers(const std::vector<Numbers>& nodes) {
-  const size_t width = nodes.front().values.size();
+  const auto width = std::ssize(nodes.front().values);
+  // A few go to everybody, who adds them; of many each rank adds its slice and gives the sums to all.
+  if (width <= kFewNumbers) {
+    absl::StatusOr<std::vector<double>> all = GatherNumbers(nodes);
+    if (!all.ok()) return all.status();
+    return AddNumbers(*all, width);
+  }
+  const std::vector<int64_t> sizes = SliceSizes(width, data_.size());
+  const absl::StatusOr<std::vector<double>> received = SendSlices(nodes, sizes);
+  if (!received.ok()) return received.status();
+  const std::vector<double> mine = AddNumbers(*received, sizes[data_.rank()]);
+  std::vector<double> sums(width);
+  const absl::Status status =
+      data_.AllGather(comm::ArrayOf(std::span<const double>(mine)), sizes, comm::ArrayOf(std::span<double>(sums)));
+  if (!status.ok()) return status;
+  return sums;
+}
+
+absl::StatusOr<std::vector<double>> GradientExchange::GatherNumbers(const std::vector<Numbers>& nodes) {
   std::vector<double> mine;
-  mine.reserve(width * nodes.size());
   for (const Numbers& node : nodes) mine.insert(mine.end(), node.values.begin(), node.values.end());
+  const auto width = std::ssize(nodes.front().values);
   std::vector<int64_t> counts;
-  size_t total = 0;
+  int64_t total = 0;
   for (const std::vector<Subtree>& subtrees : subtrees_) {
-    counts.push_back(static_cast<int64_t>(subtrees.size() * width));
-    total += subtrees.size() * width;
+    counts.push_back(std::ssize(subtrees) * width);
+    total += counts.back();
   }
   std::vector<double> all(total);
   const absl::Status status =
       data_.AllGather(comm::ArrayOf(std::span<const double>(mine)), counts, comm::ArrayOf(std::span<double>(all)));
   if (!status.ok()) return status;
+  return all;
+}
+
+// Of every subtree of every rank, in order, the numbers of this rank's slice.
+absl::StatusOr<std::vector<double>> GradientExchange::SendSlices(const std::vector<Numbers>& nodes,
+                                                                 const std::vector<int64_t>& sizes) {
+  std::vector<double> out;
+  std::vector<int64_t> sends, receives;
+  int64_t begin = 0, total = 0;
+  for (int r = 0; r < data_.size(); ++r) {
+    for (const Numbers& node : nodes) {
+      out.insert(out.end(), node.values.begin() + begin, node.values.begin() + begin + sizes[r]);
+    }
+    begin += sizes[r];
+    sends.push_back(std::ssize(nodes) * sizes[r]);
+    receives.push_back(std::ssize(subtrees_[r]) * sizes[data_.rank()]);
+    total += receives.back();
+  }
+  std::vector<double> received(total);
+  const absl::Status status = data_.AllToAll(comm::ArrayOf(std::span<const double>(out)), sends,
+                                             comm::ArrayOf(std::span<double>(received)), receives);
+  if (!status.ok()) return status;
+  return received;
+}
+
+// all: `width` numbers of every subtree of every rank.
+std::vector<double> GradientExchange::AddNumbers(const std::vector<double>& all, int64_t width) const {
   const double* next = all.data();
   std::vector<Numbers> stack;
   const auto add = [](Numbers& below, const Numbers& top) {

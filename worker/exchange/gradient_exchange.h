@@ -34,7 +34,9 @@ class GradientExchange {
   // stands in nodes.front()'s arena afterwards.
   absl::Status SumGradients(const std::vector<GradientTree::Node>& nodes, int64_t begin, int64_t end);
 
-  // The same for a few numbers a subtree, as many in all of them: losses, evidence. Returns the whole sum.
+  // The same for numbers a subtree, as many in all of them: losses, evidence. Returns the whole sum. Up to kFewNumbers
+  // go to everybody, 8 (P - 1) bytes a number and subtree; more of them the way of gradients.
+  static constexpr int64_t kFewNumbers = 512;
   struct Numbers {
     Subtree subtree;
     std::vector<double> values;
@@ -49,6 +51,9 @@ class GradientExchange {
   };
   absl::StatusOr<std::vector<Part>> GatherSlice(const std::vector<GradientTree::Node>& nodes, int64_t begin,
                                                 int64_t floats);
+  absl::StatusOr<std::vector<double>> GatherNumbers(const std::vector<Numbers>& nodes);
+  absl::StatusOr<std::vector<double>> SendSlices(const std::vector<Numbers>& nodes, const std::vector<int64_t>& sizes);
+  std::vector<double> AddNumbers(const std::vector<double>& all, int64_t width) const;
   void AddSlice(const std::vector<Part>& parts, int64_t size);
 
   comm::Communicator& data_;

@@ -74,8 +74,26 @@ class Rows {
     const float* at[3];
     for (int a = 0; a < count_; ++a) at[a] = arrays_[a] + first;
     if (count_ > 0) kernels::AddToDigests(at, count_, columns, n, index, sums);
-    AddMask(first, n, [&](int64_t j) { return index + columns[j]; });
-    for (uint32_t j = 0; j < n; ++j) Of(Component::kCandidates).Add(index + columns[j], 1);
+    AddMembership(columns, first, n, index);
+  }
+  // The candidates, and which of them are kept, as arrays of 0 and 1: so they go the way of values.
+  void AddMembership(const uint16_t* columns, int64_t first, int64_t n, uint32_t index) {
+    constexpr int64_t kBlock = 512;
+    static const std::vector<float> ones(kBlock, std::bit_cast<float>(uint32_t{1}));
+    float kept[kBlock];
+    const float* const arrays[] = {ones.data(), kept};
+    const int count = tensor_.kept == nullptr ? 1 : 2;
+    Digest sums[2];
+    for (int64_t at = 0; at < n; at += kBlock) {
+      const int64_t size = std::min(kBlock, n - at);
+      for (int64_t j = 0; count == 2 && j < size; ++j) {
+        const int64_t e = first + at + j;
+        kept[j] = std::bit_cast<float>(static_cast<uint32_t>(tensor_.kept[e / 64] >> (e % 64) & 1));
+      }
+      kernels::AddToDigests(arrays, count, columns + at, size, index, sums);
+    }
+    Of(Component::kCandidates) += sums[0];
+    if (count == 2) Of(Component::kMask) += sums[1];
   }
   // Bits [first, first + n) of the mask; index(j): that of bit first + j.
   template <typename Index>

@@ -117,19 +117,24 @@ class TouchedRows {
 // What each rank sends to all others, of which the others send as much.
 Traffic ToAll(int64_t bytes, int ranks) { return {(ranks - 1) * bytes, (ranks - 1) * bytes, 0}; }
 
+// Entries to their owners, the owners' largest to all; the search among sums is small beside them.
+Traffic Balanced(int64_t list, int ranks) {
+  const int64_t bytes = 2 * list * (ranks - 1) / ranks;
+  return {bytes, bytes, 0};
+}
+
 Forecast Bigram(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
   if (options.wire == WireValue::kFloat32) return {TouchedRows(shape, rank, ranks).AtMost(), Accuracy::kAtMost};
   const int64_t entries = shape.bigram_rows * shape.bigram_cols;
   const int64_t k = EntriesOfShare(options.bigram_share, entries);
-  return {ToAll(CodedBytes(k, entries, options.wire), ranks), Accuracy::kAbout};
+  const int64_t list = CodedBytes(k, entries, options.wire);
+  return {BalancesTheTable(ranks) ? Balanced(list, ranks) : ToAll(list, ranks), Accuracy::kAbout};
 }
 
 Forecast Largest(const SumOptions& options, int64_t floats, int ranks) {
   const int64_t k = EntriesOfShare(options.topk_share, floats), list = CodedBytes(k, floats, options.wire);
   if (options.method == Method::kTopK) return {ToAll(list, ranks), Accuracy::kAbout};
-  // Balanced: entries to their owners, the owners' largest to all; the search among sums is small beside them.
-  const int64_t bytes = 2 * list * (ranks - 1) / ranks;
-  return {{bytes, bytes, 0}, Accuracy::kAbout};
+  return {Balanced(list, ranks), Accuracy::kAbout};
 }
 
 bool OwnWay(const SumOptions& options, const GradientShape& shape) {
@@ -175,8 +180,15 @@ SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, 
 }
 
 Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width) {
-  const int64_t node = width * static_cast<int64_t>(sizeof(double));
+  constexpr auto kDouble = static_cast<int64_t>(sizeof(double));
+  const int64_t node = width * kDouble;
   Traffic traffic;
+  if (width > GradientExchange::kFewNumbers) {  // slices to their owners, sums to all
+    const int64_t own = OwnSlice(width, rank, ranks);
+    traffic.sent_bytes = kDouble * (Subtrees(leaves, rank, ranks) * (width - own) + (ranks - 1) * own);
+    traffic.received_bytes = kDouble * (OthersSubtrees(leaves, rank, ranks) * own + width - own);
+    return traffic;
+  }
   traffic.sent_bytes = (ranks - 1) * Subtrees(leaves, rank, ranks) * node;
   traffic.received_bytes = OthersSubtrees(leaves, rank, ranks) * node;
   return traffic;

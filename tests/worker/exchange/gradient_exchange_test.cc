@@ -49,6 +49,23 @@ void AddLeaves(parallel::LeafRange range, GradientTree& tree) {
   }
 }
 
+// Many numbers go another way than few, to the same sums.
+void ExpectManyNumbersToSumAlike(GradientExchange& exchange, const GradientTree& tree) {
+  const size_t many = GradientExchange::kFewNumbers + 77;
+  std::vector<GradientExchange::Numbers> few, all;
+  for (const GradientTree::Node& node : tree.nodes()) {
+    testing_support::Rng rng(/*seed=*/40 + node.subtree.first);
+    std::vector<double> values(many);
+    for (double& value : values) value = rng.Normal() * static_cast<double>(1 << rng.Below(20));
+    few.push_back({node.subtree, {values.front(), values[many / 2], values.back()}});
+    all.push_back({node.subtree, values});
+  }
+  const absl::StatusOr<std::vector<double>> sum = exchange.SumNumbers(all), of_few = exchange.SumNumbers(few);
+  ASSERT_TRUE(sum.ok() && of_few.ok()) << sum.status() << of_few.status();
+  ASSERT_EQ(sum->size(), many);
+  EXPECT_EQ((std::vector<double>{sum->front(), (*sum)[many / 2], sum->back()}), *of_few);
+}
+
 class GradientExchangeTest : public testing::TestWithParam<Case> {};
 
 TEST_P(GradientExchangeTest, GivesEveryRankTheBitsOfARankAlone) {
@@ -71,6 +88,7 @@ TEST_P(GradientExchangeTest, GivesEveryRankTheBitsOfARankAlone) {
       ASSERT_TRUE(loss.ok()) << loss.status();
       EXPECT_EQ((*loss)[0], alone.loss());
       EXPECT_EQ((*loss)[1], 2 * alone.loss());
+      ExpectManyNumbersToSumAlike(exchange, tree);
       const absl::Status summed = exchange.SumGradients(tree.nodes(), 0, layout->floats());
       ASSERT_TRUE(summed.ok()) << summed;
       EXPECT_EQ(std::memcmp(tree.gradient().data(), alone.gradient().data(), layout->floats() * sizeof(float)), 0)
