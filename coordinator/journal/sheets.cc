@@ -30,15 +30,19 @@ std::string PutSql(const Shape& shape) {
                      NamesOf(shape, shape.columns.size()), places);
 }
 
-absl::StatusOr<Value> ValueAt(const Statement& row, int column, bool text) {
+// Appends the value of the record's next column.
+absl::Status TakeValue(const Statement& row, bool text, Record& record) {
+  const auto column = static_cast<int>(record.size());
   if (text) {
     auto value = row.Text(column);
     if (!value.ok()) return value.status();
-    return Value(*std::move(value));
+    record.emplace_back(*std::move(value));
+  } else {
+    const auto value = row.Integer(column);
+    if (!value.ok()) return value.status();
+    record.emplace_back(*value);
   }
-  const auto value = row.Integer(column);
-  if (!value.ok()) return value.status();
-  return Value(*value);
+  return absl::OkStatus();
 }
 
 // The row as a record; DataLoss where its digest is another.
@@ -46,11 +50,8 @@ absl::StatusOr<std::pair<Record, uint64_t>> RecordAt(Table table, const Statemen
   const Shape& shape = ShapeOf(table);
   Record record;
   record.reserve(shape.columns.size());
-  for (const Column& column : shape.columns) {
-    auto value = ValueAt(row, static_cast<int>(record.size()), column.text);
-    if (!value.ok()) return value.status();
-    record.push_back(*std::move(value));
-  }
+  for (const Column& column : shape.columns)
+    if (absl::Status status = TakeValue(row, column.text, record); !status.ok()) return status;
   const auto stored = row.Integer(static_cast<int>(record.size()));
   if (!stored.ok()) return stored.status();
   const uint64_t digest = DigestOf(table, record);
