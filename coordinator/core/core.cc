@@ -52,8 +52,15 @@ void Core::Accept(const Outcome& outcome) {
 void Core::Drop(const Outcome& outcome) {
   CHECK(undecided_ && outcome.number == number_, "not the decision that waits");
   undecided_ = false;
-  for (const JobRow& row : outcome.rows.jobs)
-    if (tables_.FindJob(row.id) == nullptr) memory_.jobs.erase(row.id);
+  for (const JobRow& row : outcome.rows.jobs) {
+    const JobRow* stands = tables_.FindJob(row.id);
+    // A generation that did not come to be may be placed anew, elsewhere, under the same number.
+    if (stands == nullptr)
+      memory_.jobs.erase(row.id);
+    else if (const auto known = memory_.jobs.find(row.id);
+             known != memory_.jobs.end() && stands->generation != row.generation)
+      known->second.generation = -1;
+  }
 }
 
 Decision<Empty> Core::Start(Now now) {

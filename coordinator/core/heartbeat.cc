@@ -57,6 +57,16 @@ Told TakeReports(Turn& turn, const HeartbeatRequest& request) {
   return told;
 }
 
+// The job's ranks that are placed on that incarnation, ascending.
+std::vector<int32_t> RanksHere(const JobRow& row, const JobMemory& memory, const RankPlace& here) {
+  std::vector<int32_t> ranks;
+  const auto found = memory.ranks_of.find(here.worker);
+  if (found == memory.ranks_of.end()) return ranks;
+  for (const int32_t rank : found->second)
+    if (row.ranks[rank] == here) ranks.push_back(rank);
+  return ranks;
+}
+
 // Takes what is told of the ranks of one job here; the first fault among them, rank -1 where there is none.
 std::pair<int32_t, std::string> TakeTold(Turn& turn, const JobRow& row, const RankPlace& here,
                                          const std::map<int32_t, const RankReport*>& told) {
@@ -65,10 +75,8 @@ std::pair<int32_t, std::string> TakeTold(Turn& turn, const JobRow& row, const Ra
   const auto note = [&](int32_t rank, const std::string& what) {
     if (fault.first < 0) fault = {rank, fmt::format("{} {}", RankName(row, rank), what)};
   };
-  for (size_t r = 0; r < row.ranks.size(); ++r) {
-    if (!(row.ranks[r] == here)) continue;
-    const auto rank = static_cast<int32_t>(r);
-    RankTelemetry& known = memory.ranks[r];
+  for (const int32_t rank : RanksHere(row, memory, here)) {
+    RankTelemetry& known = memory.ranks[rank];
     const auto found = told.find(rank);
     if (found == told.end()) {
       if (known.heard() && Alive(known.state())) note(rank, "vanished: the worker no longer tells of it");
@@ -103,7 +111,7 @@ void HearOfJob(Turn& turn, const std::string& job, const RankPlace& here,
   Progress(turn, job);
 }
 
-Assignment AssignmentOf(const JobRow& row, const RankPlace& here, bool known) {
+Assignment AssignmentOf(const JobRow& row, std::vector<int32_t> ranks, bool known) {
   Assignment assignment;
   assignment.job = row.id;
   assignment.generation = row.generation;
@@ -112,8 +120,7 @@ Assignment AssignmentOf(const JobRow& row, const RankPlace& here, bool known) {
     assignment.action = row.intent == Intent::kCancel || !row.ran ? Action::kStop : Action::kCheckpointAndStop;
   if (row.state == JobState::kRecovering) assignment.action = Action::kStop;
   if (assignment.action != Action::kRun) return assignment;
-  for (size_t rank = 0; rank < row.ranks.size(); ++rank)
-    if (row.ranks[rank] == here) assignment.ranks.push_back(static_cast<int32_t>(rank));
+  assignment.ranks = std::move(ranks);
   assignment.data = row.data;
   assignment.tensor = row.spec->tensor;
   assignment.rollback = row.rollback;
@@ -151,10 +158,11 @@ absl::StatusOr<HeartbeatReply> Heartbeat(Turn& turn, const HeartbeatRequest& req
   if (turn.draft.touched() || turn.look_again) Schedule(turn);
   for (const std::string& job : turn.draft.JobsOn(worker)) {
     const JobRow& row = turn.draft.Job(job);
-    if (std::find(row.ranks.begin(), row.ranks.end(), here) == row.ranks.end()) continue;
+    std::vector<int32_t> ranks = RanksHere(row, turn.MemoryOf(job), here);
+    if (ranks.empty()) continue;
     const auto found = told.find(job);
     const bool known = found != told.end() && found->second.begin()->second->generation == row.generation;
-    reply.assignments.push_back(AssignmentOf(row, here, known));
+    reply.assignments.push_back(AssignmentOf(row, std::move(ranks), known));
   }
   reply.may_leave = turn.draft.FindWorker(worker)->draining && turn.draft.JobsOn(worker).empty();
   return reply;

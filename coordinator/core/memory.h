@@ -27,6 +27,7 @@ struct JobMemory {
 
   // Of the ranks of one generation.
   int64_t generation = -1;
+  std::map<std::string, std::vector<int32_t>> ranks_of;  // by worker, ascending: a heartbeat costs its own ranks only
   std::vector<RankTelemetry> ranks;
   std::set<std::string> released;  // workers that were heard to run nothing of it while it was being ended
   MaskAgreement masks;
@@ -50,6 +51,9 @@ struct Memory {
     if (memory.generation != row.generation) {
       memory.generation = row.generation;
       memory.ranks.assign(row.ranks.size(), {});
+      memory.ranks_of.clear();
+      for (size_t r = 0; r < row.ranks.size(); ++r)
+        memory.ranks_of[row.ranks[r].worker].push_back(static_cast<int32_t>(r));
       memory.released.clear();
       memory.masks = row.spec ? MaskAgreement(row.data, row.spec->tensor) : MaskAgreement();
       memory.stragglers.clear();

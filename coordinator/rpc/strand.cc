@@ -13,7 +13,7 @@ absl::Status Strand::Post(Task task) {
   if (tasks_.size() >= capacity_)
     return absl::ResourceExhaustedError("too many calls wait for the coordinator; try again in a second");
   tasks_.push_back(std::move(task));
-  wake_.notify_one();
+  if (tasks_.size() == 1) wake_.notify_one();  // else it is awake, or about to be
   return absl::OkStatus();
 }
 
@@ -28,24 +28,22 @@ void Strand::Stop() {
 
 void Strand::Run() {
   auto next_tick = std::chrono::steady_clock::now() + tick_;
+  std::deque<Task> batch;  // all that waited: one lock for many tasks
   for (;;) {
-    Task task;
-    {
+    if (batch.empty()) {
       std::unique_lock lock(mutex_);
       wake_.wait_until(lock, next_tick, [&] { return stopping_ || !tasks_.empty(); });
       if (stopping_ && tasks_.empty()) return;
-      // A tick that is due goes first: leases run out however busy the strand is.
-      if (!tasks_.empty() && std::chrono::steady_clock::now() < next_tick) {
-        task = std::move(tasks_.front());
-        tasks_.pop_front();
-      }
+      batch.swap(tasks_);
     }
-    if (task) {
-      task();
-      continue;
+    // A tick that is due goes first: leases run out however busy the strand is.
+    if (std::chrono::steady_clock::now() >= next_tick) {
+      on_tick_();
+      next_tick = std::chrono::steady_clock::now() + tick_;
     }
-    on_tick_();
-    next_tick = std::chrono::steady_clock::now() + tick_;
+    if (batch.empty()) continue;
+    batch.front()();
+    batch.pop_front();
   }
 }
 

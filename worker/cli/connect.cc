@@ -1,5 +1,7 @@
 #include "worker/cli/connect.h"
 
+#include <grpc/grpc.h>
+
 #include <chrono>
 #include <cstdlib>
 
@@ -37,6 +39,9 @@ int ExitCodeOfJob(v1::JobState state) {
   return state == v1::JOB_STATE_DONE ? kExitDone : kExitFailed;
 }
 
-void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", 0); }
+void QuietGrpc() {
+  setenv("GRPC_VERBOSITY", "NONE", 0);
+  grpc_init();  // held until the process ends: taking gRPC down with its last channel can take seconds
+}
 
 }  // namespace filigree::cli

@@ -61,6 +61,7 @@ std::string SecuredText(const coordinator::Security& security) {
 
 int RunCoordinator(const CoordinatorOptions& options) {
   const sigset_t signals = HoldStopSignals();
+  QuietGrpc();  // starts threads, which inherit what is held
   const CoordinatorSettings& settings = options.settings;
   if (settings.lease < 1 || settings.lease > 3600)
     return Finish(absl::InvalidArgumentError(fmt::format("lease: {} s is outside 1..3600", settings.lease)));
@@ -122,7 +123,6 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
                     ->capture_default_str();
   command->add_flag("--quiet", options->quiet, "Do not print what happens");
   command->callback([=, &exit_code] {
-    QuietGrpc();
     CoordinatorSettings& settings = options->settings;
     if (!options->config.empty())
       if (absl::Status status = ReadCoordinatorSettings(options->config, settings); !status.ok()) {

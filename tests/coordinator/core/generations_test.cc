@@ -193,5 +193,26 @@ TEST(Generations, ADecisionThatWasNotKeptLeavesTheOldOneAndIsMadeAgain) {
   EXPECT_EQ(LastFault(cluster), "rank 0 on worker a failed: ");
 }
 
+// A placement that could not be kept is made anew, perhaps elsewhere, under the same number.
+TEST(Generations, APlacementThatWasDroppedLeavesNoTrace) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  const std::string first = cluster.Run(Spec("first"));
+  const std::string second = cluster.Submit(Spec("second", 2));  // one rank at least, two if they fit
+  cluster.Rank(first, 0).state = RankState::kFinished;
+  cluster.disk_full = true;
+  EXPECT_FALSE(cluster.Beat("a").ok());  // would have ended the first job and placed the second on a
+  cluster.disk_full = false;
+  cluster.Join("b", 2);
+  ASSERT_EQ(cluster.State(second), JobState::kPlaced);
+  ASSERT_EQ(cluster.Job(second).ranks.size(), 2u);
+  EXPECT_EQ(cluster.Job(second).generation, 1);
+  ASSERT_TRUE(cluster.Beat("b").ok());
+  ASSERT_EQ(cluster.worker("b").last.assignments.size(), 1u);
+  EXPECT_EQ(cluster.worker("b").last.assignments[0].ranks, (std::vector<int32_t>{0, 1}));
+  ASSERT_TRUE(cluster.Beat("b").ok());
+  EXPECT_EQ(cluster.State(second), JobState::kRunning);
+}
+
 }  // namespace
 }  // namespace filigree::coordinator

@@ -20,7 +20,8 @@ namespace filigree::coordinator {
 // it still runs at the end.
 class CoordinatorProcess {
  public:
-  explicit CoordinatorProcess(std::string journal) : journal_(std::move(journal)) {}
+  explicit CoordinatorProcess(std::string journal, std::vector<std::string> flags = {})
+      : journal_(std::move(journal)), flags_(std::move(flags)) {}
   ~CoordinatorProcess() { Kill(); }
   CoordinatorProcess(const CoordinatorProcess&) = delete;
   CoordinatorProcess& operator=(const CoordinatorProcess&) = delete;
@@ -38,6 +39,7 @@ class CoordinatorProcess {
     const char* program = std::getenv("FILIGREE_PROGRAM");
     std::vector<std::string> words = {program == nullptr ? "filigree" : program, "coordinator", "--quiet", "--listen",
                                       address.empty() ? "127.0.0.1:0" : address, "--journal",   journal_};
+    words.insert(words.end(), flags_.begin(), flags_.end());
     std::vector<char*> arguments;
     arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
@@ -80,6 +82,7 @@ class CoordinatorProcess {
   }
 
   const std::string journal_;
+  const std::vector<std::string> flags_;
   pid_t pid_ = -1;
 };
 

@@ -181,6 +181,18 @@ void BeatFor(std::vector<std::unique_ptr<LoadWorker>>& workers, const LoadOption
   }
 }
 
+// Several at a time, as they come when a cluster is switched on; then one heartbeat each.
+void RegisterAll(std::vector<std::unique_ptr<LoadWorker>>& workers) {
+  constexpr size_t kAtATime = 16;
+  std::vector<std::thread> threads;
+  threads.reserve(kAtATime);
+  for (size_t t = 0; t < kAtATime; ++t)
+    threads.emplace_back([&workers, t] {
+      for (size_t i = t; i < workers.size() && workers[i]->Register(); i += kAtATime) workers[i]->Beat(Clock::now());
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
 void WaitForAnswers(Tally& tally) {
   std::unique_lock lock(tally.mutex);
   tally.changed.wait_for(lock, std::chrono::seconds(30), [&] { return tally.open == 0; });
@@ -226,7 +238,8 @@ int Run(LoadOptions options) {
   if (options.connections <= 0) options.connections = options.workers;
   std::string folder = "/tmp/filigree_load_XXXXXX";
   if (mkdtemp(folder.data()) == nullptr) return 1;
-  CoordinatorProcess process(folder + "/journal.db");
+  // A lease that outlasts the registration of all, so that those who are done need not heartbeat meanwhile.
+  CoordinatorProcess process(folder + "/journal.db", {"--lease", "600"});
   if (!process.Start()) {
     std::printf("no coordinator: %s\n", process.said.c_str());
     return 1;
@@ -237,16 +250,8 @@ int Run(LoadOptions options) {
   workers.reserve(static_cast<size_t>(options.workers));
   for (int i = 0; i < options.workers; ++i)
     workers.push_back(std::make_unique<LoadWorker>(i, channels[static_cast<size_t>(i % options.connections)], tally));
-  // Registered ones must not wait for a heartbeat longer than their lease: they join in groups that beat meanwhile.
   const auto begin = Clock::now();
-  auto last_beats = begin;
-  for (size_t i = 0; i < workers.size(); ++i) {
-    if (!workers[i]->Register()) break;
-    workers[i]->Beat(Clock::now());
-    if (Clock::now() - last_beats < std::chrono::seconds(1)) continue;
-    last_beats = Clock::now();
-    for (size_t j = 0; j < i; ++j) workers[j]->Beat(last_beats);
-  }
+  RegisterAll(workers);
   const double register_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   WaitForAnswers(tally);
   if (!SubmitJob(channels[0], options.workers)) tally.failed++;

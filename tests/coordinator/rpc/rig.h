@@ -1,6 +1,7 @@
 #ifndef FILIGREE_TESTS_COORDINATOR_RPC_RIG_H_
 #define FILIGREE_TESTS_COORDINATOR_RPC_RIG_H_
 
+#include <grpc/grpc.h>
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
@@ -56,6 +57,12 @@ inline ServerOptions OnLoopback() {
 // A client of a coordinator.
 class Peer {
  public:
+  // gRPC stays up between tests: its threads can take seconds to end.
+  Peer() {
+    static const bool kUp = (grpc_init(), true);
+    (void)kUp;
+  }
+
   void Connect(const rpc::ChannelOptions& client) {
     auto opened = rpc::OpenChannel(client);
     ASSERT_TRUE(opened.ok()) << opened.status();
