@@ -84,6 +84,16 @@ TEST_F(KeyStoreTest, OnlyRanksOfTheGenerationGetIn) {
   EXPECT_EQ(Get(Key("k", "c"), 0)->value().status().code(), absl::StatusCode::kPermissionDenied);
 }
 
+// The process that holds the ranks and the one that has the name now are two.
+TEST_F(KeyStoreTest, ANameThatWasRegisteredAnewHasNoRankOfTheOldGeneration) {
+  Changes rows;
+  rows.workers.push_back(*tables_.FindWorker("a"));
+  rows.workers[0].incarnation = 5;
+  tables_.Apply(rows);
+  EXPECT_EQ(Set(Key("k", "a", 2, 4), "v"), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Set(Key("k", "a", 2, 5), "v"), absl::StatusCode::kPermissionDenied);
+}
+
 TEST_F(KeyStoreTest, WhoWaitsIsAnsweredOnce) {
   const Answered early = Get(Key("k", "b"), 1000), other = Get(Key("other", "b"), 1000);
   EXPECT_FALSE(early->has_value());
