@@ -53,18 +53,18 @@ struct Digest {
   }
 };
 
-// arrays: `count` of them, 1 to 3, each n values at indices [index, index + n), which stay below 2^32.
-// sums[a] += that of arrays[a].
+inline constexpr int kMostDigestedArrays = 5;
+
+// arrays: `count` of them, 1 to kMostDigestedArrays, each n values at indices [index, index + n), which stay below
+// 2^32. sums[a] += that of arrays[a].
 void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums);
 
-// The same at indices index + columns[j]; columns may be read up to 16 places beyond n (kernels/csr/pattern.h).
-void AddToDigests(const float* const* arrays, int count, const uint16_t* columns, int64_t n, uint32_t index,
-                  Digest* sums);
+// The same at indices[j].
+void AddToDigests(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* sums);
 
 namespace ref {
 void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums);
-void AddToDigests(const float* const* arrays, int count, const uint16_t* columns, int64_t n, uint32_t index,
-                  Digest* sums);
+void AddToDigests(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* sums);
 }  // namespace ref
 
 }  // namespace filigree::kernels

@@ -17,7 +17,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using DU = hn::CappedTag<uint32_t, 16>;
 using DQ = hn::RepartitionToWide<DU>;
-using DH = hn::Rebind<uint16_t, DU>;
 using VU = hn::Vec<DU>;
 using VQ = hn::Vec<DQ>;
 constexpr int64_t kLanes = hn::MaxLanes(DU());
@@ -55,11 +54,11 @@ HWY_INLINE void AddArrays(const float* const* arrays, int64_t n, Indices indices
   const auto at = [&](int a, int64_t j) { return reinterpret_cast<const uint32_t*>(arrays[a]) + j; };
   int64_t j = 0;
   for (; j + kLanes <= n; j += kLanes) {
-    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::LoadU(d, at(a, j)); }, indices(j), sums);
+    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::LoadU(d, at(a, j)); }, indices(j, kLanes), sums);
   }
   if (j < n) {  // lanes beyond the end are 0 and count as nothing
     const auto here = hn::FirstN(d, static_cast<size_t>(n - j));
-    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::MaskedLoad(here, d, at(a, j)); }, indices(j), sums);
+    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::MaskedLoad(here, d, at(a, j)); }, indices(j, n - j), sums);
   }
   for (int a = 0; a < kArrays; ++a) {
     digests[a].first += hn::GetLane(hn::SumOfLanes(DQ(), sums[a].first));
@@ -72,21 +71,25 @@ HWY_INLINE void AddSome(const float* const* arrays, int count, int64_t n, Indice
   if (count == 1) AddArrays<1>(arrays, n, indices, digests);
   if (count == 2) AddArrays<2>(arrays, n, indices, digests);
   if (count == 3) AddArrays<3>(arrays, n, indices, digests);
+  if (count == 4) AddArrays<4>(arrays, n, indices, digests);
+  if (count == 5) AddArrays<5>(arrays, n, indices, digests);
 }
 
 void AddRange(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* digests) {
   const VU first = hn::Iota(DU(), index);  // is made in memory: once
   AddSome(
-      arrays, count, n, [first](int64_t j) HWY_ATTR { return hn::Add(first, hn::Set(DU(), static_cast<uint32_t>(j))); },
+      arrays, count, n,
+      [first](int64_t j, int64_t) HWY_ATTR { return hn::Add(first, hn::Set(DU(), static_cast<uint32_t>(j))); },
       digests);
 }
 
-void AddColumns(const float* const* arrays, int count, const uint16_t* columns, int64_t n, uint32_t index,
-                Digest* digests) {
+void AddIndexed(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* digests) {
   AddSome(
       arrays, count, n,
-      [index, columns](int64_t j)
-          HWY_ATTR { return hn::Add(hn::PromoteTo(DU(), hn::LoadU(DH(), columns + j)), hn::Set(DU(), index)); },
+      [indices](int64_t j, int64_t lanes) HWY_ATTR {
+        if (lanes >= kLanes) return hn::LoadU(DU(), indices + j);
+        return hn::MaskedLoad(hn::FirstN(DU(), static_cast<size_t>(lanes)), DU(), indices + j);
+      },
       digests);
 }
 
@@ -99,7 +102,7 @@ HWY_AFTER_NAMESPACE();
 namespace filigree::kernels {
 
 HWY_EXPORT(AddRange);
-HWY_EXPORT(AddColumns);
+HWY_EXPORT(AddIndexed);
 
 namespace {
 
@@ -111,15 +114,14 @@ TraceWork WorkOf(int count, int64_t n, int index_bytes) {
 
 void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums) {
   const TraceSpan span("digest", [&] { return WorkOf(count, n, 0); });
-  CHECK(1 <= count && count <= 3, "{} arrays", count);
+  CHECK(1 <= count && count <= kMostDigestedArrays, "{} arrays", count);
   HWY_DYNAMIC_DISPATCH(AddRange)(arrays, count, n, index, sums);
 }
 
-void AddToDigests(const float* const* arrays, int count, const uint16_t* columns, int64_t n, uint32_t index,
-                  Digest* sums) {
-  const TraceSpan span("digest", [&] { return WorkOf(count, n, 2); });
-  CHECK(1 <= count && count <= 3, "{} arrays", count);
-  HWY_DYNAMIC_DISPATCH(AddColumns)(arrays, count, columns, n, index, sums);
+void AddToDigests(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* sums) {
+  const TraceSpan span("digest", [&] { return WorkOf(count, n, 4); });
+  CHECK(1 <= count && count <= kMostDigestedArrays, "{} arrays", count);
+  HWY_DYNAMIC_DISPATCH(AddIndexed)(arrays, count, indices, n, sums);
 }
 
 }  // namespace filigree::kernels

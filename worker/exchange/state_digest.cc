@@ -50,12 +50,13 @@ class Rows {
     for (int64_t r = row_begin; r < row_end; ++r) {
       ForEachRunOfRow(*tensor_.info, r, 0, tensor_.info->cols, [&](int64_t begin, int64_t end, uint32_t index) {
         if (tensor_.candidates != nullptr) {
-          AddCandidates(r, begin, end, index - static_cast<uint32_t>(begin), sums);
+          AddCandidates(r, begin, end, index - static_cast<uint32_t>(begin));
         } else {
           AddWhole(r, begin, end, index, sums);
         }
       });
     }
+    if (gathered_ > 0) AddGathered();
     for (int a = 0; a < count_; ++a) digests_.of[component_[a]] += sums[a];
   }
 
@@ -67,33 +68,40 @@ class Rows {
     if (count_ > 0) kernels::AddToDigests(at, count_, end - begin, index, sums);
     AddMask(first, end - begin, [&](int64_t j) { return index + static_cast<uint32_t>(j); });
   }
-  void AddCandidates(int64_t r, int64_t begin, int64_t end, uint32_t index, Digest* sums) {
+  // Entries follow one another over rows and runs: they gather until there are enough for a long loop.
+  void AddCandidates(int64_t r, int64_t begin, int64_t end, uint32_t index) {
     const kernels::PatternView& pattern = *tensor_.candidates;
-    const uint32_t first = EntryAt(pattern, r, begin), n = EntryAt(pattern, r, end) - first;
-    const uint16_t* columns = pattern.col_indices + first;
-    const float* at[3];
-    for (int a = 0; a < count_; ++a) at[a] = arrays_[a] + first;
-    if (count_ > 0) kernels::AddToDigests(at, count_, columns, n, index, sums);
-    AddMembership(columns, first, n, index);
-  }
-  // The candidates, and which of them are kept, as arrays of 0 and 1: so they go the way of values.
-  void AddMembership(const uint16_t* columns, int64_t first, int64_t n, uint32_t index) {
-    constexpr int64_t kBlock = 512;
-    static const std::vector<float> ones(kBlock, std::bit_cast<float>(uint32_t{1}));
-    float kept[kBlock];
-    const float* const arrays[] = {ones.data(), kept};
-    const int count = tensor_.kept == nullptr ? 1 : 2;
-    Digest sums[2];
-    for (int64_t at = 0; at < n; at += kBlock) {
-      const int64_t size = std::min(kBlock, n - at);
-      for (int64_t j = 0; count == 2 && j < size; ++j) {
-        const int64_t e = first + at + j;
-        kept[j] = std::bit_cast<float>(static_cast<uint32_t>(tensor_.kept[e / 64] >> (e % 64) & 1));
-      }
-      kernels::AddToDigests(arrays, count, columns + at, size, index, sums);
+    for (uint32_t e = EntryAt(pattern, r, begin), last = EntryAt(pattern, r, end); e < last;) {
+      if (gathered_ == 0) first_ = e;
+      const uint32_t size = std::min<uint32_t>(last - e, static_cast<uint32_t>(kGather - gathered_));
+      for (uint32_t j = 0; j < size; ++j) indices_[gathered_ + j] = index + pattern.col_indices[e + j];
+      gathered_ += size;
+      e += size;
+      if (gathered_ == kGather) AddGathered();
     }
-    Of(Component::kCandidates) += sums[0];
-    if (count == 2) Of(Component::kMask) += sums[1];
+  }
+  // Membership and mask are arrays of 0 and 1 beside the values.
+  void AddGathered() {
+    static const std::vector<float> ones(kGather, std::bit_cast<float>(uint32_t{1}));
+    float kept[kGather];
+    const float* arrays[kernels::kMostDigestedArrays];
+    Component of[kernels::kMostDigestedArrays];
+    int count = 0;
+    const auto add = [&](Component component, const float* array) {
+      of[count] = component;
+      arrays[count++] = array;
+    };
+    for (int a = 0; a < count_; ++a) add(static_cast<Component>(component_[a]), arrays_[a] + first_);
+    add(Component::kCandidates, ones.data());
+    if (tensor_.kept != nullptr) add(Component::kMask, kept);
+    for (int64_t j = 0; tensor_.kept != nullptr && j < gathered_; ++j) {
+      const int64_t e = first_ + j;
+      kept[j] = std::bit_cast<float>(static_cast<uint32_t>(tensor_.kept[e / 64] >> (e % 64) & 1));
+    }
+    Digest sums[kernels::kMostDigestedArrays];
+    kernels::AddToDigests(arrays, count, indices_, gathered_, sums);
+    for (int a = 0; a < count; ++a) Of(of[a]) += sums[a];
+    gathered_ = 0;
   }
   // Bits [first, first + n) of the mask; index(j): that of bit first + j.
   template <typename Index>
@@ -113,6 +121,9 @@ class Rows {
   TensorDigests& digests_;
   const float* arrays_[3] = {};
   int component_[3] = {}, count_ = 0;
+  static constexpr int64_t kGather = 512;
+  uint32_t indices_[kGather];  // in the whole tensor, of the gathered entries first_, first_ + 1, ...
+  int64_t first_ = 0, gathered_ = 0;
 };
 
 struct Task {

@@ -34,24 +34,24 @@ Digest Of(const std::vector<float>& values, uint32_t index = 0) {
 
 TEST(Digest, HasTheReferencesBitsInBothInstructionSets) {
   for (const int64_t n : {0, 1, 7, 8, 9, 15, 16, 17, 40, 1001}) {
-    const std::vector<float> a = Values(n, 1), b = Values(n, 2), c = Values(n, 3);
-    const float* arrays[] = {a.data(), b.data(), c.data()};
-    std::vector<uint16_t> columns(n + 16);
+    const std::vector<float> a = Values(n, 1), b = Values(n, 2), c = Values(n, 3), d = Values(n, 8), e = Values(n, 9);
+    const float* arrays[kMostDigestedArrays] = {a.data(), b.data(), c.data(), d.data(), e.data()};
+    std::vector<uint32_t> indices(n);
     Rng rng(/*seed=*/4);
-    for (int64_t j = 0; j < n; ++j) columns[j] = static_cast<uint16_t>(rng.Below(65536));
+    for (uint32_t& at : indices) at = static_cast<uint32_t>(rng.Below(0xffffffffu));
     for (const uint32_t index : {0u, 12345u, 0xfff00000u}) {
-      for (const int count : {1, 2, 3}) {
-        Digest plain[3], fast[3], narrow[3];
+      for (int count = 1; count <= kMostDigestedArrays; ++count) {
+        Digest plain[kMostDigestedArrays], fast[kMostDigestedArrays], narrow[kMostDigestedArrays];
         ref::AddToDigests(arrays, count, n, index, plain);
-        ref::AddToDigests(arrays, count, columns.data(), n, index - index % 65536, plain);
+        ref::AddToDigests(arrays, count, indices.data(), n, plain);
         const auto add = [&](Digest* sums) {
           AddToDigests(arrays, count, n, index, sums);
-          AddToDigests(arrays, count, columns.data(), n, index - index % 65536, sums);
+          AddToDigests(arrays, count, indices.data(), n, sums);
         };
         add(fast);
         const Avx2Only only;
         add(narrow);
-        for (int i = 0; i < 3; ++i) {
+        for (int i = 0; i < kMostDigestedArrays; ++i) {
           EXPECT_EQ(fast[i], plain[i]) << n << " values of array " << i << " of " << count;
           EXPECT_EQ(narrow[i], plain[i]) << n << " values of array " << i << " of " << count;
         }
@@ -72,16 +72,15 @@ TEST(Digest, OfPartsIsTheSumOfTheirs) {
 TEST(Digest, DoesNotDependOnStorage) {
   const std::vector<float> values = Values(500, 6);
   std::vector<float> stored;
-  std::vector<uint16_t> columns;
+  std::vector<uint32_t> indices;
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::bit_cast<uint32_t>(values[i]) == 0 && i % 3 != 0) continue;  // some zeros are stored
     stored.push_back(values[i]);
-    columns.push_back(static_cast<uint16_t>(i));
+    indices.push_back(static_cast<uint32_t>(7000 + i));
   }
-  columns.resize(columns.size() + 16);
   Digest digest;
   const float* array = stored.data();
-  AddToDigests(&array, 1, columns.data(), std::ssize(stored), 7000, &digest);
+  AddToDigests(&array, 1, indices.data(), std::ssize(stored), &digest);
   EXPECT_EQ(digest, Of(values, 7000));
   EXPECT_NE(digest, Of(values, 7001)) << "it says where values stand";
 }
