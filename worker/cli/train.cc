@@ -1,13 +1,16 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,6 +21,9 @@
 #include "worker/cli/revision.h"
 #include "worker/comm/mpi.h"
 #include "worker/config/load.h"
+#include "worker/parallel/generations.h"
+#include "worker/parallel/launch.h"
+#include "worker/parallel/store_membership.h"
 #include "worker/parallel/watchdog.h"
 #include "worker/parallel/world.h"
 #include "worker/train/fault.h"
@@ -66,6 +72,13 @@ int EndLostJob(const parallel::World& world, const absl::Status& status) {
   return kExitRankLost;
 }
 
+// A loss that the ranks of a world may outlive: some do not reach each other any more.
+absl::Status LossOf(const parallel::World& world) {
+  const absl::Status failure = world.failure();
+  const bool loss = absl::IsUnavailable(failure) || absl::IsDeadlineExceeded(failure);
+  return loss ? failure : absl::OkStatus();
+}
+
 // What became of one start of the run, and how far it came.
 struct Attempt {
   int exit_code = kExitDone;
@@ -77,6 +90,7 @@ Attempt TrainFromCheckpoint(const TrainOptions& options, const config::Settings&
                             parallel::World& world) {
   absl::StatusOr<train::OpenedRun> run =
       train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string());
+  if (!LossOf(world).ok()) return {kExitRankLost};
   if (!run.ok()) return {FinishTogether(world, run.status())};
   if (first_attempt && !options.quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
   if (run->state->step >= run->settings.run.steps) {
@@ -96,7 +110,7 @@ Attempt TrainFromCheckpoint(const TrainOptions& options, const config::Settings&
   train::Trainer trainer(*run, trainer_options);
   const absl::StatusOr<train::RunEnd> end = trainer.Run();
   if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
-  if (trainer.lost_a_rank()) return {EndLostJob(world, end.status())};
+  if (trainer.lost_a_rank()) return {LossOf(world).ok() ? FinishTogether(world, end.status()) : kExitRankLost};
   if (!end.ok()) return {FinishTogether(world, end.status())};
   if (*end == train::RunEnd::kDone) return {kExitDone};
   if (world.first()) {
@@ -106,11 +120,12 @@ Attempt TrainFromCheckpoint(const TrainOptions& options, const config::Settings&
 }
 
 // Where replicas differ the run goes back to its last checkpoint, in the same processes, as long as that gets it on.
-int TrainTogether(const TrainOptions& options, const config::Settings& settings, parallel::World& world) {
+int TrainTogether(const TrainOptions& options, const config::Settings& settings, bool first_start,
+                  parallel::World& world) {
   constexpr int kMostWithoutProgress = 3;
   int64_t furthest = -1;
   for (int without_progress = 0;;) {
-    const Attempt attempt = TrainFromCheckpoint(options, settings, /*first_attempt=*/furthest < 0, world);
+    const Attempt attempt = TrainFromCheckpoint(options, settings, first_start && furthest < 0, world);
     if (attempt.replicas.ok()) return attempt.exit_code;
     without_progress = attempt.began_at > furthest ? 1 : without_progress + 1;
     furthest = std::max(furthest, attempt.began_at);
@@ -124,28 +139,86 @@ int TrainTogether(const TrainOptions& options, const config::Settings& settings,
   }
 }
 
-int RunTrain(const TrainOptions& options) {
-  train::CatchStopSignals();
-  const absl::StatusOr<config::Settings> settings = train::WantedSettings(options.config, options.overrides);
+using OnFailure = std::function<void(const std::string& report)>;
+
+// Trains under the eyes of a watchdog. `over` becomes true when training has come back.
+parallel::Outcome TrainWatched(const TrainOptions& options, const config::Settings& settings, bool first_start,
+                               parallel::World& world, OnFailure on_failure, std::atomic<bool>& over) {
+  if (first_start) train::SetFaultRank(world.rank());
+  parallel::Watchdog::Options watch;
+  watch.stuck_after = settings.parallel.stuck_after;
+  watch.on_failure = std::move(on_failure);
+  const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(world, watch);
+  parallel::Outcome outcome;
+  if (watchdog.ok()) {
+    outcome.exit_code = TrainTogether(options, settings, first_start, world);
+  } else if (LossOf(world).ok()) {
+    outcome.exit_code = FinishTogether(world, watchdog.status());
+  }
+  outcome.lost = LossOf(world);
+  over = true;
+  return outcome;
+}
+
+// Ranks of a launcher that ends all of them when one is lost, or one process.
+int TrainOnce(const TrainOptions& options, const absl::StatusOr<config::Settings>& settings) {
   absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Open(settings);
   if (!world.ok()) {
     // Ranks that could not even meet all say so; where they did, it is the same sentence.
-    const int exit_code = LaunchedRank() == 0 ? Finish(world.status()) : ExitCodeOf(world.status());
-    comm::FinishMpi();
-    return exit_code;
+    return LaunchedRank() == 0 ? Finish(world.status()) : ExitCodeOf(world.status());
   }
-  train::SetFaultRank((*world)->rank());
-  int exit_code = kExitDone;
-  {
-    parallel::Watchdog::Options watch;
-    watch.stuck_after = settings->parallel.stuck_after;
-    watch.on_failure = [&](const std::string& report) {
-      std::exit(EndLostJob(**world, absl::UnavailableError(report)));
+  const auto on_failure = [&](const std::string& report) {
+    std::exit(EndLostJob(**world, absl::UnavailableError(report)));
+  };
+  std::atomic<bool> over{false};
+  const parallel::Outcome outcome = TrainWatched(options, *settings, /*first_start=*/true, **world, on_failure, over);
+  return outcome.lost.ok() ? outcome.exit_code : EndLostJob(**world, outcome.lost);
+}
+
+// Ends a process whose training does not come back from a world that was given up: it hangs itself.
+void EndUnless(const std::atomic<bool>& over) {
+  for (int tenths = 0; tenths < 10 * parallel::Watchdog::kOutsideOfSteps; ++tenths) {
+    if (over) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  std::_Exit(kExitRankLost);
+}
+
+// Ranks that meet through a store: those who are left after a loss go on in the same processes.
+int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config::Settings>& settings) {
+  const auto tell = [](const std::string& text) { Print(stderr, "filigree: {}\n", text); };
+  parallel::StoreMembershipOptions members;
+  members.stop_requested = train::StopRequested;
+  members.tell = tell;
+  const double stuck_after = settings.ok() ? settings->parallel.stuck_after : 0;
+  members.grace += std::chrono::milliseconds(static_cast<int64_t>(2e3 * stuck_after));
+  const absl::StatusOr<std::unique_ptr<parallel::Membership>> membership =
+      parallel::OpenStoreMembership(settings, members);
+  if (!membership.ok()) return Finish(membership.status());
+  const auto work = [&](parallel::World& world, const parallel::Generation& generation) {
+    std::atomic<bool> over{false};
+    const auto on_failure = [&](const std::string& report) {
+      if (settings->parallel.elastic) (*membership)->Announce(generation);
+      world.Abort(absl::UnavailableError(report));
+      EndUnless(over);
     };
-    const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(**world, watch);
-    exit_code = watchdog.ok() ? TrainTogether(options, *settings, **world) : FinishTogether(**world, watchdog.status());
-  }
-  world->reset();
+    parallel::Outcome outcome = TrainWatched(options, *settings, generation.number == 0, world, on_failure, over);
+    if (outcome.lost.ok() || settings->parallel.elastic) return outcome;
+    return parallel::Outcome{EndLostJob(world, outcome.lost)};
+  };
+  const absl::StatusOr<int> exit_code = parallel::RunGenerations(settings, **membership, work, tell);
+  if (exit_code.ok()) return *exit_code;
+  // Who does not meet the others speaks for itself.
+  const int failed = Finish(exit_code.status());
+  const bool lost = absl::IsAborted(exit_code.status()) || absl::IsDeadlineExceeded(exit_code.status());
+  return lost ? kExitRankLost : failed;
+}
+
+int RunTrain(const TrainOptions& options) {
+  train::CatchStopSignals();
+  const absl::StatusOr<config::Settings> settings = train::WantedSettings(options.config, options.overrides);
+  if (parallel::MeetThroughStore(settings, std::getenv)) return TrainInGenerations(options, settings);
+  const int exit_code = TrainOnce(options, settings);
   comm::FinishMpi();
   return exit_code;
 }

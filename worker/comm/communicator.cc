@@ -180,6 +180,7 @@ void Communicator::Name(std::string what) { impl_->what = std::move(what); }
 void Communicator::SetDeadline(std::chrono::milliseconds deadline) { impl_->queue.SetDeadline(deadline); }
 
 void Communicator::Abort(absl::Status why) { impl_->queue.Abort(std::move(why)); }
+absl::Status Communicator::broken() const { return impl_->queue.broken(); }
 Traffic Communicator::traffic() const { return impl_->queue.traffic(); }
 
 Pending Communicator::AllReduceAsync(Array array, ReduceOp op) {

@@ -105,6 +105,9 @@ class Communicator {
   // Breaks the communicator from any thread: operations under way and later ones return `why`.
   void Abort(absl::Status why);
 
+  // Why it is broken; OK: it is not. From any thread.
+  absl::Status broken() const;
+
   // Payload bytes that this rank has sent to and received from others since the start.
   Traffic traffic() const;
 

@@ -132,6 +132,11 @@ void OperationQueue::Abort(absl::Status why) {
   changed_.notify_all();
 }
 
+absl::Status OperationQueue::broken() const {
+  const std::lock_guard lock(mutex_);
+  return broken_;
+}
+
 Traffic OperationQueue::traffic() const {
   const std::lock_guard lock(mutex_);
   return traffic_;

@@ -50,6 +50,7 @@ class OperationQueue {
   Pending Submit(Operation operation);
   absl::Status Run(Operation operation);
   void Abort(absl::Status why);
+  absl::Status broken() const;
   Traffic traffic() const;
 
  private:

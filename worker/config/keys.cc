@@ -163,11 +163,14 @@ void AddParallelKeys(std::vector<Key>& keys) {
       {{"parallel.data", OnResume::kFree, "data-parallel ranks; 0: all that were started, divided by parallel.tensor",
         Int<S, &P::data>(0, 65536)},
        {"parallel.tensor", OnResume::kFree, "tensor-parallel ranks", Int<S, &P::tensor>(1, 1024)},
-       {"parallel.backend", OnResume::kFree, "what carries messages; auto: mpi where mpirun or srun started us",
+       {"parallel.backend", OnResume::kFree,
+        "what carries messages; auto: mpi where mpirun or srun started us, gloo where FILIGREE_STORE is set",
         Choice<S, &P::backend>({"auto", "local", "mpi", "gloo"})},
        {"parallel.stuck_after", OnResume::kFree,
         "seconds a rank may be silent before it is given up, at least; 3 median steps where that is longer",
         Real<S, &P::stuck_after>(0.1, 86400)},
+       {"parallel.elastic", OnResume::kFree, "gloo: after the loss of a rank the others go on; false: the job ends",
+        Bool<S, &P::elastic>()},
        {"parallel.exchange", OnResume::kFixed,
         "sums of gradients over ranks; tree: along the logical shards; dense: all-reduce; top-k: each rank's largest, "
         "the "

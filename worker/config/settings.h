@@ -101,6 +101,7 @@ struct ParallelSettings {
   int64_t tensor = 1;  // tensor-parallel size
   Backend backend = Backend::kAuto;
   double stuck_after = 5;  // seconds a rank may be silent at least; 3 median steps where that is longer
+  bool elastic = true;     // ranks that meet through a store go on without one that is lost; else the job ends
   // How gradients are summed over data-parallel ranks (docs/parallel.md).
   Exchange exchange = Exchange::kTree;
   Wire wire = Wire::kFp32;

@@ -1,5 +1,6 @@
 #include "worker/parallel/grid.h"
 
+#include <algorithm>
 #include <string>
 
 #include "fmt/format.h"
@@ -60,6 +61,12 @@ absl::StatusOr<Grid> FitGrid(const config::Settings& settings, int world) {
     return DoesNotFit(settings, world, fmt::format("a grid of {} x {}: {}", grid.data, grid.tensor, obstacle));
   }
   return grid;
+}
+
+Grid LargestGrid(const config::Settings& settings, int ranks) {
+  const int64_t wanted = settings.parallel.data > 0 ? settings.parallel.data : settings.train.shards;
+  const int64_t data = std::min({ranks / settings.parallel.tensor, wanted, settings.train.shards});
+  return {static_cast<int>(data), static_cast<int>(settings.parallel.tensor)};
 }
 
 LeafRange LeavesOf(int64_t leaves, int data_rank, int data) {

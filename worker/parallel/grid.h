@@ -26,6 +26,10 @@ struct Grid {
 // where it does not fill the world or the model cannot be cut so: says which grids would fit.
 absl::StatusOr<Grid> FitGrid(const config::Settings& settings, int world);
 
+// The largest grid of at most `ranks` ranks with the tensor size of the settings, and with no more data-parallel ranks
+// than they ask for: what goes on after a loss. 0 x tensor: there is none.
+Grid LargestGrid(const config::Settings& settings, int ranks);
+
 // A run of the logical shards of a step (train.shards), the leaves of the tree along which gradients are added.
 struct LeafRange {
   int64_t begin = 0, end = 0;

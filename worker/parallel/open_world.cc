@@ -1,7 +1,10 @@
+#include <cstdlib>
 #include <utility>
 
 #include "worker/comm/local.h"
 #include "worker/comm/mpi.h"
+#include "worker/parallel/launch.h"
+#include "worker/parallel/store_membership.h"
 #include "worker/parallel/world.h"
 
 namespace filigree::parallel {
@@ -9,10 +12,14 @@ namespace filigree::parallel {
 absl::StatusOr<std::unique_ptr<World>> World::Open(const absl::StatusOr<config::Settings>& settings) {
   using config::Backend;
   const Backend wanted = settings.ok() ? settings->parallel.backend : Backend::kAuto;
-  if (wanted == Backend::kGloo) {
-    return absl::UnimplementedError(
-        "parallel.backend \"gloo\" needs a coordinator to meet through; start the ranks with mpirun and leave it "
-        "\"auto\"");
+  if (MeetThroughStore(settings, std::getenv)) {
+    absl::StatusOr<std::unique_ptr<Membership>> members = OpenStoreMembership(settings, {});
+    if (!members.ok()) return members.status();
+    const absl::StatusOr<Generation> first = (*members)->First();
+    if (!first.ok()) return first.status();
+    absl::StatusOr<std::unique_ptr<comm::Transport>> transport = (*members)->Join(*first);
+    if (!transport.ok()) return transport.status();
+    return Make(settings, *std::move(transport));
   }
   if (wanted == Backend::kMpi && !comm::UnderMpi()) {
     return absl::FailedPreconditionError(

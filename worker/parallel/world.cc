@@ -72,6 +72,19 @@ comm::Traffic World::traffic() const {
   return sum;
 }
 
+absl::Status World::failure() const {
+  for (const comm::Communicator* group : {all_.get(), data_.get(), tensor_.get()}) {
+    if (group != nullptr && !group->broken().ok()) return group->broken();
+  }
+  return absl::OkStatus();
+}
+
+void World::Abort(const absl::Status& why) {
+  for (comm::Communicator* group : {all_.get(), data_.get(), tensor_.get()}) {
+    if (group != nullptr) group->Abort(why);
+  }
+}
+
 absl::Status World::Agree(const absl::Status& mine) {
   if (size() == 1) return mine;
   std::string word;  // the code and the message; empty: OK

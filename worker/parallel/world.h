@@ -52,6 +52,11 @@ class World {
   // Bytes of all these groups since the start: this rank's.
   comm::Traffic traffic() const;
 
+  // Why ranks do not reach each other any more; OK: they do, as far as this one knows.
+  absl::Status failure() const;
+  // Makes all operations of the world return `why`, on this rank and then on the others. From any thread.
+  void Abort(const absl::Status& why);
+
   // OK everywhere if every rank says so; else on all ranks the status of the first rank that failed, with its number
   // and host in front. A rank that does not answer is such a failure.
   absl::Status Agree(const absl::Status& mine);

@@ -183,7 +183,7 @@ absl::Status SendOne(size_t sent, uint64_t send_round, std::vector<std::byte>* t
     auto gone = std::move(pair[0]);
   });
   const IncomingMessage in = {0, to->data(), to->size()};
-  const absl::Status status = pair[1]->Exchange(receive_round, {}, {&in, 1}, Soon());
+  absl::Status status = pair[1]->Exchange(receive_round, {}, {&in, 1}, Soon());
   pair[1].reset();
   sending.get();
   return status;

@@ -1,0 +1,148 @@
+"""`filigree train` as processes that meet in a folder, started by hand: the bits of one process, and what becomes of a
+run when ranks are killed or stopped: those who are left go on in the same processes and end in the same bits."""
+import os
+import random
+import signal
+import subprocess
+
+import program
+from program import ProgramTest, main
+from ranks import Ranks
+
+SEED = 20260119  # of the steps at which ranks are lost
+SPARSE_START = {"sparsity__regime": "active", "sparsity__density_start": "1/4", "sparsity__embedding_density_start": "1/2",
+                "sparsity__density": "1/8", "sparsity__embedding_density": "1/4", "sparsity__candidates": 1.5,
+                "sparsity__refresh_every": 3}
+LOST = 4  # exit code
+
+
+class GlooTest(ProgramTest):
+    def start(self, count, *arguments, env=None, env_of=None):
+        return Ranks(count, [program.PROGRAM, "train", *map(str, arguments)],
+                     env={"FILIGREE_HOST": "127.0.0.1", **(env or {})}, env_of=env_of, stdout=subprocess.PIPE,
+                     stderr=subprocess.PIPE, text=True, errors="replace")
+
+    def ranks(self, count, *arguments, **environments):
+        """Exit codes and what each rank said, stdout and stderr together."""
+        codes, outputs = self.start(count, *arguments, **environments).wait(timeout=150)
+        return codes, ["".join(output) for output in outputs]
+
+    def alone(self, **changes):
+        folder = os.path.join(self.folder, "alone")
+        if not os.path.exists(folder):
+            self.assertExit(self.train(self.config("alone.toml", run__dir=folder, **changes)), 0)
+        return self.state(folder)
+
+    def assertCodes(self, codes, expected, said):
+        self.assertEqual(codes, expected, "\n---\n".join(text[-1500:] for text in said))
+
+    def config_of_ranks(self, **changes):
+        return self.config(**{"run__threads": 1, "parallel__backend": "gloo", **changes})
+
+    def test_ranks_end_in_the_bits_of_one_and_speak_once(self):
+        for count, tensor, regime in ((2, 1, {}), (4, 2, SPARSE_START)):
+            with self.subTest(ranks=count, tensor=tensor):
+                self.folder = os.path.join(self.folder, f"{count}")
+                os.makedirs(self.folder)
+                self.run_dir = os.path.join(self.folder, "run")
+                codes, said = self.ranks(count, self.config_of_ranks(model__tensor_groups=2, **regime),
+                                         f"--parallel.tensor={tensor}")
+                self.assertCodes(codes, [0] * count, said)
+                self.assertEqual(self.state(), self.alone(model__tensor_groups=2, **regime))
+                self.assertIn(f"{count} ranks ({count // tensor} data x {tensor} tensor) over gloo", said[0])
+                self.assertIn("done after 12 of 12 steps", said[0])
+                self.assertEqual(said[1:], [""] * (count - 1))
+
+    def lose(self, rank, fault, count=3, arguments=(), **changes):
+        """A run of which one rank is hit; exit codes, what was said, and its final state."""
+        config = self.config_of_ranks(parallel__stuck_after=1, **changes)
+        return self.ranks(count, config, *arguments, env={"FILIGREE_FAULT": fault, "FILIGREE_FAULT_RANK": str(rank)})
+
+    def test_after_the_loss_of_a_rank_the_others_go_on_to_the_same_bits(self):
+        rng = random.Random(SEED)
+        for rank in (1, 0):
+            phase, step = rng.choice(["data", "forward", "exchange", "optimizer", "topk", "log"]), rng.randrange(5, 11)
+            with self.subTest(rank=rank, phase=phase, step=step):
+                print(f"rank {rank} is killed in {phase} of step {step}", flush=True)
+                self.run_dir = os.path.join(self.folder, f"run{rank}")
+                codes, said = self.lose(rank, f"kill:{phase}:{step}")
+                self.assertCodes(codes, [-signal.SIGKILL if r == rank else 0 for r in range(3)], said)
+                first = 1 if rank == 0 else 0
+                self.assertIn(f"rank {rank} on ", said[first])
+                self.assertIn("going on as generation 1: 2 ranks (2 data x 1 tensor) over gloo", said[first])
+                self.assertEqual(sum("going on" in text for text in said), 1)
+                self.assertIn("done after 12 of 12 steps", said[first])
+                self.assertEqual(self.state(), self.alone())
+                self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
+
+    def test_one_rank_after_another_is_lost_until_one_is_left(self):
+        config = self.config_of_ranks(parallel__stuck_after=1)
+        faults = {1: {"FILIGREE_FAULT": "kill:optimizer:6", "FILIGREE_FAULT_RANK": "1"},
+                  2: {"FILIGREE_FAULT": "kill:forward:9", "FILIGREE_FAULT_RANK": "2"}}
+        codes, said = self.ranks(3, config, env_of=faults)
+        self.assertCodes(codes, [0, -signal.SIGKILL, -signal.SIGKILL], said)
+        self.assertIn("going on as generation 1: 2 ranks", said[0])
+        self.assertIn("going on as generation 2: 1 ranks", said[0])
+        self.assertEqual(self.state(), self.alone())
+
+    def test_ranks_that_share_a_model_keep_its_size_and_the_odd_one_idles(self):
+        codes, said = self.lose(1, "kill:exchange:7", count=4, arguments=["--parallel.tensor=2"], model__tensor_groups=2)
+        self.assertCodes(codes, [0, -signal.SIGKILL, 0, 0], said)
+        self.assertIn("going on as generation 1: 2 ranks (1 data x 2 tensor)", said[0])
+        self.assertIn("process 3 idles: generation 1 goes on with 2 ranks", said[3])
+        self.assertEqual(self.state(), self.alone(model__tensor_groups=2))
+
+    def test_a_stopped_rank_is_left_behind_and_finds_no_way_back(self):
+        started = self.start(3, self.config_of_ranks(parallel__stuck_after=1),
+                             env={"FILIGREE_FAULT": "stop:optimizer:6", "FILIGREE_FAULT_RANK": "2"})
+        try:
+            others = [process.communicate(timeout=120) for process in started.processes[:2]]
+            self.assertEqual([process.returncode for process in started.processes[:2]], [0, 0], others)
+            self.assertIn("rank 2 on ", others[0][1])
+            state = self.state()
+            self.assertEqual(state, self.alone())
+            os.kill(started.processes[2].pid, signal.SIGCONT)
+            said = "".join(started.processes[2].communicate(timeout=60))
+            self.assertEqual(started.processes[2].returncode, 0, said)
+            self.assertIn("process 2 idles", said)
+            self.assertEqual(self.state(), state)
+        finally:
+            started.kill()
+
+    def test_where_the_run_is_not_elastic_a_lost_rank_is_named_and_ends_the_job(self):
+        codes, said = self.lose(1, "kill:exchange:7", arguments=["--parallel.elastic=false"])
+        self.assertCodes(codes, [LOST, -signal.SIGKILL, LOST], said)
+        for text in (said[0], said[2]):
+            self.assertIn("rank 1 on ", text)
+            self.assertIn("go on from the last checkpoint", text)
+
+    def test_too_few_for_the_tensor_size_end_with_words(self):
+        codes, said = self.lose(1, "kill:optimizer:7", count=2, arguments=["--parallel.tensor=2"], model__tensor_groups=2)
+        self.assertCodes(codes, [LOST, -signal.SIGKILL], said)
+        self.assertIn("too few for parallel.tensor 2", said[0])
+
+    def test_what_a_launcher_says_wrongly_is_named(self):
+        config = self.config_of_ranks()
+        for wrong, words in (({"FILIGREE_RANK": "two"}, 'FILIGREE_RANK is "two"'),
+                             ({"FILIGREE_RANK": "1"}, 'FILIGREE_RANK is "1": which of the ranks this process is'),
+                             ({"FILIGREE_RANKS": "0"}, 'FILIGREE_RANKS is "0"'),
+                             ({"FILIGREE_RANKS": ""}, "FILIGREE_RANKS is not set"),
+                             ({"FILIGREE_STORE": ""}, "FILIGREE_STORE is not set"),
+                             ({"FILIGREE_STORE": "/no/such/folder"}, "/no/such/folder is no folder"),
+                             ({"FILIGREE_GENERATION": "a b"}, 'FILIGREE_GENERATION is "a b"')):
+            with self.subTest(wrong=wrong):
+                codes, said = self.ranks(1, config, env=wrong, env_of={0: wrong})
+                self.assertNotEqual(codes, [0])
+                self.assertIn(words, said[0])
+
+    def test_variables_of_other_launchers_are_taken(self):
+        def of(rank):
+            return {"FILIGREE_RANK": "", "FILIGREE_RANKS": "", "SLURM_PROCID": str(rank), "SLURM_NTASKS": "2"}
+        codes, said = self.ranks(2, self.config_of_ranks(), env_of={0: of(0), 1: of(1)})
+        self.assertCodes(codes, [0, 0], said)
+        self.assertEqual(self.state(), self.alone())
+
+
+if __name__ == "__main__":
+    print(f"seed {SEED}", flush=True)
+    main()

@@ -1,0 +1,207 @@
+#include "worker/parallel/store_membership.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "worker/comm/gloo.h"
+#include "worker/parallel/grid.h"
+
+namespace filigree::parallel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kAtOnce = std::chrono::milliseconds(0);
+constexpr auto kPause = std::chrono::milliseconds(20);
+constexpr auto kIdlePause = std::chrono::milliseconds(200);
+
+bool Holds(const std::vector<int>& numbers, int number) {
+  return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
+}
+
+// A decision in the store: "members 0 2 idle 3".
+std::string Write(const Generation& generation) {
+  return fmt::format("members {} idle {}", fmt::join(generation.members, " "), fmt::join(generation.idle, " "));
+}
+
+absl::StatusOr<Generation> Read(const std::string& text, int64_t number, int processes) {
+  Generation generation;
+  generation.number = number;
+  std::vector<int>* into = nullptr;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    const std::string word = text.substr(at, end - at);
+    at = end + 1;
+    int process = -1;
+    if (word == "members") {
+      into = &generation.members;
+    } else if (word == "idle") {
+      into = &generation.idle;
+    } else if (!word.empty()) {
+      const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), process);
+      const bool whole = error == std::errc() && stop == word.data() + word.size();
+      const bool known = Holds(generation.members, process) || Holds(generation.idle, process);
+      if (into == nullptr || !whole || process < 0 || process >= processes || known) {
+        return absl::UnavailableError(fmt::format("the store holds no generation {}: \"{}\"", number, text));
+      }
+      into->push_back(process);
+    }
+  }
+  if (!generation.members.empty()) return generation;
+  return absl::UnavailableError(fmt::format("the store holds a generation {} of nobody: \"{}\"", number, text));
+}
+
+class OfStore : public Membership {
+ public:
+  OfStore(const Launch& launch, const config::Settings& settings, std::shared_ptr<comm::KeyValueStore> store,
+          StoreMembershipOptions options)
+      : launch_(launch), settings_(settings), store_(std::move(store)), options_(std::move(options)) {}
+
+  absl::StatusOr<Generation> First() override {
+    Generation first;
+    first.members.resize(static_cast<size_t>(launch_.ranks));
+    std::iota(first.members.begin(), first.members.end(), 0);
+    first.rank = launch_.rank;
+    return first;
+  }
+
+  void Announce(const Generation& lost) override { (void)store_->Set(HereKey(lost.number + 1, launch_.rank), "here"); }
+
+  absl::StatusOr<Generation> Next(const Generation& lost) override;
+  absl::StatusOr<std::unique_ptr<comm::Transport>> Join(const Generation& generation) override;
+  void Finish(int exit_code) override { (void)store_->Set(Key("over"), std::to_string(exit_code)); }
+
+ private:
+  std::string Key(const std::string& what) const { return fmt::format("job/{}/{}", launch_.generation, what); }
+  std::string HereKey(int64_t number, int process) const { return Key(fmt::format("{}/here/{}", number, process)); }
+  std::string DecisionKey(int64_t number) const { return Key(fmt::format("{}/who", number)); }
+  bool Has(const std::string& key) const { return store_->Get(key, kAtOnce).ok(); }
+
+  std::vector<int> Announced(int64_t number) const;
+  // Those who are there when it is time to decide.
+  std::vector<int> AwaitAnnounced(const Generation& lost) const;
+  absl::StatusOr<Generation> Decide(const Generation& lost) const;
+  // Waits until this process is asked again: the next generation, or over.
+  absl::StatusOr<Generation> Idle(const Generation& without) const;
+
+  const Launch launch_;
+  const config::Settings settings_;
+  const std::shared_ptr<comm::KeyValueStore> store_;
+  const StoreMembershipOptions options_;
+};
+
+std::vector<int> OfStore::Announced(int64_t number) const {
+  std::vector<int> announced;
+  for (int process = 0; process < launch_.ranks; ++process) {
+    if (Has(HereKey(number, process))) announced.push_back(process);
+  }
+  return announced;
+}
+
+std::vector<int> OfStore::AwaitAnnounced(const Generation& lost) const {
+  const size_t before = lost.members.size() + lost.idle.size();
+  const Clock::time_point begin = Clock::now();
+  Clock::time_point end = begin + options_.grace;
+  while (true) {
+    std::vector<int> announced = Announced(lost.number + 1);
+    if (announced.size() + 1 >= before) end = std::min(end, Clock::now() + options_.settle);
+    const bool decided = Has(DecisionKey(lost.number + 1));
+    if (announced.size() >= before || decided || Clock::now() >= end) return announced;
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+absl::StatusOr<Generation> OfStore::Decide(const Generation& lost) const {
+  const int64_t number = lost.number + 1;
+  const std::vector<int> here = AwaitAnnounced(lost);
+  const int size = LargestGrid(settings_, static_cast<int>(here.size())).size();
+  Generation proposal;
+  proposal.members.assign(here.begin(), here.begin() + size);
+  proposal.idle.assign(here.begin() + size, here.end());
+  if (size > 0) {
+    const absl::Status mine = store_->Set(DecisionKey(number), Write(proposal));
+    if (!mine.ok() && !absl::IsAlreadyExists(mine)) return mine;
+  }
+  const absl::StatusOr<std::string> decided = store_->Get(DecisionKey(number), kAtOnce);
+  if (decided.ok()) return Read(*decided, number, launch_.ranks);
+  return absl::UnavailableError(fmt::format("of {} ranks {} are left, too few for parallel.tensor {}", launch_.ranks,
+                                            here.size(), settings_.parallel.tensor));
+}
+
+absl::StatusOr<Generation> OfStore::Next(const Generation& lost) {
+  Generation next = lost;
+  while (!next.over) {
+    Announce(next);
+    absl::StatusOr<Generation> decided = Decide(next);
+    if (!decided.ok()) return decided;
+    next = *std::move(decided);
+    const auto place = std::find(next.members.begin(), next.members.end(), launch_.rank);
+    if (place != next.members.end()) {
+      next.rank = static_cast<int>(place - next.members.begin());
+      return next;
+    }
+    absl::StatusOr<Generation> asked = Idle(next);
+    if (!asked.ok()) return asked;
+    next = *std::move(asked);
+  }
+  return next;
+}
+
+absl::StatusOr<Generation> OfStore::Idle(const Generation& without) const {
+  if (options_.tell) {
+    options_.tell(fmt::format("process {} idles: generation {} goes on with {} ranks", launch_.rank, without.number,
+                              without.size()));
+  }
+  Generation here = without;
+  while (true) {
+    if (const absl::StatusOr<std::string> over = store_->Get(Key("over"), kAtOnce); over.ok()) {
+      here.over = std::atoi(over->c_str());
+      return here;
+    }
+    if (options_.stop_requested && options_.stop_requested()) {
+      here.over = kStoppedExitCode;
+      return here;
+    }
+    if (!Announced(here.number + 1).empty()) return here;
+    std::this_thread::sleep_for(kIdlePause);
+  }
+}
+
+absl::StatusOr<std::unique_ptr<comm::Transport>> OfStore::Join(const Generation& generation) {
+  comm::GlooOptions options;
+  options.rank = generation.rank;
+  options.size = generation.size();
+  options.host = launch_.host;
+  options.interface = launch_.interface;
+  options.generation = fmt::format("{}.{}", launch_.generation, generation.number);
+  options.connect_deadline = options_.meeting;
+  return comm::GlooGroup(options, store_);
+}
+
+}  // namespace
+
+std::unique_ptr<Membership> StoreMembership(const Launch& launch, const config::Settings& settings,
+                                            std::shared_ptr<comm::KeyValueStore> store,
+                                            StoreMembershipOptions options) {
+  return std::make_unique<OfStore>(launch, settings, std::move(store), std::move(options));
+}
+
+absl::StatusOr<std::unique_ptr<Membership>> OpenStoreMembership(const absl::StatusOr<config::Settings>& settings,
+                                                                StoreMembershipOptions options) {
+  const absl::StatusOr<Launch> launch = ReadLaunch(std::getenv);
+  if (!launch.ok()) return launch.status();
+  absl::StatusOr<std::shared_ptr<comm::KeyValueStore>> store = comm::FolderStore(launch->store);
+  if (!store.ok()) {
+    return absl::Status(store.status().code(),
+                        fmt::format("FILIGREE_STORE: {}", std::string(store.status().message())));
+  }
+  return StoreMembership(*launch, settings.ok() ? *settings : config::Settings(), *std::move(store),
+                         std::move(options));
+}
+
+}  // namespace filigree::parallel
