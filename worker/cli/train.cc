@@ -1,12 +1,6 @@
-#include <xxhash.h>
-
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
-#include <functional>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,22 +8,18 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "fmt/format.h"
 #include "worker/cli/command.h"
 #include "worker/cli/dry_run.h"
 #include "worker/cli/print.h"
-#include "worker/cli/revision.h"
+#include "worker/cli/train_in_world.h"
 #include "worker/comm/mpi.h"
-#include "worker/config/load.h"
 #include "worker/parallel/generations.h"
 #include "worker/parallel/launch.h"
 #include "worker/parallel/store_membership.h"
 #include "worker/parallel/watchdog.h"
 #include "worker/parallel/world.h"
-#include "worker/train/fault.h"
 #include "worker/train/open_run.h"
 #include "worker/train/stop.h"
-#include "worker/train/trainer.h"
 
 namespace filigree::cli {
 namespace {
@@ -41,25 +31,12 @@ struct TrainOptions {
   DryRunOptions dry_run;
 };
 
-// What tells this program from another build of it.
-std::string Identity() {
-  std::ifstream file("/proc/self/exe", std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  return fmt::format("filigree {} {}, {} bytes, xxh3 {:016x}", FILIGREE_VERSION, FILIGREE_REVISION, bytes.size(),
-                     XXH3_64bits(bytes.data(), bytes.size()));
-}
-
 // This process's number among those that a launcher started, from its environment: for the time before they have met.
 int LaunchedRank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
     if (const char* text = std::getenv(name); text != nullptr) return std::atoi(text);
   }
   return 0;
-}
-
-// What all ranks know alike is said by the first alone.
-int FinishTogether(const parallel::World& world, const absl::Status& status) {
-  return world.first() ? Finish(status) : ExitCodeOf(status);
 }
 
 // Whoever notices first that a rank is lost says so and ends the job: the others are given a moment, in the order of
@@ -70,94 +47,6 @@ int EndLostJob(const parallel::World& world, const absl::Status& status) {
         std::string(status.message()));
   if (comm::UnderMpi()) comm::AbortMpi(kExitRankLost);
   return kExitRankLost;
-}
-
-// A loss that the ranks of a world may outlive: some do not reach each other any more.
-absl::Status LossOf(const parallel::World& world) {
-  const absl::Status failure = world.failure();
-  const bool loss = absl::IsUnavailable(failure) || absl::IsDeadlineExceeded(failure);
-  return loss ? failure : absl::OkStatus();
-}
-
-// What became of one start of the run, and how far it came.
-struct Attempt {
-  int exit_code = kExitDone;
-  int64_t began_at = 0;                      // step
-  absl::Status replicas = absl::OkStatus();  // DataLoss: they differ, and the last checkpoint is where to go on
-};
-
-Attempt TrainFromCheckpoint(const TrainOptions& options, const config::Settings& settings, bool first_attempt,
-                            parallel::World& world) {
-  absl::StatusOr<train::OpenedRun> run =
-      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string());
-  if (!LossOf(world).ok()) return {kExitRankLost};
-  if (!run.ok()) return {FinishTogether(world, run.status())};
-  if (first_attempt && !options.quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
-  if (run->state->step >= run->settings.run.steps) {
-    if (world.first()) {
-      Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
-            run->settings.run.steps);
-    }
-    return {kExitDone};
-  }
-  const int64_t began_at = run->state->step;
-  train::TrainerOptions trainer_options;
-  trainer_options.output = options.quiet ? telemetry::Output::kQuiet : telemetry::Output::kAuto;
-  trainer_options.revision = "filigree " FILIGREE_VERSION " " FILIGREE_REVISION;
-  trainer_options.stop_requested = train::StopRequested;
-  trainer_options.file_system = &train::FaultyFileSystem();
-  trainer_options.world = &world;
-  train::Trainer trainer(*run, trainer_options);
-  const absl::StatusOr<train::RunEnd> end = trainer.Run();
-  if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
-  if (trainer.lost_a_rank()) return {LossOf(world).ok() ? FinishTogether(world, end.status()) : kExitRankLost};
-  if (!end.ok()) return {FinishTogether(world, end.status())};
-  if (*end == train::RunEnd::kDone) return {kExitDone};
-  if (world.first()) {
-    Print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
-  }
-  return {kExitStopped};
-}
-
-// Where replicas differ the run goes back to its last checkpoint, in the same processes, as long as that gets it on.
-int TrainTogether(const TrainOptions& options, const config::Settings& settings, bool first_start,
-                  parallel::World& world) {
-  constexpr int kMostWithoutProgress = 3;
-  int64_t furthest = -1;
-  for (int without_progress = 0;;) {
-    const Attempt attempt = TrainFromCheckpoint(options, settings, first_start && furthest < 0, world);
-    if (attempt.replicas.ok()) return attempt.exit_code;
-    without_progress = attempt.began_at > furthest ? 1 : without_progress + 1;
-    furthest = std::max(furthest, attempt.began_at);
-    const bool again = without_progress < kMostWithoutProgress;
-    if (world.first()) {
-      Print(stderr, "filigree: {}; {}\n", std::string(attempt.replicas.message()),
-            again ? "going back to the last checkpoint"
-                  : "it happened again after going back; have the memory of the named machines tested");
-    }
-    if (!again) return kExitReplicasDiffer;
-  }
-}
-
-using OnFailure = std::function<void(const std::string& report)>;
-
-// Trains under the eyes of a watchdog. `over` becomes true when training has come back.
-parallel::Outcome TrainWatched(const TrainOptions& options, const config::Settings& settings, bool first_start,
-                               parallel::World& world, OnFailure on_failure, std::atomic<bool>& over) {
-  if (first_start) train::SetFaultRank(world.rank());
-  parallel::Watchdog::Options watch;
-  watch.stuck_after = settings.parallel.stuck_after;
-  watch.on_failure = std::move(on_failure);
-  const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(world, watch);
-  parallel::Outcome outcome;
-  if (watchdog.ok()) {
-    outcome.exit_code = TrainTogether(options, settings, first_start, world);
-  } else if (LossOf(world).ok()) {
-    outcome.exit_code = FinishTogether(world, watchdog.status());
-  }
-  outcome.lost = LossOf(world);
-  over = true;
-  return outcome;
 }
 
 // Ranks of a launcher that ends all of them when one is lost, or one process.
@@ -171,7 +60,9 @@ int TrainOnce(const TrainOptions& options, const absl::StatusOr<config::Settings
     std::exit(EndLostJob(**world, absl::UnavailableError(report)));
   };
   std::atomic<bool> over{false};
-  const parallel::Outcome outcome = TrainWatched(options, *settings, /*first_start=*/true, **world, on_failure, over);
+  HeldRun run;
+  const parallel::Outcome outcome =
+      TrainInWorld(options.quiet, *settings, /*first_start=*/true, **world, on_failure, over, run);
   return outcome.lost.ok() ? outcome.exit_code : EndLostJob(**world, outcome.lost);
 }
 
@@ -187,9 +78,13 @@ void EndUnless(const std::atomic<bool>& over) {
 // Ranks that meet through a store: those who are left after a loss go on in the same processes.
 int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config::Settings>& settings) {
   const auto tell = [](const std::string& text) { Print(stderr, "filigree: {}\n", text); };
+  HeldRun run;
   parallel::StoreMembershipOptions members;
   members.stop_requested = train::StopRequested;
-  members.tell = tell;
+  members.idles = [&](const std::string& text) {
+    run = nullptr;  // others go on with it
+    tell(text);
+  };
   const double stuck_after = settings.ok() ? settings->parallel.stuck_after : 0;
   members.grace += std::chrono::milliseconds(static_cast<int64_t>(2e3 * stuck_after));
   const absl::StatusOr<std::unique_ptr<parallel::Membership>> membership =
@@ -202,8 +97,10 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
       world.Abort(absl::UnavailableError(report));
       EndUnless(over);
     };
-    parallel::Outcome outcome = TrainWatched(options, *settings, generation.number == 0, world, on_failure, over);
-    if (outcome.lost.ok() || settings->parallel.elastic) return outcome;
+    parallel::Outcome outcome =
+        TrainInWorld(options.quiet, *settings, generation.number == 0, world, on_failure, over, run);
+    const bool others_go_on = settings->parallel.elastic && !LossOf(world).ok();
+    if (outcome.lost.ok() || others_go_on) return outcome;
     return parallel::Outcome{EndLostJob(world, outcome.lost)};
   };
   const absl::StatusOr<int> exit_code = parallel::RunGenerations(settings, **membership, work, tell);

@@ -153,9 +153,9 @@ absl::StatusOr<Generation> OfStore::Next(const Generation& lost) {
 }
 
 absl::StatusOr<Generation> OfStore::Idle(const Generation& without) const {
-  if (options_.tell) {
-    options_.tell(fmt::format("process {} idles: generation {} goes on with {} ranks", launch_.rank, without.number,
-                              without.size()));
+  if (options_.idles) {
+    options_.idles(fmt::format("process {} idles: generation {} goes on with {} ranks", launch_.rank, without.number,
+                               without.size()));
   }
   Generation here = without;
   while (true) {

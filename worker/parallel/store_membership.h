@@ -24,7 +24,7 @@ struct StoreMembershipOptions {
   std::chrono::milliseconds settle{500};      // of it, once all but one are there
   std::chrono::milliseconds meeting{90'000};  // for a group to come together
   std::function<bool()> stop_requested;       // asked while this process idles; then it is over, with kStoppedExitCode
-  std::function<void(const std::string&)> tell;  // the user
+  std::function<void(const std::string&)> idles;  // said when this process begins to
 };
 constexpr int kStoppedExitCode = 75;
 

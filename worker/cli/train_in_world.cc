@@ -1,0 +1,144 @@
+#include "worker/cli/train_in_world.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
+#include "worker/cli/command.h"
+#include "worker/cli/print.h"
+#include "worker/cli/revision.h"
+#include "worker/config/load.h"
+#include "worker/parallel/watchdog.h"
+#include "worker/train/fault.h"
+#include "worker/train/kept_state.h"
+#include "worker/train/stop.h"
+#include "worker/train/trainer.h"
+
+namespace filigree::cli {
+namespace {
+
+// What tells this program from another build of it.
+std::string Identity() {
+  std::ifstream file("/proc/self/exe", std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  return fmt::format("filigree {} {}, {} bytes, xxh3 {:016x}", FILIGREE_VERSION, FILIGREE_REVISION, bytes.size(),
+                     XXH3_64bits(bytes.data(), bytes.size()));
+}
+
+// What all ranks know alike is said by the first alone.
+int FinishTogether(const parallel::World& world, const absl::Status& status) {
+  return world.first() ? Finish(status) : ExitCodeOf(status);
+}
+
+// From the state that all ranks of a world after a loss still have, else from the last checkpoint or the beginning.
+absl::Status OpenOrKeep(const config::Settings& settings, bool first_attempt, parallel::World& world, HeldRun& run) {
+  const absl::StatusOr<bool> keep = first_attempt ? false : train::HoldSameState(run.get(), world);
+  if (!keep.ok()) return keep.status();
+  if (*keep) {
+    run->resumed = false;
+    run->notes = {
+        fmt::format("ranks were lost; going on at step {} from the state that the others have", run->state->step)};
+    return absl::OkStatus();
+  }
+  run = nullptr;  // and with it the lock of the folder
+  absl::StatusOr<train::OpenedRun> opened =
+      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string());
+  if (!opened.ok()) return opened.status();
+  run = std::make_unique<train::OpenedRun>(*std::move(opened));
+  return absl::OkStatus();
+}
+
+// What became of one start of the run, and how far it came.
+struct Attempt {
+  int exit_code = kExitDone;
+  int64_t began_at = 0;                 // step
+  absl::Status why = absl::OkStatus();  // it ended with kExitReplicasDiffer or kExitRankLost
+};
+
+Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt, parallel::World& world,
+                HeldRun& run) {
+  const absl::Status opened = OpenOrKeep(settings, first_attempt, world, run);
+  if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
+  if (!opened.ok()) return {FinishTogether(world, opened)};
+  if (first_attempt && !quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
+  if (run->state->step >= run->settings.run.steps) {
+    if (world.first()) {
+      Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
+            run->settings.run.steps);
+    }
+    return {kExitDone};
+  }
+  const int64_t began_at = run->state->step;
+  train::TrainerOptions trainer_options;
+  trainer_options.output = quiet ? telemetry::Output::kQuiet : telemetry::Output::kAuto;
+  trainer_options.revision = "filigree " FILIGREE_VERSION " " FILIGREE_REVISION;
+  trainer_options.stop_requested = train::StopRequested;
+  trainer_options.file_system = &train::FaultyFileSystem();
+  trainer_options.world = &world;
+  train::Trainer trainer(*run, trainer_options);
+  const absl::StatusOr<train::RunEnd> end = trainer.Run();
+  if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
+  // Also where the last checkpoint could not be written for want of a rank.
+  const bool lost = trainer.lost_a_rank() || (!end.ok() && !LossOf(world).ok());
+  if (lost) return {kExitRankLost, began_at, end.status()};
+  if (!end.ok()) return {FinishTogether(world, end.status())};
+  if (*end == train::RunEnd::kDone) return {kExitDone};
+  if (world.first()) {
+    Print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
+  }
+  return {kExitStopped};
+}
+
+// Where replicas differ the run goes back to its last checkpoint, in the same processes, as long as that gets it on.
+parallel::Outcome TrainTogether(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
+                                HeldRun& run) {
+  constexpr int kMostWithoutProgress = 3;
+  int64_t furthest = -1;
+  for (int without_progress = 0;;) {
+    const Attempt attempt = TrainOn(quiet, settings, first_start && furthest < 0, world, run);
+    if (attempt.exit_code == kExitRankLost) return {attempt.exit_code, attempt.why};
+    if (attempt.exit_code != kExitReplicasDiffer) return {attempt.exit_code};
+    run = nullptr;
+    without_progress = attempt.began_at > furthest ? 1 : without_progress + 1;
+    furthest = std::max(furthest, attempt.began_at);
+    const bool again = without_progress < kMostWithoutProgress;
+    if (world.first()) {
+      Print(stderr, "filigree: {}; {}\n", std::string(attempt.why.message()),
+            again ? "going back to the last checkpoint"
+                  : "it happened again after going back; have the memory of the named machines tested");
+    }
+    if (!again) return {kExitReplicasDiffer};
+  }
+}
+
+}  // namespace
+
+absl::Status LossOf(const parallel::World& world) {
+  const absl::Status failure = world.failure();
+  const bool loss = absl::IsUnavailable(failure) || absl::IsDeadlineExceeded(failure);
+  return loss ? failure : absl::OkStatus();
+}
+
+parallel::Outcome TrainInWorld(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
+                               OnFailure on_failure, std::atomic<bool>& over, HeldRun& run) {
+  if (first_start) train::SetFaultRank(world.rank());
+  parallel::Watchdog::Options watch;
+  watch.stuck_after = settings.parallel.stuck_after;
+  watch.on_failure = std::move(on_failure);
+  const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(world, watch);
+  parallel::Outcome outcome = {kExitRankLost, LossOf(world)};
+  if (watchdog.ok()) {
+    outcome = TrainTogether(quiet, settings, first_start, world, run);
+  } else if (outcome.lost.ok()) {
+    outcome.exit_code = FinishTogether(world, watchdog.status());
+  }
+  over = true;
+  return outcome;
+}
+
+}  // namespace filigree::cli
