@@ -10,6 +10,7 @@
 #include "worker/model/network.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/model_shard.h"
+#include "worker/train/ownership.h"
 #include "worker/train/state.h"
 #include "worker/train/tensor_ranks.h"
 
@@ -111,6 +112,9 @@ absl::Status RunTogether(const GoldenCase& golden, const Runner& runner, Report&
   train::BatchGradient batch_gradient(settings, state, shard.get(), *runner.pool, runner.world);
   const auto result = batch_gradient.Compute({golden.tokens.data(), golden.batch, golden.positions}, network, nullptr);
   if (!result.ok()) return result.status();
+  const train::Ownership ownership(train::OwnersIn(settings, state.registry, grid), runner.world->data(), nullptr);
+  absl::Status gathered = ownership.GatherArena(batch_gradient.gradient());
+  if (!gathered.ok()) return gathered;
 
   TensorComparer comparer(golden, report);
   Compare(golden, logits, static_cast<float>(result->loss), state.registry, batch_gradient.gradient(), comparer);

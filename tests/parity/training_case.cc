@@ -140,6 +140,10 @@ absl::Status CompareSteps(const GoldenCase& golden, const Runner& runner, const 
         stepper->Step(golden.tokens.data() + per_step * s, golden.batch, golden.positions);
     if (!step.ok()) return step.status();
     const train::StepResult& result = *step;
+    for (model::Arena* moments : {&state.optimizer.m(), &state.optimizer.v()}) {  // for the watch, on every rank
+      absl::Status gathered = stepper->ownership().GatherArena(*moments);
+      if (!gathered.ok()) return gathered;
+    }
     for (const Tie& tie : watch.After(s, result.lr)) {
       attempt.ties.push_back(tie);
       if (std::find(attempt.other_way.begin(), attempt.other_way.end(), tie) == attempt.other_way.end()) continue;

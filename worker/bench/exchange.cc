@@ -11,9 +11,13 @@
 #include "worker/bench/ranks.h"
 #include "worker/config/load.h"
 #include "worker/exchange/batch_sum.h"
+#include "worker/exchange/owners.h"
 #include "worker/exchange/rounded_sum.h"
+#include "worker/mask/density.h"
+#include "worker/mask/mask_set.h"
 #include "worker/model/spec.h"
 #include "worker/train/candidates.h"
+#include "worker/train/ownership.h"
 #include "worker/train/state.h"
 
 namespace filigree::bench {
@@ -96,6 +100,34 @@ std::pair<int64_t, int64_t> SparsifiedValues(const train::TrainState& state) {
   return {all, stored};
 }
 
+// The exact regime at its last density: one matrix an owner, whose surviving weights all get.
+class OwnersBench {
+ public:
+  OwnersBench(const ExchangeSizes& sizes, const model::Registry& registry,
+              const std::shared_ptr<const model::Layout>& layout, kernels::ThreadPool& pool, comm::Communicator& ranks)
+      : registry_(registry),
+        pool_(pool),
+        densities_{sizes.density, sizes.embedding_density},
+        weights_(layout),
+        masks_(registry, /*min_alive=*/1, config::Biases::kDense),
+        ownership_(exchange::OwnersOf(registry, ranks.size()), ranks, nullptr) {
+    const kernels::Buffer<float> drawn = RandomNormals(weights_.size(), 3, pool);
+    std::memcpy(weights_.data(), drawn.data(), static_cast<size_t>(weights_.size()) * sizeof(float));
+    masks_.Update(densities_, /*decay=*/1, pool, weights_);
+  }
+
+  const std::vector<int>& owners() const { return ownership_.owners(); }
+  absl::Status GatherWeights() { return ownership_.GatherWeights(densities_, registry_, pool_, weights_, masks_); }
+
+ private:
+  const model::Registry& registry_;
+  kernels::ThreadPool& pool_;
+  const mask::Densities densities_;
+  model::Arena weights_;
+  mask::MaskSet masks_;
+  const train::Ownership ownership_;
+};
+
 class ExchangeBench {
  public:
   ExchangeBench(const ExchangeSizes& sizes, const train::TrainState& state, kernels::ThreadPool& pool,
@@ -106,7 +138,8 @@ class ExchangeBench {
         dense_layout_(std::make_shared<model::Layout>(state.registry.numels())),
         tokens_(std::max(1, sizes.tokens / ranks.size())),
         dense_(state.registry, dense_layout_, tokens_, ranks.rank(), pool),
-        active_(state.registry, state.layout, tokens_, ranks.rank(), pool) {
+        active_(state.registry, state.layout, tokens_, ranks.rank(), pool),
+        owners_(sizes, state.registry, dense_layout_, pool, ranks) {
     const auto [all, stored] = SparsifiedValues(state);
     sparsified_all_ = all;
     sparsified_ = stored;
@@ -118,6 +151,9 @@ class ExchangeBench {
     add("dense_allreduce", dense_, {.method = Method::kDense});
     add("tree_fp32", active_, {});
     add("tree_bf16", active_, {.wire = WireValue::kBf16});
+    add("exact_tree_fp32", dense_, {});
+    add("exact_owners_fp32", dense_, {.owners = owners_.owners()});
+    add("exact_owners_bf16", dense_, {.wire = WireValue::kBf16, .owners = owners_.owners()});
     add("topk_bf16_of_dense", dense_, {.method = Method::kTopK, .wire = WireValue::kBf16});
     add("balanced_bf16_of_dense", dense_, {.method = Method::kBalancedTopK, .wire = WireValue::kBf16});
     AddSparsified();
@@ -152,9 +188,10 @@ class ExchangeBench {
     const std::shared_ptr<const model::Layout> layout = gradient.arena().shared_layout();
     auto sum = std::make_shared<exchange::BatchSum>(ranks_, ranks_.size(), options, state_.registry, layout, pool_);
     cases_.push_back({name, [&gradient] { return gradient.Fill(); },
-                      [this, &gradient, sum] {
+                      [this, &gradient, sum, owned = !options.owners.empty()] {
                         const exchange::GradientTree::Node node{{ranks_.rank(), 1}, 0, &gradient.arena()};
-                        return sum->Sum({node});
+                        const absl::Status summed = sum->Sum({node});
+                        return summed.ok() && owned ? owners_.GatherWeights() : summed;
                       }});
   }
 
@@ -194,6 +231,7 @@ class ExchangeBench {
   const std::shared_ptr<const model::Layout> dense_layout_;
   const int64_t tokens_;
   Gradient dense_, active_;
+  OwnersBench owners_;
   int64_t sparsified_all_ = 0, sparsified_ = 0;
   std::unique_ptr<kernels::Buffer<float>> held_;
   std::unique_ptr<exchange::RoundedSum> rounded_;
@@ -210,9 +248,10 @@ absl::StatusOr<RankReport> RunExchange(const ExchangeSizes& sizes, const Common&
   if (!settings.ok()) return settings.status();
   const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(settings->model, sizes.vocab);
   if (!spec.ok()) return spec.status();
-  // Dense gradient, its draw and two residuals on every rank of this machine.
+  // Dense gradient and its draw, weights, three residuals as they are and as they were, what was received of three
+  // sums: on every rank of this machine.
   const double dense = static_cast<double>(model::Registry(*spec).trained_elements());
-  if (absl::Status status = CheckMemory(4 * 8 * dense * ranks.size()); !status.ok()) return status;
+  if (absl::Status status = CheckMemory(4 * 12 * dense * ranks.size()); !status.ok()) return status;
   Bench bench(checked->threads);
   const std::unique_ptr<train::TrainState> state = train::BeginActive(*spec, *settings, bench.pool);
   const ExchangeBench cases(sizes, *state, bench.pool, ranks);

@@ -51,8 +51,9 @@ absl::StatusOr<SaveResult> CommitSave(FileSystem& files, const std::string& run_
 // Removes what the parts have written.
 void AbandonSave(FileSystem& files, const OpenSave& save);
 
-// Which part stores each tensor of a state that every rank has: bytes about even.
-std::vector<int> ShareTensors(const State& state, int parts);
+// Which part stores each tensor of a state: bytes about even. owners: of every tensor the part that alone has all of
+// it, -1: all do; empty: all have everything.
+std::vector<int> ShareTensors(const State& state, int parts, std::span<const int> owners = {});
 
 }  // namespace filigree::checkpoint
 

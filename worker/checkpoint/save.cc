@@ -216,14 +216,21 @@ void AbandonSave(FileSystem& files, const OpenSave& save) {
   if (save.fresh) files.RemoveFolder(save.folder).IgnoreError();
 }
 
-std::vector<int> ShareTensors(const State& state, int parts) {
+std::vector<int> ShareTensors(const State& state, int parts, std::span<const int> owners) {
   std::vector<size_t> order(state.tensors.size());
   std::iota(order.begin(), order.end(), 0);
   const auto values = [&](size_t t) { return StoredValues(state.tensors[t]); };
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return values(a) > values(b); });
   std::vector<int64_t> load(parts);
   std::vector<int> part_of(state.tensors.size());
+  for (size_t t = 0; t < owners.size(); ++t) {
+    if (owners[t] >= 0) load[owners[t]] += values(t);
+  }
   for (const size_t t : order) {
+    if (!owners.empty() && owners[t] >= 0) {
+      part_of[t] = owners[t];
+      continue;
+    }
     const auto least = std::min_element(load.begin(), load.end());
     *least += values(t);
     part_of[t] = static_cast<int>(least - load.begin());

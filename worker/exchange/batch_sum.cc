@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/adam/adam.h"
+#include "kernels/base/check.h"
 
 namespace filigree::exchange {
 namespace {
@@ -35,6 +36,11 @@ BatchSum::BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& o
   if (options.method == Method::kTree && options.wire == WireValue::kBf16) {
     rounded_ = std::make_unique<RoundedSum>(data, pool);
   }
+  if (!options.owners.empty()) {
+    CHECK(options.method == Method::kTree && std::ssize(options.owners) == layout_->size(), "{} owners of {} tensors",
+          options.owners.size(), layout_->size());
+    if (options.wire == WireValue::kFloat32) owners_ = std::make_unique<OwnerSum>(data, leaves, pool);
+  }
   if (bigram_index_ < 0) return;
   const model::TensorInfo& table = registry[bigram_index_];
   BigramExchange::Options bigram{table.rows, table.cols};
@@ -62,11 +68,22 @@ BatchSum::Range BatchSum::BigramRange() const {
 }
 
 absl::Status BatchSum::SumByTree(const std::vector<GradientTree::Node>& nodes) {
+  if (owners_ != nullptr) return SumForOwners(nodes);
   const auto [begin, end] = BigramRange();
   for (const auto& [from, to] : {Range(0, begin), Range(end, layout_->floats())}) {
     if (from == to) continue;
     if (absl::Status status = tree_.SumGradients(nodes, from, to); !status.ok()) return status;
   }
+  return bigram_ == nullptr ? absl::OkStatus() : SumBigram(nodes);
+}
+
+absl::Status BatchSum::SumForOwners(const std::vector<GradientTree::Node>& nodes) {
+  std::vector<OwnerSum::Run> runs;
+  runs.reserve(layout_->size());
+  for (int t = 0; t < layout_->size(); ++t) {
+    if (t != bigram_index_) runs.push_back({layout_->offset(t), layout_->stored(t), OwnerOf(t)});
+  }
+  if (absl::Status status = owners_->Sum(nodes, runs); !status.ok()) return status;
   return bigram_ == nullptr ? absl::OkStatus() : SumBigram(nodes);
 }
 
@@ -80,7 +97,8 @@ absl::Status BatchSum::SumRounded(const std::vector<GradientTree::Node>& nodes) 
   float* const gradient = nodes.front().gradient->data();
   for (int t = 0; t < layout_->size(); ++t) {
     if (t == bigram_index_) continue;
-    arrays.push_back({{gradient + layout_->offset(t), static_cast<size_t>(layout_->stored(t))}, residual_->tensor(t)});
+    arrays.push_back(
+        {{gradient + layout_->offset(t), static_cast<size_t>(layout_->stored(t))}, residual_->tensor(t), OwnerOf(t)});
   }
   return rounded_->Sum(arrays);
 }

@@ -14,6 +14,7 @@
 #include "worker/exchange/bigram_exchange.h"
 #include "worker/exchange/gradient_exchange.h"
 #include "worker/exchange/gradient_tree.h"
+#include "worker/exchange/owner_sum.h"
 #include "worker/exchange/residual.h"
 #include "worker/exchange/rounded_sum.h"
 #include "worker/model/registry.h"
@@ -23,6 +24,8 @@
 //   method    wire   values of all tensors but the bigram table   the bigram table
 //   tree      fp32   the tree of shards (gradient_exchange.h)     touched rows along the tree (bigram_exchange.h)
 //   tree      bf16   rounded (rounded_sum.h)                      its largest entries, bf16 (bigram_share of them)
+//   tree      both   tensors with an owner: he alone gets the     as above
+//                    sum (owner_sum.h, rounded_sum.h)
 //   dense     fp32   all-reduce                                   with the others
 //   top-k     both   the largest entries of all (topk_share), each rank's own
 //   balanced  both   the same, of the sum
@@ -41,6 +44,8 @@ struct SumOptions {
   WireValue wire = WireValue::kFloat32;
   double bigram_share = 1;  // of the table's entries that travel, tree over bf16; 1: the table goes with the others
   double topk_share = 1;    // of all entries, top-k and balanced
+  // Tree alone. Of every tensor the one rank that gets its sum, -1: all get it; empty: all get everything.
+  std::vector<int> owners = {};
 
   // Does a sum leave something for later steps?
   bool holds_back() const {
@@ -61,7 +66,8 @@ class BatchSum {
            std::shared_ptr<const model::Layout> layout, kernels::ThreadPool& pool);
 
   // nodes: of this rank's leaves (GradientTree), whose arenas are overwritten; the sum stands in the first one
-  // afterwards. Collective. Errors: those of the communicator; InvalidArgument where bytes that arrive do not fit.
+  // afterwards, where tensors that others own are unspecified. Collective. Errors: those of the communicator;
+  // InvalidArgument where bytes that arrive do not fit.
   absl::Status Sum(const std::vector<GradientTree::Node>& nodes);
 
   // The last sum changes nothing after all: what it had sent is held back again.
@@ -76,7 +82,9 @@ class BatchSum {
  private:
   using Range = std::pair<int64_t, int64_t>;  // of floats of an arena
   Range BigramRange() const;
+  int OwnerOf(int tensor) const { return options_.owners.empty() ? -1 : options_.owners[tensor]; }
   absl::Status SumByTree(const std::vector<GradientTree::Node>& nodes);
+  absl::Status SumForOwners(const std::vector<GradientTree::Node>& nodes);
   absl::Status SumRounded(const std::vector<GradientTree::Node>& nodes);
   absl::Status SumLargest(const std::vector<GradientTree::Node>& nodes);
   absl::Status SumBigram(const std::vector<GradientTree::Node>& nodes);
@@ -89,6 +97,7 @@ class BatchSum {
   const int bigram_index_;  // -1: no table, or it goes with the others
   GradientExchange tree_;
   std::unique_ptr<BigramExchange> bigram_;
+  std::unique_ptr<OwnerSum> owners_;
   std::unique_ptr<RoundedSum> rounded_;
   std::unique_ptr<GradientSum> largest_;
   int64_t largest_floats_ = 0;  // that it was made for

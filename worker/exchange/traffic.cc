@@ -16,6 +16,7 @@ using comm::Traffic;
 using Method = SumOptions::Method;
 
 constexpr int64_t kFloat = sizeof(float), kHalf = sizeof(uint16_t), kLength = sizeof(int64_t);
+constexpr int64_t kBytesOfASection = 21;  // a rank and matrix, even without a survivor (surviving_weights.h)
 
 std::vector<Subtree> SubtreesOfRank(int64_t leaves, int rank, int ranks) {
   const parallel::LeafRange range = parallel::LeavesOf(leaves, rank, ranks);
@@ -35,12 +36,13 @@ int64_t OwnSlice(int64_t floats, int rank, int ranks) {
   return SliceBegin(floats, rank + 1, ranks) - SliceBegin(floats, rank, ranks);
 }
 
-// Everybody's slice of every subtree to its owner, then the owner's slice to everybody (gradient_exchange.cc).
-Traffic AlongTheTree(int64_t leaves, int64_t floats, int rank, int ranks) {
-  const int64_t own = OwnSlice(floats, rank, ranks);
+// Everybody's slice of every subtree to its owner, then the owner's slice to everybody (gradient_exchange.cc); what
+// is owned whole goes to its owner alone (owner_sum.cc).
+Traffic AlongTheTree(int64_t leaves, int64_t floats, int rank, int ranks, int64_t owned = 0, int64_t owned_here = 0) {
+  const int64_t slice = OwnSlice(floats, rank, ranks), own = slice + owned_here;
   Traffic traffic;
-  traffic.sent_bytes = kFloat * (Subtrees(leaves, rank, ranks) * (floats - own) + (ranks - 1) * own);
-  traffic.received_bytes = kFloat * (OthersSubtrees(leaves, rank, ranks) * own + (floats - own));
+  traffic.sent_bytes = kFloat * (Subtrees(leaves, rank, ranks) * (floats + owned - own) + (ranks - 1) * slice);
+  traffic.received_bytes = kFloat * (OthersSubtrees(leaves, rank, ranks) * own + (floats - slice));
   return traffic;
 }
 
@@ -48,6 +50,11 @@ Traffic AlongTheTree(int64_t leaves, int64_t floats, int rank, int ranks) {
 Traffic Rounded(int64_t floats, int rank, int ranks) {
   const int64_t own = OwnSlice(floats, rank, ranks), bytes = kHalf * (floats - own + (ranks - 1) * own);
   return {bytes, bytes, 0};
+}
+
+Traffic RoundedForOwner(int64_t floats, int owner, int rank, int ranks) {
+  const int64_t bytes = kHalf * floats;
+  return owner == rank ? Traffic{0, (ranks - 1) * bytes, 0} : Traffic{bytes, 0, 0};
 }
 
 // A list of `count` of `bound` positions with their values, if it is a random subset (index_list.h).
@@ -149,10 +156,34 @@ std::vector<int64_t> Ranges(const SumOptions& options, const GradientShape& shap
   return {shape.bigram_begin, shape.floats - end};
 }
 
-// Every array in slices of its own, all of them in one message.
+// Of shape.arrays[array]; -1: none.
+int OwnerOf(const SumOptions& options, const GradientShape& shape, int64_t array) {
+  if (options.owners.empty()) return -1;
+  return options.owners[shape.bigram >= 0 && array >= shape.bigram ? array + 1 : array];
+}
+
+// What has an owner, and what of it is this rank's; what has none.
+struct Owned {
+  int64_t all = 0, here = 0, shared = 0;
+};
+Owned OwnedValues(const SumOptions& options, const GradientShape& shape, int rank) {
+  Owned owned;
+  for (int64_t array = 0; array < std::ssize(shape.arrays); ++array) {
+    const int owner = OwnerOf(options, shape, array);
+    (owner < 0 ? owned.shared : owned.all) += shape.arrays[array];
+    if (owner == rank) owned.here += shape.arrays[array];
+  }
+  return owned;
+}
+
+// Every array in slices of its own, or to its owner, all of them in one message.
 Traffic RoundedArrays(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
   Traffic traffic;
-  for (const int64_t values : shape.arrays) traffic += Rounded(values, rank, ranks);
+  for (int64_t array = 0; array < std::ssize(shape.arrays); ++array) {
+    const int owner = OwnerOf(options, shape, array);
+    traffic += owner < 0 ? Rounded(shape.arrays[array], rank, ranks)
+                         : RoundedForOwner(shape.arrays[array], owner, rank, ranks);
+  }
   if (!OwnWay(options, shape)) traffic += Rounded(shape.bigram_rows * shape.bigram_cols, rank, ranks);
   return traffic;
 }
@@ -170,6 +201,11 @@ SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, 
     forecast.others.traffic = RoundedArrays(options, shape, rank, ranks);
     return forecast;
   }
+  if (!options.owners.empty()) {
+    const Owned owned = OwnedValues(options, shape, rank);
+    forecast.others.traffic = AlongTheTree(std::ssize(shape.tokens), owned.shared, rank, ranks, owned.all, owned.here);
+    return forecast;
+  }
   for (const int64_t floats : Ranges(options, shape)) {
     if (floats == 0) continue;
     forecast.others.traffic += options.method == Method::kDense
@@ -177,6 +213,44 @@ SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, 
                                    : AlongTheTree(std::ssize(shape.tokens), floats, rank, ranks);
   }
   return forecast;
+}
+
+Forecast TrafficOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks) {
+  Forecast forecast;
+  std::vector<int64_t> whole(ranks), coded(ranks);
+  int64_t masked = 0;
+  for (const OwnedMatrix& matrix : matrices) {
+    if (matrix.kept == matrix.numel) {
+      whole[matrix.owner] += kFloat * matrix.numel;
+      continue;
+    }
+    ++masked;
+    if (matrix.kept > 0) coded[matrix.owner] += CodedBytes(matrix.kept, matrix.numel, WireValue::kFloat32);
+  }
+  if (masked > 0) forecast.accuracy = Accuracy::kAbout;
+  const int64_t headers = masked > 0 ? kLength + masked * kBytesOfASection : 0;
+  for (int r = 0; r < ranks; ++r) {
+    const int64_t bytes = whole[r] + coded[r] + headers;
+    if (r == rank) forecast.traffic.sent_bytes += (ranks - 1) * bytes;
+    if (r != rank) forecast.traffic.received_bytes += bytes;
+  }
+  return forecast;
+}
+
+// A bitmap of every matrix; the own survivors and their message; everybody's messages, once as they arrive and once as
+// values (surviving_weights.cc).
+int64_t MemoryOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks) {
+  constexpr int64_t kSurvivor = sizeof(uint32_t) + sizeof(float);
+  std::vector<OwnedMatrix> masked;
+  int64_t survivors = 0, bitmaps = 0;
+  for (const OwnedMatrix& matrix : matrices) {
+    if (matrix.kept == matrix.numel) continue;
+    masked.push_back(matrix);
+    survivors += matrix.kept;
+    bitmaps += matrix.numel / 8;
+  }
+  const Traffic traffic = TrafficOfWeights(masked, rank, ranks).traffic;
+  return bitmaps + survivors * kSurvivor + traffic.received_bytes + 2 * traffic.sent_bytes / std::max(1, ranks - 1);
 }
 
 Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width) {
@@ -202,8 +276,14 @@ int64_t MemoryOfSum(const SumOptions& options, const GradientShape& shape, int r
   const int64_t residual = options.holds_back() ? 2 * kFloat * shape.floats : 0;  // and as it was before the step
   switch (options.method) {
     case Method::kTree: {
-      if (options.wire == WireValue::kBf16) return residual + kHalf * (floats + (ranks - 1) * own);
       const int64_t leaves = std::ssize(shape.tokens);
+      if (!options.owners.empty()) {
+        const Owned owned = OwnedValues(options, shape, rank);
+        const int64_t here = owned.here + OwnSlice(owned.shared, rank, ranks), all = owned.all + owned.shared;
+        if (options.wire == WireValue::kBf16) return residual + kHalf * (all + (ranks - 1) * here);
+        return kFloat * (all - here + OthersSubtrees(leaves, rank, ranks) * here);
+      }
+      if (options.wire == WireValue::kBf16) return residual + kHalf * (floats + (ranks - 1) * own);
       return kFloat * own * (Subtrees(leaves, rank, ranks) + OthersSubtrees(leaves, rank, ranks));
     }
     case Method::kDense:

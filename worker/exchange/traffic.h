@@ -2,6 +2,7 @@
 #define FILIGREE_WORKER_EXCHANGE_TRAFFIC_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "worker/comm/traffic.h"
@@ -30,6 +31,7 @@ struct Forecast {
 struct GradientShape {
   int64_t floats = 0;                                          // of an arena
   int64_t bigram_begin = 0, bigram_rows = 0, bigram_cols = 0;  // where the table lies; no rows: there is none
+  int bigram = -1;                                             // the table's index among the tensors
   std::vector<int64_t> arrays;                                 // values of every other tensor
   std::vector<int64_t> tokens;                                 // of every leaf
 };
@@ -39,6 +41,17 @@ struct SumForecast {
   Forecast bigram, others;
 };
 SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks);
+
+// After the owners' updates: the weights of their matrices to all others (surviving_weights.h), or, where a matrix has
+// no mask, all of them as they are.
+struct OwnedMatrix {
+  int owner = 0;
+  int64_t numel = 0, kept = 0;  // kept == numel: no mask
+};
+Forecast TrafficOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks);
+
+// Bytes that come and go while they are gathered.
+int64_t MemoryOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks);
 
 // GradientExchange::SumNumbers of `width` numbers a subtree.
 comm::Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width);

@@ -17,16 +17,25 @@ constexpr double kRmsEpsilon = 1e-5;
 }  // namespace
 
 GradientSize MeasureGradient(const model::Arena& gradient, kernels::ThreadPool& pool) {
+  return SizeOf(BlockSums(gradient, pool, [](int) { return true; }), gradient.layout());
+}
+
+std::vector<double> BlockSums(const model::Arena& gradient, kernels::ThreadPool& pool,
+                              const std::function<bool(int)>& wanted) {
   const std::vector<Block> blocks = BlocksOf(gradient.layout());
   std::vector<double> sums(blocks.size());
   pool.Run(static_cast<int64_t>(blocks.size()), [&](int64_t i, int) {
-    sums[i] = kernels::SumOfSquares(gradient.data() + blocks[i].offset, blocks[i].size);
+    if (wanted(blocks[i].tensor)) sums[i] = kernels::SumOfSquares(gradient.data() + blocks[i].offset, blocks[i].size);
   });
+  return sums;
+}
+
+GradientSize SizeOf(const std::vector<double>& block_sums, const model::Layout& layout) {
   double total = 0;
-  for (const double sum : sums) total += sum;
+  for (const double sum : block_sums) total += sum;
   GradientSize size;
   size.norm = std::sqrt(total);
-  size.rms = std::sqrt(total / static_cast<double>(gradient.layout().stored_elements()));
+  size.rms = std::sqrt(total / static_cast<double>(layout.stored_elements()));
   return size;
 }
 
@@ -46,6 +55,12 @@ float Optimizer::DecayFactor(double lr) const { return static_cast<float>(1 - se
 
 void Optimizer::Step(int64_t s, double lr, double gradient_scale, const bool* masked, const model::Arena& gradient,
                      kernels::ThreadPool& pool, model::Arena& weights) {
+  StepTensors(s, lr, gradient_scale, masked, gradient, pool, weights, [](int) { return true; });
+}
+
+void Optimizer::StepTensors(int64_t s, double lr, double gradient_scale, const bool* masked,
+                            const model::Arena& gradient, kernels::ThreadPool& pool, model::Arena& weights,
+                            const std::function<bool(int)>& wanted) {
   CHECK(s >= 0, "step {}", s);
   const double updates = static_cast<double>(s) + 1;
   kernels::AdamStep step;
@@ -61,6 +76,7 @@ void Optimizer::Step(int64_t s, double lr, double gradient_scale, const bool* ma
   const std::vector<Block> blocks = BlocksOf(weights.layout());
   pool.Run(static_cast<int64_t>(blocks.size()), [&](int64_t i, int) {
     const auto& [tensor, offset, size] = blocks[i];
+    if (!wanted(tensor)) return;
     kernels::AdamStep mine = step;
     mine.decay = registry_[tensor].decays && !masked[tensor] ? decay : 1.0f;
     kernels::Adam(mine, size, gradient.data() + offset, m_.data() + offset, v_.data() + offset,

@@ -2,7 +2,9 @@
 #define FILIGREE_WORKER_OPTIM_OPTIMIZER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
@@ -21,6 +23,13 @@ struct GradientSize {
 // Sums in double over fixed blocks of each tensor, the blocks in order: the same bits for any number of threads.
 GradientSize MeasureGradient(const model::Arena& gradient, kernels::ThreadPool& pool);
 
+// Its two halves, for ranks that have not all of a gradient. Sums of squares, one a block (blocks.h), of the tensors
+// that `wanted` names; 0 for the others.
+std::vector<double> BlockSums(const model::Arena& gradient, kernels::ThreadPool& pool,
+                              const std::function<bool(int tensor)>& wanted);
+// Of the sums of all blocks of a gradient with this layout.
+GradientSize SizeOf(const std::vector<double>& block_sums, const model::Layout& layout);
+
 // What a gradient is multiplied by: normalise 1 / (rms + 1e-5), always, also when rms < 1; clip 1 / max(rms, 1).
 double GradientScale(config::GradientRule rule, double rms);
 
@@ -38,6 +47,9 @@ class Optimizer {
   // `masked`: one entry a tensor.
   void Step(int64_t s, double lr, double gradient_scale, const bool* masked, const model::Arena& gradient,
             kernels::ThreadPool& pool, model::Arena& weights);
+  // The same for the tensors that `wanted` names; weights and moments of the others stay as they are.
+  void StepTensors(int64_t s, double lr, double gradient_scale, const bool* masked, const model::Arena& gradient,
+                   kernels::ThreadPool& pool, model::Arena& weights, const std::function<bool(int tensor)>& wanted);
 
   // 1 - weight_decay * lr, rounded to fp32.
   float DecayFactor(double lr) const;

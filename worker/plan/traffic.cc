@@ -2,8 +2,10 @@
 
 #include "worker/model/registry.h"
 #include "worker/model/shared_traffic.h"
+#include "worker/optim/blocks.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/evidence.h"
+#include "worker/train/ownership.h"
 #include "worker/train/rank_layout.h"
 
 namespace filigree::plan {
@@ -27,10 +29,11 @@ Traffic TrafficOfGather(const std::vector<int64_t>& bytes, int rank) {
 // One rank's view of a step.
 class Step {
  public:
-  Step(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid, int rank)
+  Step(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid, int rank, int64_t s)
       : spec_(spec),
         settings_(settings),
         grid_(grid),
+        s_(s),
         shard_{grid.tensor_rank(rank), grid.tensor},
         data_rank_(grid.data_rank(rank)),
         whole_(spec),
@@ -41,6 +44,7 @@ class Step {
     if (grid_.size() == 1) return {};
     if (grid_.tensor > 1) AddActivations();
     if (grid_.data > 1) AddData();
+    AddOwners();
     if (grid_.tensor > 1) AddGroup();
     parts_.push_back({"digests of the state", exchange::TrafficOfConsensus(grid_.size())});
     return std::move(parts_);
@@ -65,7 +69,7 @@ class Step {
   void AddData() {
     const int64_t leaves = settings_.train.shards;
     const exchange::SumForecast sum =
-        exchange::TrafficOfSum(train::SumOptionsOf(settings_.parallel),
+        exchange::TrafficOfSum(train::SumOptionsOf(settings_, part_, grid_),
                                train::GradientShapeOf(layout_, part_, settings_, spec_.n_ctx), data_rank_, grid_.data);
     const bool own_way = sum.bigram.traffic.sent_bytes > 0;
     if (own_way) {
@@ -76,6 +80,20 @@ class Step {
     parts_.push_back({"losses", exchange::TrafficOfNumbers(leaves, data_rank_, grid_.data, 1)});
     AddEvidence("evidence for newcomers",
                 exchange::TrafficOfNumbers(leaves, data_rank_, grid_.data, train::EvidenceNumbers(settings_, part_)));
+  }
+
+  // Where matrices have owners: what these tell the others.
+  void AddOwners() {
+    const std::vector<int> owners = train::OwnersIn(settings_, part_, grid_);
+    if (owners.empty()) return;
+    std::vector<int64_t> sums(grid_.data);
+    for (const exchange::OwnedMatrix& matrix : train::OwnedMatrices(settings_, part_, owners, s_)) {
+      sums[matrix.owner] += kDouble * ((matrix.numel + optim::kBlockElements - 1) / optim::kBlockElements);
+    }
+    parts_.push_back({"sizes of the owners' gradients", TrafficOfGather(sums, data_rank_)});
+    const exchange::Forecast weights =
+        exchange::TrafficOfWeights(train::OwnedMatrices(settings_, part_, owners, s_), data_rank_, grid_.data);
+    parts_.push_back({"weights of the owners", weights.traffic, 1, weights.accuracy});
   }
 
   // Between the ranks that share the model: every one's part of the gradient to all.
@@ -97,6 +115,7 @@ class Step {
   const model::ModelSpec& spec_;
   const config::Settings& settings_;
   const parallel::Grid& grid_;
+  const int64_t s_;
   const model::Shard shard_;
   const int data_rank_;
   const model::Registry whole_, part_;
@@ -107,8 +126,8 @@ class Step {
 }  // namespace
 
 std::vector<TrafficPart> TrafficOfRank(const model::ModelSpec& spec, const config::Settings& settings,
-                                       const parallel::Grid& grid, int rank) {
-  return Step(spec, settings, grid, rank).Parts();
+                                       const parallel::Grid& grid, int rank, int64_t s) {
+  return Step(spec, settings, grid, rank, s).Parts();
 }
 
 Traffic TrafficOfStep(const std::vector<TrafficPart>& parts, bool refresh) {

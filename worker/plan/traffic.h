@@ -14,10 +14,10 @@
 // What one rank sends and receives in a step, by what it is for: the calls of a step in their order, each with the
 // formula that stands beside the exchange (worker/exchange/traffic.h, worker/model/shared_traffic.h).
 //
-// At the first step; later ones move less where densities fall. Exact, byte by byte as traffic is counted, where the
-// accuracy of a part says so, but for one case: where ranks share matrices on candidates, which rank holds how many of
-// these depends on the weights drawn; then each is taken to have its even share, and only the sums over a tensor group
-// are exact.
+// At step `s`: later ones move less where densities fall; candidate sets are taken as they are at the first. Exact,
+// byte by byte as traffic is counted, where the accuracy of a part says so, but for one case: where ranks share
+// matrices on candidates, which rank holds how many of these depends on the weights drawn; then each is taken to have
+// its even share, and only the sums over a tensor group are exact.
 
 namespace filigree::plan {
 
@@ -30,7 +30,7 @@ struct TrafficPart {
 
 // Empty for a rank alone.
 std::vector<TrafficPart> TrafficOfRank(const model::ModelSpec& spec, const config::Settings& settings,
-                                       const parallel::Grid& grid, int rank);
+                                       const parallel::Grid& grid, int rank, int64_t s = 0);
 
 // What a step's wire_bytes will be (docs/formats/run-folder.md): one at whose end the candidates change, or any other.
 comm::Traffic TrafficOfStep(const std::vector<TrafficPart>& parts, bool refresh);

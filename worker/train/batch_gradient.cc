@@ -4,6 +4,7 @@
 
 #include "worker/parallel/grid.h"
 #include "worker/train/fault.h"
+#include "worker/train/ownership.h"
 
 namespace filigree::train {
 namespace {
@@ -12,7 +13,9 @@ double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
-exchange::SumOptions SumOptionsOf(const config::ParallelSettings& settings) {
+exchange::SumOptions SumOptionsOf(const config::Settings& all, const model::Registry& registry,
+                                  const parallel::Grid& grid) {
+  const config::ParallelSettings& settings = all.parallel;
   using Method = exchange::SumOptions::Method;
   constexpr Method kMethods[] = {Method::kTree, Method::kDense, Method::kTopK, Method::kBalancedTopK};
   exchange::SumOptions options;
@@ -20,6 +23,7 @@ exchange::SumOptions SumOptionsOf(const config::ParallelSettings& settings) {
   options.wire = settings.wire == config::Wire::kBf16 ? exchange::WireValue::kBf16 : exchange::WireValue::kFloat32;
   options.bigram_share = settings.bigram_share;
   options.topk_share = settings.topk_share;
+  options.owners = OwnersIn(all, registry, grid);
   return options;
 }
 
@@ -31,9 +35,10 @@ BatchGradient::BatchGradient(const config::Settings& settings, const TrainState&
       world_(world),
       tree_(shard == nullptr ? std::shared_ptr<const model::Layout>(state.layout) : shard->layout(), pool) {
   if (world == nullptr || world->grid().data == 1) return;
-  sum_ =
-      std::make_unique<exchange::BatchSum>(world->data(), settings.train.shards, SumOptionsOf(settings.parallel),
-                                           shard == nullptr ? state.registry : shard->registry(), tree_.layout(), pool);
+  const model::Registry& registry = shard == nullptr ? state.registry : shard->registry();
+  sum_ = std::make_unique<exchange::BatchSum>(world->data(), settings.train.shards,
+                                              SumOptionsOf(settings, registry, world->grid()), registry, tree_.layout(),
+                                              pool);
 }
 
 absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch, model::Network& network,

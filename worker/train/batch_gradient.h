@@ -17,12 +17,14 @@
 
 // Mean loss of a step's batch and its gradient: this rank's logical shards one after another, summed along the fixed
 // tree, and over all ranks of a run that has several (worker/exchange/batch_sum.h). Every rank ends with the same bits,
-// those of a single rank where settings.parallel has fp32 on the wire.
+// those of a single rank where settings.parallel has fp32 on the wire; where matrices have owners (ownership.h) only
+// theirs has the gradient of one.
 
 namespace filigree::train {
 
-// How a run sums its gradients over data-parallel ranks.
-exchange::SumOptions SumOptionsOf(const config::ParallelSettings& settings);
+// How a run sums its gradients over data-parallel ranks. registry: of the gradients on a rank.
+exchange::SumOptions SumOptionsOf(const config::Settings& settings, const model::Registry& registry,
+                                  const parallel::Grid& grid);
 
 class BatchGradient {
  public:
@@ -44,7 +46,7 @@ class BatchGradient {
   // The step that computed it changes nothing after all: the next one begins as this one did.
   void Undo();
 
-  // What Compute found, until its next call.
+  // What Compute found, until its next call. Unspecified where another rank owns the tensor.
   model::Arena& gradient() { return shard_ == nullptr ? tree_.gradient() : shard_->whole_gradient(); }
 
   // What this rank has not sent yet; null: it holds nothing back.

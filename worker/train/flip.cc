@@ -10,12 +10,14 @@ namespace filigree::train {
 namespace {
 
 // The least bit of the middle value of a tensor that has a mask, where there is one.
-const model::TensorInfo& Victim(const TrainState& state) {
+const model::TensorInfo& Victim(const Ownership& ownership, const TrainState& state) {
   const auto& tensors = state.registry.tensors();
   const auto masked = std::find_if(tensors.begin(), tensors.end(), [&](const model::TensorInfo& info) {
-    return state.masks.kept(info.index) != nullptr;
+    return state.masks.kept(info.index) != nullptr && ownership.Updates(info.index);
   });
-  return masked == tensors.end() ? tensors.front() : *masked;
+  if (masked != tensors.end()) return *masked;
+  return *std::find_if(tensors.begin(), tensors.end(),
+                       [&](const model::TensorInfo& info) { return ownership.Updates(info.index); });
 }
 
 void FlipLeastBit(float& value) { value = std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ 1u); }
@@ -24,18 +26,18 @@ int64_t Middle(const TrainState& state, const model::TensorInfo& info) { return 
 
 }  // namespace
 
-void FlipWeight(TrainState& state) {
-  const model::TensorInfo& info = Victim(state);
+void FlipWeight(const Ownership& ownership, TrainState& state) {
+  const model::TensorInfo& info = Victim(ownership, state);
   FlipLeastBit(state.weights.tensor(info)[Middle(state, info)]);
 }
 
-void FlipMoment(TrainState& state) {
-  const model::TensorInfo& info = Victim(state);
+void FlipMoment(const Ownership& ownership, TrainState& state) {
+  const model::TensorInfo& info = Victim(ownership, state);
   FlipLeastBit(state.optimizer.m().tensor(info)[Middle(state, info)]);
 }
 
-void FlipMask(TrainState& state) {
-  const model::TensorInfo& info = Victim(state);
+void FlipMask(const Ownership& ownership, TrainState& state) {
+  const model::TensorInfo& info = Victim(ownership, state);
   const uint64_t* kept = state.masks.kept(info.index);
   CHECK(kept != nullptr, "no mask in this state");
   const int64_t stored = state.layout->stored(info.index), bit = Middle(state, info);
@@ -44,12 +46,12 @@ void FlipMask(TrainState& state) {
   state.masks.Restore(info.index, changed.data(), stored, state.masks.threshold(info.index));
 }
 
-void FlipOnRequest(int64_t step, FlipTime time, TrainState& state) {
+void FlipOnRequest(int64_t step, FlipTime time, const Ownership& ownership, TrainState& state) {
   static bool done = false;
-  const auto flip = [&](const char* what, void (*change)(TrainState&)) {
+  const auto flip = [&](const char* what, void (*change)(const Ownership&, TrainState&)) {
     if (done || !FaultAsked("flip", what, step)) return;
     done = true;
-    change(state);
+    change(ownership, state);
   };
   if (time == FlipTime::kInTheUpdate) return flip("update", FlipWeight);
   flip("weight", FlipWeight);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fmt/format.h"
+#include "worker/train/ownership.h"
 #include "worker/train/replicas.h"
 
 namespace filigree::train {
@@ -15,6 +16,7 @@ std::string Place(const OpenedRun* run, const parallel::World& world) {
   if (run == nullptr || run->state == nullptr || run->state->step >= run->settings.run.steps) return {};
   const config::ParallelSettings& parallel = run->settings.parallel;
   const bool owed = parallel.exchange != config::Exchange::kTree || parallel.wire != config::Wire::kFp32;
+  if (DividesUpdates(run->settings)) return {};  // what a lost rank owned is lost with it
   if (owed || (world.first() && !run->lock.has_value())) return {};
   return fmt::format("step {} position {}", run->state->step, run->state->position);
 }

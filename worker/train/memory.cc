@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "fmt/format.h"
 #include "kernels/base/tile.h"
@@ -14,6 +15,7 @@
 #include "worker/model/registry.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/candidates.h"
+#include "worker/train/ownership.h"
 #include "worker/train/rank_layout.h"
 
 namespace filigree::train {
@@ -61,6 +63,15 @@ int64_t BytesOfEvidence(const config::Settings& settings, const model::TensorInf
       break;
   }
   return 0;
+}
+
+// What owners' weights take on their way, at the first step that has masks: later ones keep fewer.
+int64_t BytesOfGatheredWeights(const config::Settings& settings, const model::Registry& registry,
+                               const parallel::Grid& grid, int rank) {
+  std::vector<exchange::OwnedMatrix> matrices =
+      OwnedMatrices(settings, registry, OwnersIn(settings, registry, grid), /*s=*/0);
+  for (exchange::OwnedMatrix& matrix : matrices) matrix.kept = std::min(matrix.kept, matrix.numel - 1);
+  return exchange::MemoryOfWeights(matrices, grid.data_rank(rank), grid.data);
 }
 
 std::string Text(int64_t bytes) { return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9); }
@@ -157,8 +168,9 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   memory.passed = tokens * MessageFloatsPerToken(local, shard.size) * kFloat;
   if (grid.data > 1) {
     memory.messages +=
-        exchange::MemoryOfSum(SumOptionsOf(settings.parallel), GradientShapeOf(here, part, settings, spec.n_ctx),
-                              grid.data_rank(rank), grid.data);
+        exchange::MemoryOfSum(SumOptionsOf(settings, part, grid), GradientShapeOf(here, part, settings, spec.n_ctx),
+                              grid.data_rank(rank), grid.data) +
+        BytesOfGatheredWeights(settings, part, grid, rank);
   }
   if (shard.size > 1) {
     memory.copies = arena + whole_arena;   // weights of the part; the gradient of the whole

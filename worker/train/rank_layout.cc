@@ -27,6 +27,7 @@ exchange::GradientShape GradientShapeOf(const RankLayout& layout, const model::R
                                         const config::Settings& settings, int64_t positions) {
   exchange::GradientShape shape;
   shape.floats = layout.floats();
+  shape.bigram = part.bigram();
   if (part.bigram() >= 0) {
     shape.bigram_begin = layout.offset(part.bigram());
     shape.bigram_rows = part[part.bigram()].rows;

@@ -1,5 +1,7 @@
 #include "worker/train/replicas.h"
 
+#include <utility>
+
 #include "worker/exchange/consensus.h"
 
 namespace filigree::train {
@@ -15,8 +17,10 @@ std::vector<exchange::TensorDigests> Replicas::Digests() const {
     tensor.info = &info;
     tensor.candidates = state_.layout->candidates(info.index);
     tensor.weights = state_.weights.tensor(info);
-    tensor.first_moments = state_.optimizer.m().tensor(info);
-    tensor.second_moments = state_.optimizer.v().tensor(info);
+    if (!Owned(info.index)) {
+      tensor.first_moments = state_.optimizer.m().tensor(info);
+      tensor.second_moments = state_.optimizer.v().tensor(info);
+    }
     tensor.kept = state_.masks.kept(info.index);
     tensors.push_back(tensor);
   }
@@ -24,6 +28,26 @@ std::vector<exchange::TensorDigests> Replicas::Digests() const {
 }
 
 std::vector<exchange::TensorDigests> Replicas::OwnDigests() const {
+  std::vector<exchange::TensorDigests> digests = UnsentDigests();
+  for (exchange::TensorDigests& of : OwnedMoments()) digests.push_back(std::move(of));
+  return digests;
+}
+
+std::vector<exchange::TensorDigests> Replicas::OwnedMoments() const {
+  std::vector<exchange::DigestedTensor> tensors;
+  tensors.reserve(state_.registry.size());
+  for (const model::TensorInfo& info : state_.registry.tensors()) {
+    if (!Owned(info.index) || !own_.ownership->Updates(info.index)) continue;
+    exchange::DigestedTensor tensor;
+    tensor.info = &info;
+    tensor.first_moments = state_.optimizer.m().tensor(info);
+    tensor.second_moments = state_.optimizer.v().tensor(info);
+    tensors.push_back(tensor);
+  }
+  return exchange::StateDigests(tensors, pool_);
+}
+
+std::vector<exchange::TensorDigests> Replicas::UnsentDigests() const {
   if (own_.residual == nullptr) return {};
   std::vector<exchange::DigestedTensor> tensors;
   tensors.reserve(own_.registry->size());

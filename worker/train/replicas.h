@@ -9,12 +9,14 @@
 #include "worker/exchange/state_digest.h"
 #include "worker/model/registry.h"
 #include "worker/parallel/world.h"
+#include "worker/train/ownership.h"
 #include "worker/train/state.h"
 
 // Ranks hold the same state and are to hold it for ever: every update leaves digests of weights, moments,
 // masks and candidates, and the next one begins by taking them anew and comparing all of them
 // (worker/exchange/consensus.h). A bit that changed in between, or an update that came out differently, is found before
-// anything is built on it. What a rank holds back of its gradients is its own: it is compared with itself.
+// anything is built on it. What a rank holds back of its gradients is its own, and so are the moments of matrices that
+// it owns (ownership.h): they are compared with themselves.
 //
 // Cost: two reads of the state a step, 80 bytes to each other rank.
 
@@ -26,6 +28,7 @@ class Replicas {
   struct Own {
     const exchange::Residual* residual = nullptr;
     const model::Registry* registry = nullptr;  // of the part of the model that it is of
+    const Ownership* ownership = nullptr;       // null: nobody owns anything
   };
   // Borrows all.
   Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world);
@@ -39,6 +42,9 @@ class Replicas {
  private:
   std::vector<exchange::TensorDigests> Digests() const;
   std::vector<exchange::TensorDigests> OwnDigests() const;
+  std::vector<exchange::TensorDigests> UnsentDigests() const;
+  std::vector<exchange::TensorDigests> OwnedMoments() const;
+  bool Owned(int tensor) const { return own_.ownership != nullptr && own_.ownership->owner(tensor) >= 0; }
 
   const TrainState& state_;
   const Own own_;

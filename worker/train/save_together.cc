@@ -24,12 +24,12 @@ absl::StatusOr<checkpoint::OpenSave> Tell(parallel::World& world, const checkpoi
   return told;
 }
 
-checkpoint::State ShareOf(const checkpoint::State& state, int rank, int ranks) {
+checkpoint::State ShareOf(const checkpoint::State& state, std::span<const int> owners, int rank, int ranks) {
   checkpoint::State share;
   share.step = state.step;
   share.position = state.position;
   share.seed = state.seed;
-  const std::vector<int> part_of = checkpoint::ShareTensors(state, ranks);
+  const std::vector<int> part_of = checkpoint::ShareTensors(state, ranks, owners);
   for (size_t t = 0; t < state.tensors.size(); ++t) {
     if (part_of[t] == rank) share.tensors.push_back(state.tensors[t]);
   }
@@ -40,7 +40,8 @@ checkpoint::State ShareOf(const checkpoint::State& state, int rank, int ranks) {
 
 absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, checkpoint::FileSystem& files,
                                                     const std::string& run_dir, const checkpoint::State& state,
-                                                    std::span<const checkpoint::OwnTensor> own, int keep_last) {
+                                                    std::span<const checkpoint::OwnTensor> own,
+                                                    std::span<const int> owners, int keep_last) {
   std::vector<std::string> warnings;
   absl::StatusOr<checkpoint::OpenSave> begun = checkpoint::OpenSave();
   if (world.first()) begun = checkpoint::BeginSave(files, run_dir, state.step, warnings);
@@ -48,7 +49,7 @@ absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, chec
   const absl::StatusOr<checkpoint::OpenSave> save = Tell(world, *begun);
   if (!save.ok()) return save.status();
   const absl::StatusOr<std::string> part =
-      checkpoint::WritePart(files, *save, world.rank(), ShareOf(state, world.rank(), world.size()), own);
+      checkpoint::WritePart(files, *save, world.rank(), ShareOf(state, owners, world.rank(), world.size()), own);
   if (absl::Status status = world.Agree(part.status()); !status.ok()) {
     if (world.first()) checkpoint::AbandonSave(files, *begun);
     return status;

@@ -31,6 +31,11 @@ bool SharesTheModel(const parallel::World* world) { return world != nullptr && w
 
 model::Shard ShardOf(const parallel::World& world) { return {world.tensor_rank(), world.grid().tensor}; }
 
+Ownership OwnershipIn(const config::Settings& settings, const TrainState& state, parallel::World* world) {
+  if (world == nullptr) return {};
+  return {OwnersIn(settings, state.registry, world->grid()), world->data(), &world->progress()};
+}
+
 void Take(const BatchGradient::Result& batch, StepResult& result) {
   result.loss = batch.loss;
   result.forward_seconds = batch.forward_seconds;
@@ -49,10 +54,12 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       shard_(SharesTheModel(world) ? std::make_unique<ModelShard>(state, ShardOf(*world)) : nullptr),
       network_(state.spec, shard_ == nullptr ? state.registry : shard_->registry(), pool, tensor_ranks_.get()),
       batch_gradient_(settings, state, shard_.get(), pool, world),
+      ownership_(OwnershipIn(settings, state, world)),
       evidence_(Evidence::Make(settings, state, shard_.get())),
-      replicas_(world == nullptr || world->size() == 1
-                    ? nullptr
-                    : std::make_unique<Replicas>(state, Replicas::Own{residual(), &registry()}, pool, *world)) {
+      replicas_(
+          world == nullptr || world->size() == 1
+              ? nullptr
+              : std::make_unique<Replicas>(state, Replicas::Own{residual(), &registry(), &ownership_}, pool, *world)) {
   TakeWeights();
 }
 
@@ -66,7 +73,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   result.lr = optim::LearningRate(settings_.optim, S, s, f.weight, settings_.sparsity.density);
 
   FaultPoint("forward", s);
-  FlipOnRequest(s, FlipTime::kBetweenUpdates, state_);
+  FlipOnRequest(s, FlipTime::kBetweenUpdates, ownership_, state_);
   const comm::Traffic before = Traffic();
   if (replicas_ != nullptr) {
     if (absl::Status same = replicas_->Check(); !same.ok()) return same;
@@ -75,33 +82,40 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
       {tokens, sequences, positions}, network_, RefreshDue(settings_, s) ? evidence_.get() : nullptr);
   if (!batch.ok()) return batch.status();
   Take(*batch, result);
-  result.traffic = Traffic() - before;
   Stopwatch watch;
   const model::Arena& gradient = batch_gradient_.gradient();
-  const optim::GradientSize size = optim::MeasureGradient(gradient, pool_);
-  result.gradient_norm = size.norm;
-  result.gradient_rms = size.rms;
-  if (!std::isfinite(result.loss) || !std::isfinite(size.norm)) {
+  const absl::StatusOr<optim::GradientSize> size = ownership_.Measure(gradient, pool_);
+  if (!size.ok()) return size.status();
+  result.gradient_norm = size->norm;
+  result.gradient_rms = size->rms;
+  result.traffic = Traffic() - before;
+  if (!std::isfinite(result.loss) || !std::isfinite(size->norm)) {
     batch_gradient_.Undo();
     return result;
   }
 
   FaultPoint("optimizer", s);
-  const double scale = optim::GradientScale(settings_.optim.gradient, size.rms);
+  const double scale = optim::GradientScale(settings_.optim.gradient, size->rms);
   const auto masked = std::make_unique<bool[]>(state_.registry.size());
   for (int i = 0; i < state_.registry.size(); ++i) masked[i] = state_.masks.WillMask(i, f, *state_.layout);
-  state_.optimizer.Step(s, result.lr, scale, masked.get(), gradient, pool_, state_.weights);
+  const auto updates = [this](int tensor) { return ownership_.Updates(tensor); };
+  state_.optimizer.StepTensors(s, result.lr, scale, masked.get(), gradient, pool_, state_.weights, updates);
   result.optimizer_seconds = watch.Lap();
 
   FaultPoint("topk", s);
-  state_.masks.Update(f, state_.optimizer.DecayFactor(result.lr), pool_, state_.weights);
+  state_.masks.UpdateTensors(f, state_.optimizer.DecayFactor(result.lr), pool_, state_.weights, updates);
+  result.topk_seconds = watch.Lap();
+  absl::Status gathered = ownership_.GatherWeights(f, state_.registry, pool_, state_.weights, state_.masks);
+  if (!gathered.ok()) return gathered;
+  result.exchange_seconds += watch.Lap();
   result.refreshed = RefreshDue(settings_, s);
   if (result.refreshed) Refresh(s);
   TakeWeights();
   if (residual() != nullptr) residual()->Follow();
-  FlipOnRequest(s, FlipTime::kInTheUpdate, state_);
+  FlipOnRequest(s, FlipTime::kInTheUpdate, ownership_, state_);
   if (replicas_ != nullptr) replicas_->Remember();
-  result.topk_seconds = watch.Lap();
+  result.topk_seconds += watch.Lap();
+  result.traffic = Traffic() - before;
   state_.step += 1;
   state_.position += sequences;
   return result;

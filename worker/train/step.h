@@ -13,12 +13,14 @@
 #include "worker/train/batch_gradient.h"
 #include "worker/train/evidence.h"
 #include "worker/train/model_shard.h"
+#include "worker/train/ownership.h"
 #include "worker/train/replicas.h"
 #include "worker/train/state.h"
 #include "worker/train/tensor_ranks.h"
 
 // One training step, in the order of the specification: learning rate, forward and backward, gradient scale, Adam,
-// density step, weight decay; in the active regime new candidates every few steps.
+// density step, weight decay; in the active regime new candidates every few steps. Where matrices have owners
+// (ownership.h) each rank updates its own, and all get the weights that survive.
 
 namespace filigree::train {
 
@@ -29,7 +31,7 @@ struct StepResult {
   double loss = 0;                            // mean nats per predicted token, before the update
   double gradient_norm = 0, gradient_rms = 0;
   double forward_seconds = 0, backward_seconds = 0, exchange_seconds = 0, optimizer_seconds = 0, topk_seconds = 0;
-  comm::Traffic traffic;   // of this rank, until the gradient was there: the only messages of a step
+  comm::Traffic traffic;   // of this rank
   bool refreshed = false;  // the candidates changed; topk_seconds holds the time it took
 };
 
@@ -44,13 +46,15 @@ class Stepper {
   // over sequences * (positions - 1). Advances state.step by one and state.position by `sequences`. A loss or gradient
   // that is not finite leaves the weights as they were: result.loss or result.gradient_norm says so, and neither step
   // nor position moves. Every rank is given the same tokens and gets the same result (times and traffic are its own)
-  // and the same state, bit by bit; what it holds back of
-  // its gradients is its own. Errors: a rank was lost (worker/comm); the state is as it was before the step.
+  // and the same state, bit by bit; what it holds back of its gradients, and moments of matrices that have an owner,
+  // are its own. Errors: a rank was lost (worker/comm), and the state is unspecified: only a checkpoint counts.
   absl::StatusOr<StepResult> Step(const int32_t* tokens, int sequences, int positions);
 
   model::Network& network() { return network_; }
   // What this rank has not sent yet of its gradients (worker/exchange/residual.h); null: it holds nothing back.
   exchange::Residual* residual() { return batch_gradient_.residual(); }
+  // Which tensors this rank updates.
+  const Ownership& ownership() const { return ownership_; }
   // Of the part of the model that this rank computes.
   const model::Registry& registry() const { return shard_ == nullptr ? state_.registry : shard_->registry(); }
 
@@ -67,6 +71,7 @@ class Stepper {
   std::unique_ptr<ModelShard> shard_;          // this part of it; null, both: all of it
   model::Network network_;
   BatchGradient batch_gradient_;
+  const Ownership ownership_;
   std::unique_ptr<Evidence> evidence_;  // of the steps before candidates change
   std::unique_ptr<Replicas> replicas_;  // null: alone
 };

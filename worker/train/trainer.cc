@@ -289,7 +289,8 @@ absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
   if (exchange::Residual* residual = stepper_.residual(); residual != nullptr) {
     own = UnsentTensors(*residual, stepper_.registry());
   }
-  return SaveTogether(*options_.world, *options_.file_system, dir, StateToSave(), own, keep);
+  return SaveTogether(*options_.world, *options_.file_system, dir, StateToSave(), own, stepper_.ownership().owners(),
+                      keep);
 }
 
 checkpoint::State Trainer::StateToSave() {

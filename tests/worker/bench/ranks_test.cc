@@ -65,6 +65,25 @@ TEST(RunExchange, CountsTheBytesThatHeadersPromise) {
   }
 }
 
+// Matrices of which masks keep 1 in 64, bf16 on the wire: a seventh of the bytes would be free, 3.5 times fewer are
+// due.
+TEST(RunExchange, OfTheExactRegimeSendsAThirdOfADenseAllReduceAtMost) {
+  constexpr ExchangeSizes kSizes{.d_model = 128,
+                                 .layers = 2,
+                                 .vocab = 256,
+                                 .context = 32,
+                                 .density = 1.0 / 64,
+                                 .embedding_density = 1.0 / 64,
+                                 .tokens = 64};
+  for (const int ranks : {2, 4}) {
+    const std::map<std::string, json> lines = Lines(RunExchange, kSizes, ranks);
+    const auto fewer = [&](const char* variant) { return lines.at(variant)["fewer_than_dense"].get<double>(); };
+    EXPECT_GE(fewer("exact_owners_bf16"), 3.5) << ranks << " ranks";
+    EXPECT_GE(fewer("exact_owners_fp32"), 1.75) << ranks << " ranks";
+    EXPECT_GE(fewer("exact_tree_fp32"), 0.95) << ranks << " ranks";
+  }
+}
+
 TEST(RunMask, SendsBytesThatDoNotGrowWithTheMatrix) {
   constexpr MaskSizes kSizes{.rows = 512, .cols = 64, .halvings = 2};
   const std::map<std::string, json> lines = Lines(RunMask, kSizes, 2);

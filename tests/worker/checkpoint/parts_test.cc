@@ -104,6 +104,15 @@ TEST_F(PartsTest, ShareTheBytes) {
   }
 }
 
+TEST_F(PartsTest, LeaveATensorToItsOwnerAndShareTheRest) {
+  State state;
+  std::vector<float> values(1000);
+  for (const int64_t size : {1000, 10, 400, 20}) {
+    state.tensors.push_back({std::string(state.tensors.size() + 1, 't'), {size}, values.data()});
+  }
+  EXPECT_EQ(ShareTensors(state, 3, std::vector<int>{1, 2, -1, -1}), (std::vector<int>{1, 2, 0, 2}));
+}
+
 TEST_F(PartsTest, WhateverRefusesLeavesTheOlderCheckpointAndNothingElse) {
   TestState old(kSeed, 1), next(kSeed + 1, 2, Regime::kActive);
   int64_t operations = 0;

@@ -122,9 +122,9 @@ TEST_P(TrafficTest, IsWhatTheRanksCount) {
   Traffic all_said, all_counted;
   for (int rank = 0; rank < grid.size(); ++rank) {
     SCOPED_TRACE(testing::Message() << "rank " << rank);
-    const std::vector<TrafficPart> parts = TrafficOfRank(spec, settings, grid, rank);
     ASSERT_EQ(std::ssize(counted[rank]), steps);
     for (int64_t s = 0; s < steps; ++s) {
+      const std::vector<TrafficPart> parts = TrafficOfRank(spec, settings, grid, rank, s);
       const Traffic said = TrafficOfStep(parts, train::RefreshDue(settings, s)), found = counted[rank][s];
       all_said += said;
       all_counted += found;

@@ -3,8 +3,10 @@
 
 #include "tests/support/ranks.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -43,8 +45,39 @@ std::unique_ptr<TrainState> BeginState(const config::Settings& settings, kernels
 
 struct Outcome {
   std::vector<double> losses, norms;
-  std::vector<std::string> digests;  // after every fourth step
+  // After every fourth step and of every tensor: weights and masks, and the moments, empty where another rank has them.
+  std::vector<std::string> digests, moments;
 };
+
+void TakeDigests(const TrainState& state, const Ownership& ownership, uint64_t seed, Outcome& outcome) {
+  checkpoint::State whole = StoredView(state, seed);
+  for (size_t t = 0; t < whole.tensors.size(); ++t) {
+    checkpoint::State one;
+    checkpoint::StateTensor tensor = std::exchange(whole.tensors[t], {});
+    const float *m = std::exchange(tensor.m, nullptr), *v = std::exchange(tensor.v, nullptr);
+    one.tensors = {tensor};
+    outcome.digests.push_back(checkpoint::StateSha256(one, 1));
+    one.tensors[0].weight = m;
+    one.tensors[0].kept = nullptr;
+    std::string moments = checkpoint::StateSha256(one, 1);
+    one.tensors[0].weight = v;
+    moments += checkpoint::StateSha256(one, 1);
+    outcome.moments.push_back(ownership.Updates(static_cast<int>(t)) ? moments : "");
+  }
+}
+
+// Who has moments has those of a rank alone; and of every tensor somebody does.
+void ExpectTheMomentsOf(const Outcome& alone, const std::vector<Outcome>& ranks) {
+  for (size_t i = 0; i < alone.moments.size(); ++i) {
+    int holders = 0;
+    for (const Outcome& mine : ranks) {
+      if (mine.moments[i].empty()) continue;
+      ++holders;
+      EXPECT_EQ(mine.moments[i], alone.moments[i]) << "tensor and step " << i;
+    }
+    EXPECT_GT(holders, 0) << "tensor and step " << i;
+  }
+}
 
 Outcome Train(const config::Settings& settings, parallel::World* world, int threads) {
   kernels::ThreadPool pool(threads);
@@ -57,7 +90,9 @@ Outcome Train(const config::Settings& settings, parallel::World* world, int thre
     if (!result.ok()) return outcome;
     outcome.losses.push_back(result->loss);
     outcome.norms.push_back(result->gradient_norm);
-    if (s % 4 == 3) outcome.digests.push_back(checkpoint::StateSha256(StoredView(*state, settings.run.seed), 1));
+    if (s % 4 == 3 || s + 1 == settings.run.steps) {
+      TakeDigests(*state, stepper.ownership(), settings.run.seed, outcome);
+    }
   }
   return outcome;
 }
@@ -78,14 +113,20 @@ TEST_P(RanksTest, EndInTheBitsOfARankAlone) {
   settings.parallel.tensor = GetParam().tensor;
   settings.model.tensor_groups = GetParam().tensor_groups;
   const Outcome alone = Train(settings, nullptr, 2);
+  std::vector<Outcome> ranks(GetParam().ranks);
   testing_support::RunRanks(GetParam().ranks, [&](std::unique_ptr<comm::Transport> transport) {
     absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Make(settings, std::move(transport));
     ASSERT_TRUE(world.ok()) << world.status();
-    const Outcome mine = Train(settings, world->get(), 1);
+    Outcome& mine = ranks[(*world)->rank()];
+    mine = Train(settings, world->get(), 1);
     EXPECT_EQ(mine.losses, alone.losses) << "rank " << (*world)->rank();
     EXPECT_EQ(mine.norms, alone.norms);
     EXPECT_EQ(mine.digests, alone.digests);
   });
+  ExpectTheMomentsOf(alone, ranks);
+  const bool owned = settings.sparsity.regime == config::Regime::kExact && GetParam().tensor == 1;
+  const auto missing = [](const Outcome& mine) { return std::count(mine.moments.begin(), mine.moments.end(), ""); };
+  for (const Outcome& mine : ranks) EXPECT_EQ(missing(mine) > 0, owned) << "matrices have owners";
 }
 
 config::Settings Newcomers(config::Newcomers rule) {
@@ -98,6 +139,7 @@ INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
                          testing::Values(Grid{"exact_2", testing_support::ExactRun(), 4, 2},
                                          Grid{"exact_3", testing_support::ExactRun(), 5, 3},
                                          Grid{"exact_4", testing_support::ExactRun(), 4, 4},
+                                         Grid{"exact_7", testing_support::ExactRun(), 7, 7},
                                          Grid{"active_2", Newcomers(config::Newcomers::kNorms), 4, 2},
                                          Grid{"active_3", Newcomers(config::Newcomers::kNorms), 7, 3},
                                          Grid{"active_4", Newcomers(config::Newcomers::kNorms), 6, 4},
@@ -152,7 +194,11 @@ TEST_P(LossyRanksTest, StayTheSameAndComeOutTheSameAgain) {
   // With one data-parallel rank nothing is rounded; the tree over ranks is that over shards where each has one.
   const bool loses = GetParam().ranks > GetParam().tensor && GetParam().exchange != config::Exchange::kDense;
   EXPECT_EQ(ranks[0].digests != alone.digests, loses);
-  EXPECT_EQ(TrainRanks(settings, GetParam().ranks)[0].digests, ranks[0].digests);
+  const std::vector<Outcome> again = TrainRanks(settings, GetParam().ranks);
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    EXPECT_EQ(again[r].digests, ranks[r].digests);
+    EXPECT_EQ(again[r].moments, ranks[r].moments);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, LossyRanksTest,

@@ -23,7 +23,7 @@ using testing::HasSubstr;
 
 struct Flip {
   const char* name;
-  void (*change)(TrainState&);
+  void (*change)(const Ownership&, TrainState&);
   const char* component;
 };
 
@@ -58,7 +58,7 @@ TEST_P(ReplicasTest, AWrongBitIsFoundAtTheNextUpdateAndItsRankNamed) {
     const int guilty = param.ranks - 1;
     absl::Status status;
     for (int64_t s = 0; s < settings.run.steps && status.ok(); ++s) {
-      if (s == 7 && (*world)->rank() == guilty) param.flip.change(*state);
+      if (s == 7 && (*world)->rank() == guilty) param.flip.change(stepper.ownership(), *state);
       status = stepper
                    .Step(testing_support::RunTokens(s).data(), testing_support::kRunSequences,
                          testing_support::kRunPositions)
@@ -72,12 +72,20 @@ TEST_P(ReplicasTest, AWrongBitIsFoundAtTheNextUpdateAndItsRankNamed) {
   });
 }
 
+// Of a tensor that all ranks update, whatever the regime.
+void FlipDenseMoment(const Ownership& ownership, TrainState& state) {
+  const int gain = state.registry.layer(0).ln_1;
+  ASSERT_EQ(ownership.owner(gain), -1);
+  state.optimizer.v().tensor(state.registry[gain])[0] += 1;
+}
+
 constexpr Flip kWeight{"weight", FlipWeight, "weights"}, kMoment{"moment", FlipMoment, "first moments"},
-    kMask{"mask", FlipMask, "mask"};
+    kMask{"mask", FlipMask, "mask"}, kDenseMoment{"dense_moment", FlipDenseMoment, "second moments of transformer.h.0"};
 
 INSTANTIATE_TEST_SUITE_P(Flips, ReplicasTest,
-                         testing::Values(Case{kWeight, 2, false}, Case{kMoment, 3, false}, Case{kMask, 4, false},
-                                         Case{kWeight, 4, true}, Case{kMoment, 2, true}, Case{kMask, 3, true}),
+                         testing::Values(Case{kWeight, 2, false}, Case{kMoment, 3, false}, Case{kMoment, 2, false},
+                                         Case{kDenseMoment, 3, false}, Case{kMask, 4, false}, Case{kWeight, 4, true},
+                                         Case{kMoment, 2, true}, Case{kMask, 3, true}),
                          [](const auto& param) {
                            return std::string(param.param.flip.name) + "_" + std::to_string(param.param.ranks) +
                                   (param.param.active ? "_active" : "_exact");

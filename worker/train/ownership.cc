@@ -1,0 +1,159 @@
+#include "worker/train/ownership.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "kernels/base/buffer.h"
+#include "kernels/base/check.h"
+#include "worker/exchange/owners.h"
+#include "worker/exchange/surviving_weights.h"
+#include "worker/mask/density.h"
+#include "worker/mask/min_alive.h"
+#include "worker/optim/blocks.h"
+
+namespace filigree::train {
+namespace {
+
+// A copy, which the gathering overwrites. Null: none, another rank has it.
+kernels::Buffer<uint64_t> BitmapOf(const uint64_t* kept, int64_t entries) {
+  kernels::Buffer<uint64_t> bitmap(static_cast<size_t>((entries + 63) / 64));
+  if (kept != nullptr) std::copy_n(kept, bitmap.size(), bitmap.data());
+  return bitmap;
+}
+
+// The whole matrix is its owner's part.
+exchange::SurvivingMatrix MatrixOf(const model::TensorInfo& info, int owner, int ranks, float* weights,
+                                   uint64_t* kept) {
+  exchange::SurvivingMatrix matrix{info.rows, info.cols, {}, kept};
+  matrix.parts.resize(ranks);
+  matrix.parts[owner].push_back({{0, info.rows, 0, info.cols}, weights, info.cols});
+  return matrix;
+}
+
+}  // namespace
+
+bool DividesUpdates(const config::Settings& settings) {
+  return settings.sparsity.regime == config::Regime::kExact && settings.parallel.exchange == config::Exchange::kTree &&
+         settings.parallel.tensor == 1;
+}
+
+std::vector<int> OwnersIn(const config::Settings& settings, const model::Registry& registry,
+                          const parallel::Grid& grid) {
+  const bool divided = DividesUpdates(settings) && grid.tensor == 1 && grid.data > 1;
+  return divided ? exchange::OwnersOf(registry, grid.data) : std::vector<int>();
+}
+
+std::vector<exchange::OwnedMatrix> OwnedMatrices(const config::Settings& settings, const model::Registry& registry,
+                                                 const std::vector<int>& owners, int64_t s) {
+  const mask::Densities f = mask::DensitiesAt(settings.sparsity, settings.run.steps, s);
+  std::vector<exchange::OwnedMatrix> matrices;
+  for (size_t tensor = 0; tensor < owners.size(); ++tensor) {
+    if (owners[tensor] < 0) continue;
+    const model::TensorInfo& info = registry[static_cast<int>(tensor)];
+    const double density = info.density == model::Density::kEmbedding ? f.embedding : f.weight;
+    matrices.push_back(
+        {owners[tensor], info.numel(), std::min(info.numel(), mask::KeptEntries(density, info.numel()))});
+  }
+  return matrices;
+}
+
+Ownership::Ownership(std::vector<int> owners, comm::Communicator& data, parallel::Progress* progress)
+    : owners_(std::move(owners)), data_(&data), progress_(progress) {
+  for (const int owner : owners_) CHECK(owner < data.size(), "owner {} among {} ranks", owner, data.size());
+}
+
+absl::StatusOr<optim::GradientSize> Ownership::Measure(const model::Arena& gradient, kernels::ThreadPool& pool) const {
+  std::vector<double> sums = optim::BlockSums(gradient, pool, [this](int tensor) { return Updates(tensor); });
+  if (!owners_.empty()) {
+    if (absl::Status status = GatherBlockSums(gradient.layout(), sums); !status.ok()) return status;
+  }
+  return optim::SizeOf(sums, gradient.layout());
+}
+
+// Sums of owned blocks, by owner, each in the order of blocks.
+absl::Status Ownership::GatherBlockSums(const model::Layout& layout, std::vector<double>& sums) const {
+  const std::vector<optim::Block> blocks = optim::BlocksOf(layout);
+  std::vector<std::vector<size_t>> owned(data_->size());
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    if (const int rank = owner(blocks[b].tensor); rank >= 0) owned[rank].push_back(b);
+  }
+  std::vector<int64_t> counts;
+  counts.reserve(owned.size());
+  for (const std::vector<size_t>& of : owned) counts.push_back(std::ssize(of));
+  std::vector<double> mine, all(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+  mine.reserve(owned[data_->rank()].size());
+  for (const size_t b : owned[data_->rank()]) mine.push_back(sums[b]);
+  std::optional<parallel::Progress::Waiting> waiting;
+  if (progress_ != nullptr) waiting.emplace(*progress_);
+  data_->Name("sizes of the owners' gradients");
+  const absl::Status status =
+      data_->AllGather(comm::ArrayOf(std::span<const double>(mine)), counts, comm::ArrayOf(std::span<double>(all)));
+  if (!status.ok()) return status;
+  size_t next = 0;
+  for (const std::vector<size_t>& of : owned) {
+    for (const size_t b : of) sums[b] = all[next++];
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ownership::GatherWeights(const mask::Densities& f, const model::Registry& registry,
+                                      kernels::ThreadPool& pool, model::Arena& weights, mask::MaskSet& masks) const {
+  if (owners_.empty()) return absl::OkStatus();
+  std::optional<parallel::Progress::Waiting> waiting;
+  if (progress_ != nullptr) waiting.emplace(*progress_);
+  data_->Name("weights of the owners");
+  std::vector<int> masked;
+  for (int tensor = 0; tensor < registry.size(); ++tensor) {
+    if (owner(tensor) < 0) continue;
+    if (masks.WillMask(tensor, f, weights.layout())) {
+      masked.push_back(tensor);
+      continue;
+    }
+    if (absl::Status status = GatherWhole(tensor, weights); !status.ok()) return status;
+    if (!Updates(tensor)) masks.Restore(tensor, nullptr, weights.layout().stored(tensor), {});
+  }
+  return masked.empty() ? absl::OkStatus() : GatherMasked(masked, registry, pool, weights, masks);
+}
+
+absl::Status Ownership::GatherArena(model::Arena& arena) const {
+  for (int tensor = 0; tensor < std::ssize(owners_); ++tensor) {
+    if (owners_[tensor] < 0) continue;
+    if (absl::Status status = GatherWhole(tensor, arena); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// A matrix without a mask goes where it lies: a list would only be longer.
+absl::Status Ownership::GatherWhole(int tensor, model::Arena& weights) const {
+  const auto stored = static_cast<size_t>(weights.layout().stored(tensor));
+  const std::span<float> values(weights.data() + weights.layout().offset(tensor), stored);
+  std::vector<int64_t> counts(data_->size());
+  counts[owners_[tensor]] = static_cast<int64_t>(stored);
+  const std::span<const float> mine = Updates(tensor) ? std::span<const float>(values) : std::span<const float>();
+  return data_->AllGather(comm::ArrayOf(mine), counts, comm::ArrayOf(values));
+}
+
+absl::Status Ownership::GatherMasked(const std::vector<int>& tensors, const model::Registry& registry,
+                                     kernels::ThreadPool& pool, model::Arena& weights, mask::MaskSet& masks) const {
+  std::vector<kernels::Buffer<uint64_t>> bitmaps;
+  std::vector<exchange::SurvivingMatrix> matrices;
+  bitmaps.reserve(tensors.size());
+  matrices.reserve(tensors.size());
+  for (const int tensor : tensors) {
+    const model::TensorInfo& info = registry[tensor];
+    bitmaps.push_back(BitmapOf(Updates(tensor) ? masks.kept(tensor) : nullptr, info.numel()));
+    matrices.push_back(MatrixOf(info, owner(tensor), data_->size(), weights.tensor(info), bitmaps.back().data()));
+  }
+  if (absl::Status status = exchange::GatherSurvivingWeights(*data_, matrices, pool); !status.ok()) return status;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const int tensor = tensors[i];
+    if (Updates(tensor)) continue;
+    masks.Restore(tensor, bitmaps[i].data(), registry[tensor].numel(), masks.threshold(tensor));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace filigree::train

@@ -1,0 +1,77 @@
+#ifndef FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
+#define FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/base/thread_pool.h"
+#include "worker/comm/communicator.h"
+#include "worker/config/settings.h"
+#include "worker/exchange/traffic.h"
+#include "worker/mask/mask_set.h"
+#include "worker/model/arena.h"
+#include "worker/model/registry.h"
+#include "worker/optim/optimizer.h"
+#include "worker/parallel/grid.h"
+#include "worker/parallel/progress.h"
+
+// Exact regime over data-parallel ranks: every sparsified matrix has one owner (worker/exchange/owners.h), who alone
+// gets the sum of its gradients, updates it, chooses its mask and holds its moments. What all need of it travels: sums
+// of squares of the gradient, and the weights that survive. Everything else every rank updates itself.
+
+namespace filigree::train {
+
+// Do several data-parallel ranks of such a run have owners?
+bool DividesUpdates(const config::Settings& settings);
+
+// One entry a tensor: its owner among the data-parallel ranks, -1: none. Empty where ranks do not divide the update:
+// a rank alone, the active regime, ranks that share a model, other exchanges than the tree.
+std::vector<int> OwnersIn(const config::Settings& settings, const model::Registry& registry,
+                          const parallel::Grid& grid);
+
+// What owners have in step s, for forecasts.
+std::vector<exchange::OwnedMatrix> OwnedMatrices(const config::Settings& settings, const model::Registry& registry,
+                                                 const std::vector<int>& owners, int64_t s);
+
+class Ownership {
+ public:
+  // Nobody owns anything: this rank updates all tensors, and nothing travels.
+  Ownership() = default;
+  // Borrows all. owners: as OwnersIn gives them; data: those ranks; progress: told while this rank waits, or null.
+  Ownership(std::vector<int> owners, comm::Communicator& data, parallel::Progress* progress);
+
+  // -1: nobody.
+  int owner(int tensor) const { return owners_.empty() ? -1 : owners_[tensor]; }
+  // Does this rank update the tensor, and hold its moments? What has no owner, all do.
+  bool Updates(int tensor) const { return owner(tensor) < 0 || owner(tensor) == data_->rank(); }
+  const std::vector<int>& owners() const { return owners_; }
+
+  // Of a gradient whose sum stands where it is updated: the bits of optim::MeasureGradient on the whole of it, on every
+  // rank. Collective. Errors: those of the communicator.
+  absl::StatusOr<optim::GradientSize> Measure(const model::Arena& gradient, kernels::ThreadPool& pool) const;
+
+  // After the owners' updates and masks, chosen at densities `f`: weights and masks of all matrices as their owners
+  // have them. Collective. Errors: those of the communicator, InvalidArgument where bytes that arrive do not fit;
+  // weights and masks of others' matrices are then unspecified.
+  absl::Status GatherWeights(const mask::Densities& f, const model::Registry& registry, kernels::ThreadPool& pool,
+                             model::Arena& weights, mask::MaskSet& masks) const;
+
+  // What nothing in training needs: all owners' matrices of another arena of the same layout, moments or the gradient,
+  // to every rank, for whoever looks at a run from outside. Collective. Errors: those of the communicator.
+  absl::Status GatherArena(model::Arena& arena) const;
+
+ private:
+  absl::Status GatherBlockSums(const model::Layout& layout, std::vector<double>& sums) const;
+  absl::Status GatherWhole(int tensor, model::Arena& weights) const;
+  absl::Status GatherMasked(const std::vector<int>& tensors, const model::Registry& registry, kernels::ThreadPool& pool,
+                            model::Arena& weights, mask::MaskSet& masks) const;
+
+  std::vector<int> owners_;
+  comm::Communicator* data_ = nullptr;
+  parallel::Progress* progress_ = nullptr;
+};
+
+}  // namespace filigree::train
+
+#endif  // FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
