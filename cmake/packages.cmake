@@ -21,6 +21,9 @@ find_package(Gloo REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
+# Metrics: what they are (prometheus-cpp) and the HTTP server that shows them; it is built with more than is used here.
+pkg_check_modules(prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-core)
+pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
 # The journal of the coordinator.
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
 

@@ -11,6 +11,8 @@ packages=(
   # errors, command line, configuration, JSON, logs, hashes, regular expressions
   libabsl-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   libssl-dev libxxhash-dev libpcre2-dev
+  # metrics, and the HTTP server that shows them
+  prometheus-cpp-dev libcpp-httplib-dev
   # the journal of the coordinator
   libsqlite3-dev
   # ranks: messages by MPI and by Gloo
@@ -25,6 +27,8 @@ packages=(
 tests=(
   # the look of the sources; how others read our files
   clang-format clang-tidy python3 python3-venv python3-numpy python3-torch
+  # whoever reads metrics: the server and promtool
+  prometheus
   # shells that completion scripts are for
   zsh fish
   # several hosts on this one: network namespaces, with sshd between them

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "coordinator/core/parts.h"
+#include "proto/contract/address.h"
 #include "proto/contract/ids.h"
 
 namespace filigree::coordinator {
@@ -16,6 +17,28 @@ constexpr size_t kMaxReports = 16384;
 
 // Ranks that this heartbeat tells of, by job and rank; of the generation that is held, on this worker.
 using Told = std::map<std::string, std::map<int32_t, const RankReport*>>;
+
+absl::Status CheckFigures(const RunFigures& figures) {
+  if (figures.matrices.size() > kMaxMatrices)
+    return absl::InvalidArgumentError(
+        fmt::format("figures of {} matrices, at most {} are taken", figures.matrices.size(), kMaxMatrices));
+  if (!figures.config_sha256.empty())
+    if (absl::Status status = contract::CheckDigest("config_sha256", figures.config_sha256); !status.ok())
+      return status;
+  for (const MatrixFigures& matrix : figures.matrices)
+    if (absl::Status status = contract::CheckId("name of a matrix", matrix.matrix); !status.ok()) return status;
+  return absl::OkStatus();
+}
+
+// What ends up on pages that others read: an address that is one, names that are short.
+absl::Status CheckShown(const RankReport& report) {
+  if (!report.metrics_address.empty()) {
+    const auto address = contract::ParseAddress("metrics_address of a rank", report.metrics_address);
+    if (!address.ok()) return address.status();
+    if (address->port == 0) return absl::InvalidArgumentError("metrics_address of a rank: port 0 is none");
+  }
+  return report.figures == nullptr ? absl::OkStatus() : CheckFigures(*report.figures);
+}
 
 absl::Status CheckReport(const RankReport& report) {
   if (absl::Status status = contract::CheckId("job of a rank report", report.job); !status.ok()) return status;
@@ -31,6 +54,7 @@ absl::Status CheckReport(const RankReport& report) {
     return absl::InvalidArgumentError(
         fmt::format("report of rank {} of job {}: its reason has {} bytes, at most {} are taken", report.rank,
                     report.job, report.reason.size(), kMaxReasonBytes));
+  if (absl::Status status = CheckShown(report); !status.ok()) return status;
   return CheckDigests(report.mask_digests);
 }
 
@@ -84,6 +108,7 @@ std::pair<int32_t, std::string> TakeTold(Turn& turn, const JobRow& row, const Ra
     }
     const RankReport& report = *found->second;
     known.Take(report.state, report.reason, report.progress, turn.options.straggler_steps);
+    known.Show(report.metrics_address, rank == 0 ? report.figures : nullptr);
     if (report.state == RankState::kFailed) note(rank, "failed: " + report.reason);
     if (report.state == RankState::kStopped) note(rank, "stopped without being asked");
   }

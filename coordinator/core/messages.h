@@ -49,6 +49,8 @@ struct RankReport {
   int64_t mask_epoch =
       -1;                // last mask update it reported, -1: none; so a coordinator that was restarted knows it again
   Digests mask_digests;  // that it left
+  std::string metrics_address;                // HOST:PORT where it shows its metrics; empty: nowhere
+  std::shared_ptr<const RunFigures> figures;  // of the run, from its first rank; null: as before
 };
 
 // A worker has one heartbeat on its way at a time: once it has sent the next, it takes no answer to an earlier one.

@@ -1,6 +1,7 @@
 #include "coordinator/core/telemetry.h"
 
 #include <cmath>
+#include <utility>
 
 namespace filigree::coordinator {
 
@@ -29,6 +30,11 @@ void RankTelemetry::Take(RankState state, const std::string& reason, const RankP
   // The second oldest reaches back far enough: the oldest is not needed. A rank that reports every single step keeps
   // `window` entries.
   while (history_.size() > 2 && history_[1].step <= progress.step - window) history_.pop_front();
+}
+
+void RankTelemetry::Show(const std::string& metrics_address, std::shared_ptr<const RunFigures> figures) {
+  metrics_address_ = Alive(state_) ? metrics_address : std::string();
+  if (figures != nullptr) figures_ = std::move(figures);
 }
 
 bool RankTelemetry::MeanOver(int64_t window, PhaseSeconds& mean) const {

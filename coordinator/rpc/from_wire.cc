@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "proto/contract/ids.h"
 #include "proto/rpc/job_spec.h"
@@ -75,6 +78,30 @@ RankProgress ProgressOf(const v1::RankProgress& wire) {
   return progress;
 }
 
+absl::StatusOr<RunFigures> FiguresOf(const v1::RunFigures& wire) {
+  if (wire.matrices_size() > static_cast<int>(kMaxMatrices))
+    return absl::InvalidArgumentError(
+        fmt::format("figures of {} matrices, at most {} are taken", wire.matrices_size(), kMaxMatrices));
+  const auto known = [](bool has, double value) { return has ? std::optional<double>(value) : std::nullopt; };
+  RunFigures figures;
+  figures.target_steps = wire.target_steps();
+  figures.learning_rate = known(wire.has_learning_rate(), wire.learning_rate());
+  figures.gradient_norm = known(wire.has_gradient_norm(), wire.gradient_norm());
+  figures.train_loss = known(wire.has_train_loss(), wire.train_loss());
+  figures.val_loss = known(wire.has_val_loss(), wire.val_loss());
+  figures.density = known(wire.has_density(), wire.density());
+  figures.target_density = wire.target_density();
+  figures.tokens = wire.tokens();
+  figures.skipped_steps = wire.skipped_steps();
+  figures.checkpoint_failures = wire.checkpoint_failures();
+  figures.config_sha256 = wire.config_sha256();
+  figures.matrices.reserve(static_cast<size_t>(wire.matrices_size()));
+  for (const v1::MatrixFigures& matrix : wire.matrices())
+    figures.matrices.push_back({matrix.layer(), matrix.matrix(), matrix.density(), matrix.threshold(),
+                                known(matrix.has_churn(), matrix.churn())});
+  return figures;
+}
+
 absl::StatusOr<RankReport> ReportOf(const v1::RankReport& wire) {
   RankReport report;
   report.job = wire.job();
@@ -88,6 +115,12 @@ absl::StatusOr<RankReport> ReportOf(const v1::RankReport& wire) {
         fmt::format("reason of a rank: has {} bytes, at most {} are taken", wire.reason().size(), kMostReasonBytes));
   report.reason = wire.reason();
   report.progress = ProgressOf(wire.progress());
+  report.metrics_address = wire.metrics_address();
+  if (wire.has_figures()) {
+    auto figures = FiguresOf(wire.figures());
+    if (!figures.ok()) return figures.status();
+    report.figures = std::make_shared<const RunFigures>(*std::move(figures));
+  }
   if (!wire.has_mask_epoch()) return report;
   if (wire.mask_epoch() < 0)
     return absl::InvalidArgumentError(fmt::format("mask_epoch: {} is below 0", wire.mask_epoch()));

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/contract/address.h"
 
 // How a user's command or a worker reaches a coordinator.
 
@@ -32,15 +33,9 @@ struct ChannelOptions {
 // NotFound, PermissionDenied: a file that is not there or that others may read (token and key).
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const ChannelOptions& options);
 
-// Host and port of "HOST:PORT" or "[IPV6]:PORT"; InvalidArgument names `what`. Port 0 is accepted.
-struct HostPort {
-  std::string host;
-  int port = 0;
-};
-absl::StatusOr<HostPort> ParseAddress(std::string_view what, std::string_view text);
-
-// 127.0.0.0/8, ::1 and "localhost": what no other machine can reach.
-bool IsLoopback(const std::string& host);
+using contract::HostPort;
+using contract::IsLoopback;
+using contract::ParseAddress;
 
 // The bytes of a file of at most 1 MiB. With `secret`, PermissionDenied where anybody but its owner may read it.
 absl::StatusOr<std::string> ReadCredentialFile(const std::string& path, bool secret);

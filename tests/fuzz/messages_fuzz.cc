@@ -190,6 +190,9 @@ v1::HeartbeatRequest Beat(int64_t sequence, v1::RankState state) {
     rank.set_reason("why");
     rank.mutable_progress()->set_step(sequence);
     rank.mutable_progress()->mutable_seconds()->set_forward(0.5);
+    rank.set_metrics_address("host:9400");
+    rank.mutable_figures()->set_train_loss(2.5);
+    rank.mutable_figures()->add_matrices()->set_matrix("c_fc");
     rank.set_mask_epoch(1);
     v1::Digest& digest = *rank.add_mask_digests();
     digest.set_name("weights");

@@ -3,12 +3,15 @@
 #include <csignal>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "coordinator/journal/journal.h"
+#include "coordinator/metrics/pages.h"
 #include "coordinator/rpc/server.h"
 #include "worker/cli/command.h"
 #include "worker/cli/connect.h"
 #include "worker/cli/coordinator_settings.h"
+#include "worker/cli/metrics.h"
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
 #include "worker/telemetry/display.h"
@@ -59,6 +62,21 @@ std::string SecuredText(const coordinator::Security& security) {
   return security.client_ca.empty() ? "TLS, clients by token" : "TLS, clients by certificate or token";
 }
 
+// Where the pages for Prometheus are; null: nobody asked for them.
+absl::StatusOr<std::unique_ptr<http::PageServer>> ShowPages(const CoordinatorSettings& settings,
+                                                            coordinator::Server& server) {
+  if (settings.metrics_listen.empty()) return nullptr;
+  http::PageServerOptions options;
+  options.what = "--metrics-listen";
+  options.address = settings.metrics_listen;
+  options.open = settings.metrics_open;
+  options.how_to_open = "give --metrics-open";
+  options.pages = coordinator::Pages(BuildOfThisProgram(), [&server](const auto& look) {
+    return server.Look([&look](const coordinator::Core& core, coordinator::Now) { look(core); });
+  });
+  return http::PageServer::Start(std::move(options));
+}
+
 int RunCoordinator(const CoordinatorOptions& options) {
   const sigset_t signals = HoldStopSignals();
   QuietGrpc();  // starts threads, which inherit what is held
@@ -89,9 +107,13 @@ int RunCoordinator(const CoordinatorOptions& options) {
   if (!server.ok()) return Finish(server.status());
   PrintNow(fmt::format("filigree coordinator {} listens on {}: {}", FILIGREE_VERSION, (*server)->address(),
                        SecuredText(settings.security)));
+  auto pages = ShowPages(settings, **server);
+  if (!pages.ok()) return Finish(pages.status());
+  if (*pages != nullptr) PrintNow(fmt::format("metrics are on http://{}/metrics", (*pages)->address()));
   int signal = 0;
   sigwait(&signals, &signal);
   PrintNow("stopping; workers and jobs go on and are taken up again at the next start");
+  pages->reset();
   (*server)->Stop();
   return kExitDone;
 }
@@ -121,6 +143,9 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
                                      "Or tokens of this file: lines ROLE TOKEN (mode 0600)");
   auto* lease = command->add_option("--lease", given->lease, "Seconds after which a silent worker is lost")
                     ->capture_default_str();
+  auto* metrics = command->add_option("--metrics-listen", given->metrics_listen,
+                                      "HOST:PORT of /metrics, /sd and /healthz for Prometheus (default: none)");
+  command->add_flag("--metrics-open", given->metrics_open, "Let other machines reach them: nobody is asked who he is");
   command->add_flag("--quiet", options->quiet, "Do not print what happens");
   command->callback([=, &exit_code] {
     CoordinatorSettings& settings = options->settings;
@@ -135,6 +160,8 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
     Override(key, given->security.key, settings.security.key);
     Override(client_ca, given->security.client_ca, settings.security.client_ca);
     Override(tokens, given->security.token_file, settings.security.token_file);
+    Override(metrics, given->metrics_listen, settings.metrics_listen);
+    settings.metrics_open |= given->metrics_open;
     if (lease->count() > 0) settings.lease = given->lease;
     exit_code = RunCoordinator(*options);
   });

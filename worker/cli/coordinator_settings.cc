@@ -24,8 +24,9 @@ absl::Status ReadSection(const std::string& path, const toml::table& section, Co
                                                           {"tls_cert", &settings.security.certificate},
                                                           {"tls_key", &settings.security.key},
                                                           {"tls_client_ca", &settings.security.client_ca},
-                                                          {"token_file", &settings.security.token_file}};
-  std::vector<std::string> known = {"lease"};
+                                                          {"token_file", &settings.security.token_file},
+                                                          {"metrics_listen", &settings.metrics_listen}};
+  std::vector<std::string> known = {"lease", "metrics_open"};
   for (const auto& [name, text] : texts) known.emplace_back(name);
   for (const auto& [key, value] : section) {
     const std::string name(key.str());
@@ -40,6 +41,11 @@ absl::Status ReadSection(const std::string& path, const toml::table& section, Co
       if (!seconds)
         return absl::InvalidArgumentError(fmt::format("{}: coordinator.lease: seconds were expected", place));
       settings.lease = *seconds;
+    } else if (name == "metrics_open") {
+      if (!value.is_boolean())
+        return absl::InvalidArgumentError(
+            fmt::format("{}: coordinator.metrics_open: true or false was expected", place));
+      settings.metrics_open = value.as_boolean()->get();
     } else {
       return absl::InvalidArgumentError(fmt::format("{}: coordinator.{} is unknown; did you mean {}?", place,
                                                     config::Quoted(name), config::NearestWord(name, known)));

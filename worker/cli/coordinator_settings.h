@@ -14,7 +14,9 @@ struct CoordinatorSettings {
   std::string listen = rpc::kDefaultAddress;
   std::string journal = "coordinator.db";
   coordinator::Security security;
-  double lease = 4;  // seconds
+  double lease = 4;            // seconds
+  std::string metrics_listen;  // HOST:PORT of the pages for Prometheus; empty: none
+  bool metrics_open = false;   // whether other machines may reach them
 };
 
 // Sets what the file's [coordinator] names; other sections are not looked at, so that it may stand beside a run's.

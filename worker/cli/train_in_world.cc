@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "worker/cli/command.h"
+#include "worker/cli/metrics.h"
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
 #include "worker/config/load.h"
@@ -61,7 +62,7 @@ struct Attempt {
 };
 
 Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt, parallel::World& world,
-                HeldRun& run) {
+                metrics::RankMetrics* metrics, HeldRun& run) {
   const absl::Status opened = OpenOrKeep(settings, first_attempt, world, run);
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
   if (!opened.ok()) return {FinishTogether(world, opened)};
@@ -80,6 +81,7 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
   trainer_options.stop_requested = train::StopRequested;
   trainer_options.file_system = &train::FaultyFileSystem();
   trainer_options.world = &world;
+  trainer_options.metrics = metrics;
   train::Trainer trainer(*run, trainer_options);
   const absl::StatusOr<train::RunEnd> end = trainer.Run();
   if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
@@ -98,12 +100,17 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
 parallel::Outcome TrainTogether(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
                                 HeldRun& run) {
   constexpr int kMostWithoutProgress = 3;
+  const absl::StatusOr<ShownMetrics> shown =
+      ShowMetrics(settings, world);  // anew: ranks of a new world have new numbers
+  if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, std::move(loss)};
+  if (!shown.ok()) return {FinishTogether(world, shown.status())};
   int64_t furthest = -1;
   for (int without_progress = 0;;) {
-    const Attempt attempt = TrainOn(quiet, settings, first_start && furthest < 0, world, run);
+    const Attempt attempt = TrainOn(quiet, settings, first_start && furthest < 0, world, shown->metrics.get(), run);
     if (attempt.exit_code == kExitRankLost) return {attempt.exit_code, attempt.why};
     if (attempt.exit_code != kExitReplicasDiffer) return {attempt.exit_code};
     run = nullptr;
+    if (shown->metrics != nullptr) shown->metrics->ReplicasDiffered();
     without_progress = attempt.began_at > furthest ? 1 : without_progress + 1;
     furthest = std::max(furthest, attempt.began_at);
     const bool again = without_progress < kMostWithoutProgress;

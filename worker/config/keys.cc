@@ -208,6 +208,20 @@ void AddWatchingKeys(std::vector<Key>& keys) {
         Int<C, &CheckpointSettings::keep>(1, 100'000)}});
 }
 
+void AddTelemetryKeys(std::vector<Key>& keys) {
+  constexpr auto S = &Settings::telemetry;
+  using T = TelemetrySettings;
+  keys.insert(keys.end(),
+              {{"telemetry.listen", OnResume::kFree,
+                "HOST:PORT where Prometheus finds the metrics; ranks of one host take PORT, PORT + 1, ...; empty: none",
+                Line<S, &T::listen>()},
+               {"telemetry.open", OnResume::kFree, "whether telemetry.listen may be what other machines can reach",
+                Bool<S, &T::open>()},
+               {"telemetry.job", OnResume::kFree,
+                "the coordinator's id of this run, which then shows what belongs to all ranks; empty: a run alone",
+                Line<S, &T::job>()}});
+}
+
 }  // namespace
 
 const std::vector<std::string>& TopkPlaces() {
@@ -225,6 +239,7 @@ const std::vector<Key>& Keys() {
     AddOptimKeys(all);
     AddParallelKeys(all);
     AddWatchingKeys(all);
+    AddTelemetryKeys(all);
     return all;
   }();
   return keys;

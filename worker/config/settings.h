@@ -127,6 +127,13 @@ struct CheckpointSettings {
   int64_t keep = 2;     // the newest this many stay
 };
 
+// What this rank shows of itself over HTTP (docs/operate/metrics.md).
+struct TelemetrySettings {
+  std::string listen;  // HOST:PORT; ranks of one host take PORT, PORT + 1, ...; empty: nothing is shown
+  bool open = false;   // whether other machines may reach `listen`
+  std::string job;     // the coordinator's id of this run; empty: a run alone
+};
+
 struct InitSettings {
   std::string from;  // a folder of an import or a checkpoint to start from; empty: random weights
 };
@@ -142,6 +149,7 @@ struct Settings {
   EvalSettings eval;
   SampleSettings sample;
   CheckpointSettings checkpoint;
+  TelemetrySettings telemetry;
   InitSettings init;
 };
 

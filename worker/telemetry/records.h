@@ -53,6 +53,8 @@ struct WireBytes {
   int64_t sent = 0, received = 0;
   int64_t dense_equivalent =
       0;  // sent, had the whole dense gradient gone through a ring all-reduce in fp32 among data ranks
+  // Of sent and received: what ranks that share a model told each other. For metrics; the file has the sums alone.
+  int64_t activations_sent = 0, activations_received = 0;
 };
 
 // "step"

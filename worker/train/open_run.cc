@@ -128,7 +128,8 @@ absl::Status Prepare(const parallel::World* world, OpenedRun& run, std::optional
 std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const std::string& program) {
   std::vector<parallel::World::Field> fields = {{"program", program}};
   for (const config::Key& key : config::Keys()) {
-    if (key.name == "run.threads" || key.name == "data.dir") continue;  // may differ from machine to machine
+    // What may differ from machine to machine.
+    if (key.name == "run.threads" || key.name == "data.dir" || key.name.starts_with("telemetry.")) continue;
     fields.push_back({key.name, config::FormatValue(key, run.settings)});
   }
   fields.push_back({"the corpus (its digest)", run.corpus->digest()});

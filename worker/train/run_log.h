@@ -7,23 +7,40 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "worker/metrics/rank_metrics.h"
 #include "worker/telemetry/step_log.h"
 
-// What a run says, of the rank that speaks: its log, whose failures are told once and end nothing. A rank that has not
-// opened it says nothing.
+// What a run says: on the rank that speaks to its log, whose failures are told once and end nothing, and on every rank
+// to its metrics. A rank that has opened no log and shows no metrics says nothing.
 
 namespace filigree::train {
 
 class RunLog {
  public:
   absl::Status Open(const telemetry::LogOptions& options);
+  void Show(metrics::RankMetrics* metrics) { metrics_ = metrics; }  // borrowed; null: none
 
-  void Run(telemetry::RunRecord record) { Write(&telemetry::StepLog::Run, std::move(record)); }
-  void Step(telemetry::StepRecord record) { Write(&telemetry::StepLog::Step, std::move(record)); }
-  void Eval(const telemetry::EvalRecord& record) { Write(&telemetry::StepLog::Eval, record); }
+  void Run(telemetry::RunRecord record) {
+    if (metrics_ != nullptr) metrics_->Run(record);
+    Write(&telemetry::StepLog::Run, std::move(record));
+  }
+  void Step(telemetry::StepRecord record) {
+    if (metrics_ != nullptr) metrics_->Step(record);
+    Write(&telemetry::StepLog::Step, std::move(record));
+  }
+  void Eval(const telemetry::EvalRecord& record) {
+    if (metrics_ != nullptr) metrics_->Eval(record);
+    Write(&telemetry::StepLog::Eval, record);
+  }
   void Sample(const telemetry::SampleRecord& record) { Write(&telemetry::StepLog::Sample, record); }
-  void Checkpoint(const telemetry::CheckpointRecord& record) { Write(&telemetry::StepLog::Checkpoint, record); }
-  void Snapshot(const telemetry::SnapshotRecord& record) { Write(&telemetry::StepLog::Snapshot, record); }
+  void Checkpoint(const telemetry::CheckpointRecord& record) {
+    if (metrics_ != nullptr) metrics_->Checkpoint(record);
+    Write(&telemetry::StepLog::Checkpoint, record);
+  }
+  void Snapshot(const telemetry::SnapshotRecord& record) {
+    if (metrics_ != nullptr) metrics_->Snapshot(record);
+    Write(&telemetry::StepLog::Snapshot, record);
+  }
   void Note(const telemetry::NoteRecord& record) { Write(&telemetry::StepLog::Note, record); }
   void End(telemetry::EndRecord record) { Write(&telemetry::StepLog::End, std::move(record)); }
 
@@ -35,6 +52,7 @@ class RunLog {
   void Warn(const absl::Status& status);
 
   std::unique_ptr<telemetry::StepLog> log_;
+  metrics::RankMetrics* metrics_ = nullptr;
   std::string path_;
   int64_t failures_ = 0;
 };

@@ -74,7 +74,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
 
   FaultPoint("forward", s);
   FlipOnRequest(s, FlipTime::kBetweenUpdates, ownership_, state_);
-  const comm::Traffic before = Traffic();
+  const comm::Traffic before = Traffic(), activations_before = TensorTraffic();
   if (replicas_ != nullptr) {
     if (absl::Status same = replicas_->Check(); !same.ok()) return same;
   }
@@ -82,6 +82,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
       {tokens, sequences, positions}, network_, RefreshDue(settings_, s) ? evidence_.get() : nullptr);
   if (!batch.ok()) return batch.status();
   Take(*batch, result);
+  result.activations = TensorTraffic() - activations_before;
   Stopwatch watch;
   const model::Arena& gradient = batch_gradient_.gradient();
   const absl::StatusOr<optim::GradientSize> size = ownership_.Measure(gradient, pool_);
@@ -122,6 +123,11 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
 }
 
 comm::Traffic Stepper::Traffic() const { return world_ == nullptr ? comm::Traffic() : world_->traffic(); }
+
+comm::Traffic Stepper::TensorTraffic() const {
+  const bool shared = world_ != nullptr && world_->grid().tensor > 1;
+  return shared ? world_->tensor().traffic() : comm::Traffic();
+}
 
 void Stepper::Refresh(int64_t s) {
   FaultPoint("refresh", s);

@@ -31,8 +31,9 @@ struct StepResult {
   double loss = 0;                            // mean nats per predicted token, before the update
   double gradient_norm = 0, gradient_rms = 0;
   double forward_seconds = 0, backward_seconds = 0, exchange_seconds = 0, optimizer_seconds = 0, topk_seconds = 0;
-  comm::Traffic traffic;   // of this rank
-  bool refreshed = false;  // the candidates changed; topk_seconds holds the time it took
+  comm::Traffic traffic;      // of this rank
+  comm::Traffic activations;  // of `traffic`: among the ranks that share the model
+  bool refreshed = false;     // the candidates changed; topk_seconds holds the time it took
 };
 
 class Stepper {
@@ -60,6 +61,7 @@ class Stepper {
 
  private:
   comm::Traffic Traffic() const;
+  comm::Traffic TensorTraffic() const;
   void TakeWeights();
   void Refresh(int64_t s);
 

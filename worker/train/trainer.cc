@@ -67,6 +67,7 @@ absl::StatusOr<RunEnd> Trainer::Run() {
 }
 
 absl::Status Trainer::Open() {
+  log_.Show(options_.metrics);
   if (run_.resumed) saved_step_ = state_.step;
   if (absl::Status status = TakeUnsent(); !status.ok()) return status;
   if (!first()) return absl::OkStatus();
@@ -167,7 +168,7 @@ void Trainer::LogStep(const StepResult& result, double data_seconds, double seco
   phase(telemetry::Phase::kOptimizer) = result.optimizer_seconds;
   phase(telemetry::Phase::kTopk) = result.topk_seconds;
   phase(telemetry::Phase::kCheckpoint) = std::exchange(pending_checkpoint_seconds_, 0);
-  if (together()) record.wire = WireOf(result.traffic);
+  if (together()) record.wire = WireOf(result);
   const int64_t every = run_.settings.eval.every;
   if (every > 0 && (state_.step % every == 0 || state_.step == run_.settings.run.steps)) {
     for (int i = 0; i < state_.registry.size(); ++i) {
@@ -178,10 +179,12 @@ void Trainer::LogStep(const StepResult& result, double data_seconds, double seco
 }
 
 // Beside what an fp32 all-reduce of the whole, dense gradient would send.
-telemetry::WireBytes Trainer::WireOf(const comm::Traffic& traffic) const {
+telemetry::WireBytes Trainer::WireOf(const StepResult& result) const {
   const auto ranks = static_cast<double>(options_.world->grid().data);
   const auto dense = static_cast<double>(state_.registry.trained_elements() * sizeof(float));
-  return {traffic.sent_bytes, traffic.received_bytes, static_cast<int64_t>(2 * (ranks - 1) / ranks * dense)};
+  return {result.traffic.sent_bytes, result.traffic.received_bytes,
+          static_cast<int64_t>(2 * (ranks - 1) / ranks * dense), result.activations.sent_bytes,
+          result.activations.received_bytes};
 }
 
 // What comes at intervals: evaluation and snapshot, a sample, a checkpoint; all of them after the last step.
@@ -272,6 +275,7 @@ absl::Status Trainer::SaveNow() {
   pending_checkpoint_seconds_ += Now() - start;
   if (!saved.ok()) {
     retry_save_at_ = state_.step + kStepsBeforeSaveRetry;
+    if (options_.metrics != nullptr) options_.metrics->CheckpointFailed();
     return saved.status();
   }
   for (const std::string& warning : saved->warnings) Note(warning);

@@ -37,6 +37,7 @@ struct TrainerOptions {
   std::function<bool()> stop_requested;           // asked before every step and inside evaluations and samples
   checkpoint::FileSystem* file_system = nullptr;  // for checkpoints; null: the real one
   parallel::World* world = nullptr;               // the ranks that train together; null: alone
+  metrics::RankMetrics* metrics = nullptr;        // is told of every step; null: nobody asks
 };
 
 class Trainer {
@@ -61,7 +62,7 @@ class Trainer {
   absl::Status TrainOneStep();
   absl::StatusOr<StepResult> StepOrSkip();
   void LogStep(const StepResult& result, double data_seconds, double seconds);
-  telemetry::WireBytes WireOf(const comm::Traffic& traffic) const;
+  telemetry::WireBytes WireOf(const StepResult& result) const;
   void AfterStep();
   bool together() const { return options_.world != nullptr && options_.world->size() > 1; }
   bool first() const { return options_.world == nullptr || options_.world->first(); }

@@ -47,6 +47,14 @@ v1::HeartbeatRequest FullHeartbeat() {
   rank.mutable_progress()->set_sent_bytes(UINT64_MAX);
   rank.mutable_progress()->set_received_bytes(13);
   rank.mutable_progress()->set_dense_equivalent_bytes(14);
+  rank.set_metrics_address("host:9400");
+  rank.mutable_figures()->set_target_steps(500);
+  rank.mutable_figures()->set_train_loss(0);
+  v1::MatrixFigures& matrix = *rank.mutable_figures()->add_matrices();
+  matrix.set_layer(2);
+  matrix.set_matrix("c_fc");
+  matrix.set_density(0.5);
+  matrix.set_threshold(0.25);
   rank.set_mask_epoch(0);
   for (const char* name : {"moments", "weights"}) {
     v1::Digest& digest = *rank.add_mask_digests();
@@ -74,6 +82,16 @@ TEST(FromWire, AHeartbeatArrivesWhole) {
   EXPECT_EQ(rank.progress.sent_bytes, UINT64_MAX);
   EXPECT_EQ(rank.progress.received_bytes, 13u);
   EXPECT_EQ(rank.progress.dense_equivalent_bytes, 14u);
+  EXPECT_EQ(rank.metrics_address, "host:9400");
+  ASSERT_NE(rank.figures, nullptr);
+  EXPECT_EQ(rank.figures->target_steps, 500);
+  EXPECT_EQ(rank.figures->train_loss, std::optional<double>(0));
+  EXPECT_EQ(rank.figures->val_loss, std::nullopt);
+  ASSERT_EQ(rank.figures->matrices.size(), 1);
+  EXPECT_EQ(rank.figures->matrices[0].layer, 2);
+  EXPECT_EQ(rank.figures->matrices[0].matrix, "c_fc");
+  EXPECT_EQ(rank.figures->matrices[0].threshold, 0.25);
+  EXPECT_EQ(rank.figures->matrices[0].churn, std::nullopt);
   EXPECT_EQ(rank.mask_epoch, 0);
   EXPECT_EQ(rank.mask_digests.at(1).first, "weights");
   v1::HeartbeatRequest without = FullHeartbeat();

@@ -1,0 +1,140 @@
+#include "proto/http/page_server.h"
+
+#include <gtest/gtest.h>
+#include <httplib.h>
+
+#include <csignal>
+#include <string>
+#include <utility>
+
+#include "proto/contract/address.h"
+#include "proto/http/metrics_page.h"
+
+namespace filigree::http {
+namespace {
+
+PageServerOptions Options(const std::string& address = "127.0.0.1:0") {
+  PageServerOptions options;
+  options.what = "--pages";
+  options.address = address;
+  options.how_to_open = "give --open";
+  options.pages["/good"] = []() -> absl::StatusOr<Page> { return Page{"text/plain", "hello\n"}; };
+  options.pages["/busy"] = []() -> absl::StatusOr<Page> { return absl::UnavailableError("too much to do"); };
+  return options;
+}
+
+bool Says(const absl::Status& status, absl::StatusCode code, const std::string& part) {
+  return status.code() == code && std::string(status.message()).find(part) != std::string::npos;
+}
+
+TEST(PageServer, ShowsItsPagesAndNothingElse) {
+  const auto server = PageServer::Start(Options());
+  ASSERT_TRUE(server.ok()) << server.status();
+  httplib::Client client("http://" + (*server)->address());
+  const auto good = client.Get("/good");
+  ASSERT_TRUE(good);
+  EXPECT_EQ(good->status, 200);
+  EXPECT_EQ(good->body, "hello\n");
+  EXPECT_EQ(good->get_header_value("Content-Type"), "text/plain");
+  const auto busy = client.Get("/busy");
+  ASSERT_TRUE(busy);
+  EXPECT_EQ(busy->status, 503);
+  EXPECT_EQ(busy->body, "too much to do\n");
+  for (const char* path : {"/", "/goo", "/goods", "/good/", "/../etc/passwd"}) {
+    const auto other = client.Get(path);
+    ASSERT_TRUE(other) << path;
+    EXPECT_EQ(other->status, 404) << path;
+  }
+  const auto posted = client.Post("/good", "a=b", "text/plain");
+  EXPECT_TRUE(!posted || posted->status >= 400);
+}
+
+TEST(PageServer, RefusesAddressesThatOthersReachUnlessOpened) {
+  for (const char* address : {"0.0.0.0:0", "[::]:0", "example.org:80", "10.0.0.1:1"}) {
+    const auto server = PageServer::Start(Options(address));
+    EXPECT_TRUE(Says(server.status(), absl::StatusCode::kInvalidArgument, "or give --open")) << address;
+  }
+  PageServerOptions open = Options("0.0.0.0:0");
+  open.open = true;
+  EXPECT_TRUE(PageServer::Start(std::move(open)).ok());
+}
+
+TEST(PageServer, RefusesWhatIsNoAddress) {
+  for (const char* address : {"", ":80", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536"}) {
+    const auto server = PageServer::Start(Options(address));
+    EXPECT_TRUE(Says(server.status(), absl::StatusCode::kInvalidArgument, "--pages: ")) << address;
+  }
+}
+
+TEST(PageServer, SharesItsPortWithNobody) {
+  const auto first = PageServer::Start(Options());
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = PageServer::Start(Options((*first)->address()));
+  EXPECT_TRUE(Says(second.status(), absl::StatusCode::kUnavailable, "the port is taken")) << second.status();
+}
+
+TEST(PageServer, GivesItsPortBackAtTheEnd) {
+  std::string address;
+  for (int round = 0; round < 3; ++round) {
+    const auto server = PageServer::Start(Options(address.empty() ? "127.0.0.1:0" : address));
+    ASSERT_TRUE(server.ok()) << server.status();
+    address = (*server)->address();
+    httplib::Client client("http://" + address);
+    EXPECT_TRUE(client.Get("/good"));
+  }
+}
+
+TEST(PageServer, LeavesTheSignalsOfTheProcessAsTheyWere) {
+  struct sigaction before = {}, after = {};
+  sigset_t mask_before = {}, mask_after = {};
+  sigaction(SIGPIPE, nullptr, &before);
+  pthread_sigmask(SIG_SETMASK, nullptr, &mask_before);
+  const auto server = PageServer::Start(Options());
+  ASSERT_TRUE(server.ok()) << server.status();
+  sigaction(SIGPIPE, nullptr, &after);
+  pthread_sigmask(SIG_SETMASK, nullptr, &mask_after);
+  EXPECT_EQ(before.sa_handler, after.sa_handler);
+  EXPECT_EQ(sigismember(&mask_before, SIGTERM), sigismember(&mask_after, SIGTERM));
+}
+
+// A reader that leaves in the middle of a large page: the write to it raises SIGPIPE, which would end the process.
+TEST(PageServer, OutlivesReadersThatLeave) {
+  PageServerOptions options = Options();
+  options.pages["/large"] = []() -> absl::StatusOr<Page> { return Page{"text/plain", std::string(64 << 20, 'x')}; };
+  const auto server = PageServer::Start(std::move(options));
+  ASSERT_TRUE(server.ok()) << server.status();
+  httplib::Client client("http://" + (*server)->address());
+  for (int i = 0; i < 3; ++i) client.Get("/large", [](const char*, size_t) { return false; });
+  const auto good = client.Get("/good");
+  ASSERT_TRUE(good);
+  EXPECT_EQ(good->status, 200);
+}
+
+TEST(MetricsPage, EscapesLabelsAndKeepsFamiliesTogether) {
+  constexpr FamilyInfo kA = {"a", prometheus::MetricType::Gauge, "Of a"};
+  constexpr FamilyInfo kB = {"b_total", prometheus::MetricType::Counter, "Of b"};
+  MetricsPage page({"1.0", "abc", "none", "none", "3.1"});
+  page.Add(kA, {{"run_id", "x\"y\\z\n"}}, 1.5);
+  page.Add(kB, {}, 7);
+  page.Add(kA, {{"run_id", "other"}}, 2);
+  const std::string text = page.Text().body;
+  EXPECT_NE(text.find("# HELP a Of a\n# TYPE a gauge\na{run_id=\"x\\\"y\\\\z\\n\"} 1.5\na{run_id=\"other\"} 2\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("# TYPE b_total counter\nb_total 7\n"), std::string::npos) << text;
+  EXPECT_NE(
+      text.find("filigree_build_info{version=\"1.0\",revision=\"abc\",cuda=\"none\",nccl=\"none\",mpi=\"3.1\"} 1"),
+      std::string::npos)
+      << text;
+}
+
+TEST(Address, IsWrittenAsItIsRead) {
+  for (const char* text : {"127.0.0.1:9400", "[::1]:80", "node-1:0"}) {
+    const auto parsed = contract::ParseAddress("address", text);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(contract::AddressText(*parsed), text);
+  }
+}
+
+}  // namespace
+}  // namespace filigree::http

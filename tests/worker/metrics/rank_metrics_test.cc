@@ -1,0 +1,156 @@
+#include "worker/metrics/rank_metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <limits>
+#include <string>
+#include <thread>
+
+namespace filigree::metrics {
+namespace {
+
+RankOptions Options(bool whole_run) {
+  RankOptions options;
+  options.build = {"1.0", "abc", "none", "none", "none"};
+  options.run_id = std::string("r");
+  options.rank = 2;
+  options.clock = [] { return 1000.5; };
+  if (whole_run) options.run = RunInfo{"name", "0123", 2, 1, 0.25};
+  return options;
+}
+
+testing::AssertionResult Has(const RankMetrics& metrics, const std::string& line) {
+  const std::string text = metrics.Page().body;
+  if (text.find(std::string("\n").append(line).append("\n")) != std::string::npos) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << line << " is not in\n" << text;
+}
+
+telemetry::StepRecord Record(int64_t step) {
+  telemetry::StepRecord record;
+  record.step = step;
+  record.loss = 2.5;
+  record.lr = 0.125;
+  record.density = 0.5;
+  record.gradient_norm = 3;
+  record.ms = 250;
+  for (int p = 0; p < telemetry::kPhases; ++p) record.phase_seconds[p] = p + 1;
+  record.wire = {100, 80, 1000, 30, 20};
+  return record;
+}
+
+telemetry::RunRecord Start(int64_t step) {
+  telemetry::RunRecord record;
+  record.step = step;
+  record.steps = 50;
+  record.tokens_per_step = 64;
+  return record;
+}
+
+TEST(RankMetrics, BeginsAtZero) {
+  const RankMetrics metrics(Options(true));
+  for (const char* line :
+       {"filigree_step_duration_seconds_count{run_id=\"r\",rank=\"2\"} 0",
+        "filigree_step_phase_seconds_total{run_id=\"r\",rank=\"2\",phase=\"topk\"} 0",
+        "filigree_comm_bytes_total{run_id=\"r\",rank=\"2\",op=\"activations\",direction=\"received\"} 0",
+        "filigree_comm_dense_equivalent_bytes_total{run_id=\"r\",rank=\"2\",op=\"gradients\",direction=\"sent\"} 0",
+        "filigree_last_step_timestamp_seconds{run_id=\"r\",rank=\"2\"} 1000.5", "filigree_tokens_total{run_id=\"r\"} 0",
+        "filigree_skipped_steps_total{run_id=\"r\",reason=\"not_finite\"} 0",
+        "filigree_last_checkpoint_timestamp_seconds{run_id=\"r\"} 0",
+        "filigree_checkpoint_failures_total{run_id=\"r\"} 0", "filigree_mask_mismatch_total{run_id=\"r\"} 0",
+        "filigree_run_info{run_id=\"r\",run_name=\"name\",config_sha256=\"0123\",dp=\"2\",tp=\"1\"} 1"})
+    EXPECT_TRUE(Has(metrics, line));
+  // A loss of 0 would be a very good one.
+  EXPECT_EQ(metrics.Page().body.find("loss"), std::string::npos);
+}
+
+TEST(RankMetrics, AddsUpWhatStepsTell) {
+  RankMetrics metrics(Options(true));
+  metrics.Run(Start(5));
+  metrics.Step(Record(5));
+  metrics.Step(Record(6));
+  metrics.Checkpoint({});
+  metrics.CheckpointFailed();
+  metrics.ReplicasDiffered();
+  for (const char* line :
+       {"filigree_step_duration_seconds_count{run_id=\"r\",rank=\"2\"} 2",
+        "filigree_step_duration_seconds_sum{run_id=\"r\",rank=\"2\"} 0.5",
+        "filigree_step_duration_seconds_bucket{run_id=\"r\",rank=\"2\",le=\"0.1\"} 0",
+        "filigree_step_duration_seconds_bucket{run_id=\"r\",rank=\"2\",le=\"0.25\"} 2",
+        "filigree_step_duration_seconds_bucket{run_id=\"r\",rank=\"2\",le=\"+Inf\"} 2",
+        "filigree_step_phase_seconds_total{run_id=\"r\",rank=\"2\",phase=\"data\"} 2",
+        "filigree_step_phase_seconds_total{run_id=\"r\",rank=\"2\",phase=\"checkpoint\"} 16",
+        "filigree_comm_bytes_total{run_id=\"r\",rank=\"2\",op=\"gradients\",direction=\"sent\"} 140",
+        "filigree_comm_bytes_total{run_id=\"r\",rank=\"2\",op=\"gradients\",direction=\"received\"} 120",
+        "filigree_comm_bytes_total{run_id=\"r\",rank=\"2\",op=\"activations\",direction=\"sent\"} 60",
+        "filigree_comm_dense_equivalent_bytes_total{run_id=\"r\",rank=\"2\",op=\"gradients\",direction=\"sent\"} 2000",
+        "filigree_step{run_id=\"r\"} 7", "filigree_target_steps{run_id=\"r\"} 50",
+        "filigree_tokens_total{run_id=\"r\"} 128", "filigree_train_loss_nats{run_id=\"r\"} 2.5",
+        "filigree_last_checkpoint_timestamp_seconds{run_id=\"r\"} 1000.5",
+        "filigree_checkpoint_failures_total{run_id=\"r\"} 1", "filigree_mask_mismatch_total{run_id=\"r\"} 1"})
+    EXPECT_TRUE(Has(metrics, line));
+}
+
+TEST(RankMetrics, CountsStepsThatAreNotFinite) {
+  RankMetrics metrics(Options(true));
+  telemetry::StepRecord record = Record(0);
+  record.loss = std::numeric_limits<double>::quiet_NaN();
+  metrics.Step(record);
+  record = Record(1);
+  record.gradient_norm = std::numeric_limits<double>::infinity();
+  metrics.Step(record);
+  EXPECT_TRUE(Has(metrics, "filigree_skipped_steps_total{run_id=\"r\",reason=\"not_finite\"} 2"));
+  EXPECT_TRUE(Has(metrics, "filigree_gradient_norm{run_id=\"r\"} +Inf"));
+}
+
+TEST(RankMetrics, ShowsMatricesByLayerAndKind) {
+  RankMetrics metrics(Options(true));
+  telemetry::SnapshotRecord snapshot;
+  for (const int layer : {0, 1}) {
+    telemetry::MatrixSnapshot& matrix = snapshot.matrices.emplace_back();
+    matrix.layer = layer;
+    matrix.kind = "c_fc";
+    matrix.numel = 100;
+    matrix.nnz = 10 + layer;
+    matrix.threshold = 0.5 - 0.25 * layer;
+  }
+  metrics.Snapshot(snapshot);
+  EXPECT_TRUE(Has(metrics, "filigree_layer_weight_density_ratio{run_id=\"r\",layer=\"0\",matrix=\"c_fc\"} 0.1"));
+  EXPECT_TRUE(Has(metrics, "filigree_layer_weight_density_ratio{run_id=\"r\",layer=\"1\",matrix=\"c_fc\"} 0.11"));
+  EXPECT_TRUE(Has(metrics, "filigree_mask_threshold{run_id=\"r\",matrix=\"c_fc\"} 0.25"));
+}
+
+TEST(RankMetrics, LeavesTheRunToWhoeverShowsIt) {
+  RankMetrics metrics(Options(false));
+  metrics.Run(Start(0));
+  metrics.Step(Record(0));
+  metrics.Eval({});
+  metrics.CheckpointFailed();
+  metrics.ReplicasDiffered();
+  const std::string text = metrics.Page().body;
+  for (const char* name : {"loss", "tokens", "filigree_step{", "checkpoint_failures", "run_info"})
+    EXPECT_EQ(text.find(name), std::string::npos) << name;
+}
+
+TEST(RankMetrics, MakesTextOfNamesThatAreNone) {
+  RankOptions options = Options(false);
+  options.run_id = std::string("a\xff\"b");
+  EXPECT_TRUE(
+      Has(RankMetrics(options), "filigree_step_duration_seconds_count{run_id=\"a\xef\xbf\xbd\\\"b\",rank=\"2\"} 0"));
+}
+
+TEST(RankMetrics, MayBeReadWhileItIsTold) {
+  RankMetrics metrics(Options(true));
+  std::atomic<bool> over = false;
+  std::thread reader([&] {
+    while (!over) EXPECT_FALSE(metrics.Page().body.empty());
+  });
+  for (int step = 0; step < 2000; ++step) metrics.Step(Record(step));
+  metrics.Snapshot({});
+  over = true;
+  reader.join();
+  EXPECT_TRUE(Has(metrics, "filigree_step_duration_seconds_count{run_id=\"r\",rank=\"2\"} 2000"));
+}
+
+}  // namespace
+}  // namespace filigree::metrics

@@ -1,0 +1,29 @@
+#ifndef FILIGREE_WORKER_CLI_METRICS_H_
+#define FILIGREE_WORKER_CLI_METRICS_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "proto/http/page_server.h"
+#include "worker/config/settings.h"
+#include "worker/metrics/rank_metrics.h"
+#include "worker/parallel/world.h"
+
+namespace filigree::cli {
+
+// What this program was built of, as all its processes show it.
+http::Build BuildOfThisProgram();
+
+// The metrics of a rank and where they are shown; both null: telemetry.listen is empty.
+struct ShownMetrics {
+  std::unique_ptr<metrics::RankMetrics> metrics;
+  std::unique_ptr<http::PageServer> server;  // ends before what it shows
+};
+
+// Listens where telemetry.listen says; ranks of one host take one port after another, in the order of ranks. All ranks
+// call it, and all fail where one does. InvalidArgument, Unavailable: as PageServer::Start, with the rank.
+absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, parallel::World& world);
+
+}  // namespace filigree::cli
+
+#endif  // FILIGREE_WORKER_CLI_METRICS_H_
