@@ -51,7 +51,7 @@ absl::Status OwnerSum::Sum(const std::vector<GradientTree::Node>& nodes, std::sp
   CHECK(nodes.size() == subtrees_[data_.rank()].size(), "{} subtrees, expected {}", nodes.size(),
         subtrees_[data_.rank()].size());
   Cut(runs);
-  const absl::StatusOr<std::vector<Part>> parts = GatherParts(nodes);
+  absl::StatusOr<std::vector<Part>> parts = GatherParts(nodes);
   if (!parts.ok()) return parts.status();
   float* const out = nodes.front().gradient->data();
   AddParts(*parts, out);
@@ -182,7 +182,7 @@ absl::Status OwnerSum::GatherShared(float* out) {
   const auto shared = [&](const Piece& piece) { return piece.offset < shared_[piece.rank]; };
   ForEach([&](const Piece& piece) { return shared(piece) && piece.rank == rank; },
           [&](const Piece& piece) { Copy(out + piece.begin, piece.size, at(piece)); });
-  const absl::Status status =
+  absl::Status status =
       data_.AllGather(FloatsOf(packed_.data() + begins[rank], shared_[rank]), shared_, FloatsOf(packed_.data(), all));
   if (!status.ok()) return status;
   ForEach([&](const Piece& piece) { return shared(piece) && piece.rank != rank; },

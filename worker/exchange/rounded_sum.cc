@@ -114,8 +114,8 @@ absl::Status RoundedSum::GatherSums(std::span<const Values> arrays) {
             kernels::EncodeBf16WithFeedback(piece.size, values.gradient.data() + piece.begin,
                                             values.residual.data() + piece.begin, halves(piece));
           });
-  const absl::Status status = data_.AllGather(HalvesOf(halves_.data() + begins[rank], gathered_[rank]), gathered_,
-                                              HalvesOf(halves_.data(), begins[P]));
+  absl::Status status = data_.AllGather(HalvesOf(halves_.data() + begins[rank], gathered_[rank]), gathered_,
+                                        HalvesOf(halves_.data(), begins[P]));
   if (!status.ok()) return status;
   ForEach([this](const Piece& piece) { return GoesToAll(piece); },
           [&](const Piece& piece) {

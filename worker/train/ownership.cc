@@ -89,7 +89,7 @@ absl::Status Ownership::GatherBlockSums(const model::Layout& layout, std::vector
   std::optional<parallel::Progress::Waiting> waiting;
   if (progress_ != nullptr) waiting.emplace(*progress_);
   data_->Name("sizes of the owners' gradients");
-  const absl::Status status =
+  absl::Status status =
       data_->AllGather(comm::ArrayOf(std::span<const double>(mine)), counts, comm::ArrayOf(std::span<double>(all)));
   if (!status.ok()) return status;
   size_t next = 0;
