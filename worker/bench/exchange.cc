@@ -174,7 +174,7 @@ class ExchangeBench {
       if (r.variant.starts_with("link")) continue;
       const bool part = r.variant.starts_with("sparsified");
       r.more["fewer_than_dense"] = (part ? matrices : whole) / std::max<double>(1, static_cast<double>(r.sent_bytes));
-      if (r.variant == "sparsified_bf16") {
+      if (r.variant == "sparsified_bf16" && P > 1) {
         r.more["values"] = sparsified_;
         r.more["of_least"] =
             static_cast<double>(r.sent_bytes) / (2 * (P - 1) / P * 2 * static_cast<double>(sparsified_));
@@ -251,7 +251,8 @@ absl::StatusOr<RankReport> RunExchange(const ExchangeSizes& sizes, const Common&
   // Dense gradient and its draw, weights, three residuals as they are and as they were, what was received of three
   // sums: on every rank of this machine.
   const double dense = static_cast<double>(model::Registry(*spec).trained_elements());
-  if (absl::Status status = CheckMemory(4 * 12 * dense * ranks.size()); !status.ok()) return status;
+  const double bytes = 4 * 12 * dense + 2.0 * kLinkBytes * ranks.size();
+  if (absl::Status status = CheckMemory(bytes * ranks.size()); !status.ok()) return status;
   Bench bench(checked->threads);
   const std::unique_ptr<train::TrainState> state = train::BeginActive(*spec, *settings, bench.pool);
   const ExchangeBench cases(sizes, *state, bench.pool, ranks);

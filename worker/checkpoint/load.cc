@@ -29,36 +29,28 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> OpenVerified(FileSystem& files, co
   return file;
 }
 
-absl::Status OpenData(FileSystem& files, const std::string& folder, const Manifest& manifest, const std::string& role,
-                      DataFiles& all) {
-  for (const ManifestFile* expected : manifest.Files(role)) {
-    DataFile data;
-    data.path = folder + "/" + expected->name;
-    auto file = OpenVerified(files, data.path, *expected);
-    if (!file.ok()) return file.status();
-    data.file = std::move(*file);
-    auto header = ReadSafetensorsHeader(*data.file, data.path);
-    if (!header.ok()) return header.status();
-    data.header = std::move(*header);
-    if (absl::Status status = all.Add(std::move(data)); !status.ok()) return status;
-  }
-  return absl::OkStatus();
+absl::Status OpenData(FileSystem& files, const std::string& folder, const ManifestFile& expected, DataFiles& all) {
+  DataFile data;
+  data.path = folder + "/" + expected.name;
+  auto file = OpenVerified(files, data.path, expected);
+  if (!file.ok()) return file.status();
+  data.file = std::move(*file);
+  auto header = ReadSafetensorsHeader(*data.file, data.path);
+  if (!header.ok()) return header.status();
+  data.header = std::move(*header);
+  return all.Add(std::move(data));
 }
 
 // Everything that the manifest names.
 absl::Status OpenAll(FileSystem& files, const std::string& folder, const Manifest& manifest, StoredTensors& stored) {
-  absl::Status status = OpenData(files, folder, manifest, "weights", stored.weights);
-  if (status.ok()) status = OpenData(files, folder, manifest, "moments", stored.moments);
-  if (status.ok() && stored.weights.empty()) {
-    return absl::DataLossError(fmt::format("{}/{} names no file of weights", folder, kManifestName));
+  for (const ManifestFile& file : manifest.files) {
+    DataFiles& all = file.role == "weights"   ? stored.weights
+                     : file.role == "moments" ? stored.moments
+                                              : stored.own[RankOfOwnRole(file.role)];
+    if (absl::Status status = OpenData(files, folder, file, all); !status.ok()) return status;
   }
-  const auto ranks = static_cast<int>(manifest.files.size());
-  for (int rank = 0; status.ok() && rank < ranks; ++rank) {
-    if (!manifest.Files(OwnRole(rank)).empty()) {
-      status = OpenData(files, folder, manifest, OwnRole(rank), stored.own[rank]);
-    }
-  }
-  return status;
+  if (!stored.weights.empty()) return absl::OkStatus();
+  return absl::DataLossError(fmt::format("{}/{} names no file of weights", folder, kManifestName));
 }
 
 }  // namespace

@@ -182,10 +182,16 @@ void ParseTextsAndExtras(Fields& fields, Manifest& manifest) {
 
 // As versions 1 and 2 have them: one file of weights, perhaps one of moments.
 bool OneFileEach(const Manifest& manifest) {
-  return std::all_of(manifest.files.begin(), manifest.files.end(), [&](const ManifestFile& file) {
-    return (file.role == "weights" || file.role == "moments") && manifest.Files(file.role).size() == 1;
-  });
+  const auto count = [&](const char* role) {
+    return std::count_if(manifest.files.begin(), manifest.files.end(),
+                         [&](const ManifestFile& file) { return file.role == role; });
+  };
+  const int64_t weights = count("weights"), moments = count("moments");
+  return weights <= 1 && moments <= 1 && weights + moments == std::ssize(manifest.files);
 }
+
+// weights, moments, or own-N as OwnRole writes it.
+bool KnownRole(const std::string& role) { return role == "weights" || role == "moments" || RankOfOwnRole(role) >= 0; }
 
 absl::StatusOr<Manifest> FromJson(const json& root, const std::string& path) {
   std::string error;
@@ -207,6 +213,9 @@ absl::StatusOr<Manifest> FromJson(const json& root, const std::string& path) {
     if (manifest.tensors[i - 1].name >= manifest.tensors[i].name) fields.Fail("its tensors are not in order of name");
   }
   ParseTextsAndExtras(fields, manifest);
+  for (const ManifestFile& file : manifest.files) {
+    if (!KnownRole(file.role)) fields.Fail("a file has a role that this program does not know");
+  }
   if (version < kVersion && !OneFileEach(manifest)) fields.Fail("it names several files of one kind");
   if (!error.empty()) return Broken(path, error);
   return manifest;
@@ -223,6 +232,14 @@ std::vector<const ManifestFile*> Manifest::Files(const std::string& role) const 
 }
 
 std::string OwnRole(int rank) { return fmt::format("own-{}", rank); }
+
+int RankOfOwnRole(const std::string& role) {
+  constexpr size_t kPrefix = 4;
+  int rank = -1;
+  if (role.size() <= kPrefix) return -1;
+  const auto [end, code] = std::from_chars(role.data() + kPrefix, role.data() + role.size(), rank);
+  return code == std::errc() && rank >= 0 && OwnRole(rank) == role ? rank : -1;
+}
 
 bool SoundName(const std::string& name) {
   const auto allowed = [](char c) {

@@ -52,6 +52,7 @@ struct Manifest {
 
 // The role of the file of what one rank alone has.
 std::string OwnRole(int rank);
+int RankOfOwnRole(const std::string& role);  // -1: it is none
 
 // InvalidArgument: a text is not UTF-8.
 absl::StatusOr<std::string> EncodeManifest(const Manifest& manifest);

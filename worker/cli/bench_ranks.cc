@@ -47,7 +47,9 @@ int RunThreads(int ranks, const RunRank& run, bool json) {
 int RunLaunched(const RunRank& run, bool json) {
   int exit_code = kExitDone;
   {
-    const absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Open(config::Settings());
+    config::Settings settings;
+    settings.train.batch = settings.train.shards = 4096;  // which limit the number of ranks
+    const absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Open(settings);
     if (!world.ok()) return Finish(world.status());
     const absl::StatusOr<bench::RankReport> report = run((*world)->all());
     exit_code = (*world)->first() ? PrintReport(report, json) : ExitCodeOf(report.status());

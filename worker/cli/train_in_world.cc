@@ -63,6 +63,8 @@ struct Attempt {
 
 Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt, parallel::World& world,
                 metrics::RankMetrics* metrics, HeldRun& run) {
+  // After going back this is no step any more, and reading a checkpoint takes its time.
+  world.progress().Enter("opening the run", 0, parallel::Progress::Kind::kOther);
   const absl::Status opened = OpenOrKeep(settings, first_attempt, world, run);
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
   if (!opened.ok()) return {FinishTogether(world, opened)};

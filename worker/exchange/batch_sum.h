@@ -49,7 +49,8 @@ struct SumOptions {
 
   // Does a sum leave something for later steps?
   bool holds_back() const {
-    return method == Method::kTopK || method == Method::kBalancedTopK || wire == WireValue::kBf16;
+    if (method == Method::kTree) return wire == WireValue::kBf16;
+    return method != Method::kDense;
   }
 };
 

@@ -272,7 +272,11 @@ Traffic TrafficOfConsensus(int ranks) { return ToAll(kConsensusBytes, ranks); }
 
 int64_t MemoryOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
   const std::vector<int64_t> ranges = Ranges(options, shape);
-  const int64_t floats = *std::max_element(ranges.begin(), ranges.end()), own = OwnSlice(floats, rank, ranks);
+  // fp32 sums one range after the other in the same memory, bf16 all arrays at once.
+  const bool together = options.method == Method::kTree && options.wire == WireValue::kBf16;
+  const int64_t floats = together ? std::accumulate(ranges.begin(), ranges.end(), int64_t{0})
+                                  : *std::max_element(ranges.begin(), ranges.end());
+  const int64_t own = OwnSlice(floats, rank, ranks);
   const int64_t residual = options.holds_back() ? 2 * kFloat * shape.floats : 0;  // and as it was before the step
   switch (options.method) {
     case Method::kTree: {
@@ -283,7 +287,7 @@ int64_t MemoryOfSum(const SumOptions& options, const GradientShape& shape, int r
         if (options.wire == WireValue::kBf16) return residual + kHalf * (all + (ranks - 1) * here);
         return kFloat * (all - here + OthersSubtrees(leaves, rank, ranks) * here);
       }
-      if (options.wire == WireValue::kBf16) return residual + kHalf * (floats + (ranks - 1) * own);
+      if (together) return residual + kHalf * (floats + (ranks - 1) * own);
       return kFloat * own * (Subtrees(leaves, rank, ranks) + OthersSubtrees(leaves, rank, ranks));
     }
     case Method::kDense:

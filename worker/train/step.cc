@@ -75,9 +75,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   FaultPoint("forward", s);
   FlipOnRequest(s, FlipTime::kBetweenUpdates, ownership_, state_);
   const comm::Traffic before = Traffic(), activations_before = TensorTraffic();
-  if (replicas_ != nullptr) {
-    if (absl::Status same = replicas_->Check(); !same.ok()) return same;
-  }
+  if (absl::Status same = CheckReplicas(); !same.ok()) return same;
   const absl::StatusOr<BatchGradient::Result> batch = batch_gradient_.Compute(
       {tokens, sequences, positions}, network_, RefreshDue(settings_, s) ? evidence_.get() : nullptr);
   if (!batch.ok()) return batch.status();

@@ -49,7 +49,12 @@ class Stepper {
   // nor position moves. Every rank is given the same tokens and gets the same result (times and traffic are its own)
   // and the same state, bit by bit; what it holds back of its gradients, and moments of matrices that have an owner,
   // are its own. Errors: a rank was lost (worker/comm), and the state is unspecified: only a checkpoint counts.
+  // DataLoss: ranks do not hold the same state any more.
   absl::StatusOr<StepResult> Step(const int32_t* tokens, int sequences, int positions);
+
+  // Do all ranks still hold the state that the last update left? Collective. DataLoss names who does not; else the
+  // communicator's errors. OK alone.
+  absl::Status CheckReplicas() { return replicas_ == nullptr ? absl::OkStatus() : replicas_->Check(); }
 
   model::Network& network() { return network_; }
   // What this rank has not sent yet of its gradients (worker/exchange/residual.h); null: it holds nothing back.

@@ -197,7 +197,7 @@ void Trainer::AfterStep() {
   const bool retry = retry_save_at_ >= 0 && state_.step >= retry_save_at_;
   if (!last && (due(settings.checkpoint.every) || retry)) {
     const absl::Status saved = SaveNow();
-    if (!saved.ok()) {
+    if (!saved.ok() && world_failure_.ok()) {
       Note(fmt::format("no checkpoint: {}; training goes on and tries again in {} steps", std::string(saved.message()),
                        kStepsBeforeSaveRetry));
     }
@@ -289,6 +289,12 @@ absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
   const int keep = static_cast<int>(run_.settings.checkpoint.keep);
   const std::string& dir = run_.settings.run.dir;
   if (!together()) return checkpoint::Save(*options_.file_system, dir, StateToSave(), keep);
+  // Every rank writes a share: one that has gone wrong since the last step must not get into the checkpoint to which
+  // all go back.
+  if (absl::Status status = stepper_.CheckReplicas(); !status.ok()) {
+    world_failure_ = status;
+    return status;
+  }
   std::vector<checkpoint::OwnTensor> own;
   if (exchange::Residual* residual = stepper_.residual(); residual != nullptr) {
     own = UnsentTensors(*residual, stepper_.registry());

@@ -22,7 +22,8 @@
 // The loop around the step: data in, steps, evaluations, samples, checkpoints, telemetry out.
 //
 // With several ranks each has a trainer on the same state, and all go through the same loop: they stop where any of
-// them is asked to, they share evaluations, and the first rank alone writes log and checkpoints.
+// them is asked to, they share evaluations, and the first rank alone writes the log, each writes its share of
+// the checkpoints.
 
 namespace filigree::train {
 

@@ -13,8 +13,9 @@
 
 // What ranks have not sent yet of their gradients, in checkpoints: every rank's own, and the grid they were on.
 //
-// The same grid goes on with it bit by bit. With another number of data-parallel ranks the first of each part of the
-// model takes over all of it, so that nothing is lost; with another tensor size it is dropped. Both are noted.
+// The same grid goes on with it bit by bit. With another number of data-parallel ranks, two at least, the first of each
+// part of the model takes over all of it, so that nothing is lost; on one, with another tensor size or in another
+// regime it is dropped. Both are noted.
 
 namespace filigree::train {
 

@@ -149,8 +149,10 @@ class RanksOfARun {
     states_.resize(ranks);
   }
 
-  // Stops after so many steps.
-  void TrainTo(int64_t steps) {
+  config::Settings& settings() { return settings_; }
+
+  // Stops after so many steps; the last rank's weights are changed just before if `flip` says so.
+  void TrainTo(int64_t steps, bool flip = false) {
     testing_support::RunRanks(static_cast<int>(states_.size()), [&](std::unique_ptr<comm::Transport> transport) {
       const auto world = parallel::World::Make(settings_, std::move(transport));
       ASSERT_TRUE(world.ok()) << world.status();
@@ -159,9 +161,15 @@ class RanksOfARun {
       TrainerOptions options;
       options.output = telemetry::Output::kQuiet;
       options.world = world->get();
-      options.stop_requested = [&run, steps] { return run->state->step >= steps; };
-      const auto end = Trainer(*run, options).Run();
-      ASSERT_TRUE(end.ok()) << end.status();
+      const bool last = (*world)->rank() + 1 == (*world)->size();
+      options.stop_requested = [&run, steps, flip, last] {
+        if (flip && last && run->state->step == steps) run->state->weights.data()[3] += 1;
+        return run->state->step >= steps;
+      };
+      Trainer trainer(*run, options);
+      const auto end = trainer.Run();
+      EXPECT_EQ(trainer.replicas_differ(), flip);
+      ASSERT_EQ(end.ok(), !flip) << end.status();
       states_[(*world)->rank()] = checkpoint::StateSha256(StoredView(*run->state, 1), 1);
     });
   }
@@ -182,6 +190,26 @@ TEST_F(TrainerTest, RanksThatRoundGoOnFromACheckpointAsIfNothingHadBeen) {
     EXPECT_EQ(stopped.states(), undisturbed.states());
     EXPECT_EQ(stopped.states().front(), stopped.states().back());
   }
+}
+
+// It would be what all go back to.
+TEST_F(TrainerTest, AStateThatRanksDoNotShareIsNotSaved) {
+  RanksOfARun good(folder_ + "/data", RunDir(), 2);
+  good.TrainTo(3);
+  RanksOfARun flipped(folder_ + "/data", RunDir(), 2);
+  flipped.TrainTo(5, /*flip=*/true);
+  const auto newest = checkpoint::LoadNewest(checkpoint::RealFileSystem(), RunDir(), nullptr);
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_EQ(newest->step(), 3);
+}
+
+TEST_F(TrainerTest, AnotherRegimeDropsWhatRanksHadNotSent) {
+  RanksOfARun active(folder_ + "/data", RunDir(), 2);
+  active.TrainTo(4);
+  RanksOfARun exact(folder_ + "/data", RunDir(), 2);
+  exact.settings().sparsity.regime = config::Regime::kExact;
+  exact.TrainTo(6);
+  EXPECT_TRUE(Has(Log(RunDir()), "belongs to other candidates")) << Log(RunDir());
 }
 
 TEST_F(TrainerTest, AnotherGridTakesOverWhatRanksHadNotSent) {
