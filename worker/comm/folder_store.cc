@@ -54,6 +54,9 @@ absl::Status WriteWhole(const std::string& path, const std::string& value) {
   return error == 0 ? absl::OkStatus() : Failed("write", path, error);
 }
 
+// Of the process, not of a store: several stores of one folder must not write the same draft.
+std::atomic<int> next_draft{0};
+
 class Folder : public KeyValueStore {
  public:
   explicit Folder(std::string folder) : folder_(std::move(folder)) {}
@@ -61,7 +64,7 @@ class Folder : public KeyValueStore {
   // A link is made where there is none yet, or not at all: who comes second sees what the first one wrote.
   absl::Status Set(const std::string& key, const std::string& value) override {
     const std::string path = Path(key);
-    const std::string draft = fmt::format("{}/draft-{}-{}-{}", folder_, HostName(), getpid(), drafts_++);
+    const std::string draft = fmt::format("{}/draft-{}-{}-{}", folder_, HostName(), getpid(), next_draft++);
     absl::Status status = WriteWhole(draft, value);
     const int error = status.ok() && link(draft.c_str(), path.c_str()) != 0 ? errno : 0;
     unlink(draft.c_str());
@@ -106,7 +109,6 @@ class Folder : public KeyValueStore {
   }
 
   const std::string folder_;
-  std::atomic<int> drafts_{0};
 };
 
 }  // namespace

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace filigree::comm {
 namespace {
@@ -84,6 +86,30 @@ TEST(FolderStores, AFolderThatIsNotThereIsRefused) {
   const absl::Status status = FolderStore(EmptyFolder() + "/not/there").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_NE(std::string(status.message()).find("/not/there"), std::string::npos) << status;
+}
+
+// As ranks that are threads have them.
+TEST(FolderStores, SeveralInOneProcessDoNotDisturbEachOther) {
+  const std::string folder = EmptyFolder();
+  constexpr int kStores = 4, kKeys = 200;
+  std::vector<std::future<void>> writers;
+  for (int s = 0; s < kStores; ++s) {
+    writers.push_back(std::async(std::launch::async, [&folder, s] {
+      const Store store = *FolderStore(folder);
+      for (int k = 0; k < kKeys; ++k) {
+        const std::string key = std::to_string(s) + "/" + std::to_string(k);
+        EXPECT_EQ(store->Set(key, key + " of " + std::to_string(s)), absl::OkStatus());
+      }
+    }));
+  }
+  for (std::future<void>& writer : writers) writer.get();
+  const Store store = *FolderStore(folder);
+  for (int s = 0; s < kStores; ++s) {
+    for (int k = 0; k < kKeys; ++k) {
+      const std::string key = std::to_string(s) + "/" + std::to_string(k);
+      EXPECT_EQ(store->Get(key, milliseconds(0)).value(), key + " of " + std::to_string(s));
+    }
+  }
 }
 
 }  // namespace
