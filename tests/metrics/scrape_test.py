@@ -17,8 +17,9 @@ LAUNCHER = ["mpirun", "--mca", "plm", "isolated", "--oversubscribe", "--mca", "m
 ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 GRID = {"parallel__data": 2, "parallel__tensor": 2, "model__tensor_groups": 2, "run__threads": 1}
 STEPS = program.SMALL["run.steps"]
-# After the last step comes a sample that takes longer than the test: nothing changes any more while it is looked at.
-AT_THE_END = {"sample__every": STEPS, "sample__tokens": 1000000}
+# After the last step comes a sample that takes longer than the test: nothing changes any more while it is looked at. The
+# likeliest token again and again, since a drawn one may be the end of the text.
+AT_THE_END = {"sample__every": STEPS, "sample__tokens": 1000000, "sample__temperature": 0}
 PHASES = ("data", "forward", "backward", "compress", "exchange", "optimizer", "topk", "checkpoint")
 
 
