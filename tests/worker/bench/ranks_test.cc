@@ -60,6 +60,7 @@ TEST(RunExchange, CountsTheBytesThatHeadersPromise) {
     EXPECT_LT(sent("tree_bf16"), sent("tree_fp32") / 2 + 200);
     EXPECT_LT(sent("tree_fp32"), sent("dense_allreduce") / 2);
     EXPECT_EQ(sent("link_latency"), 4 * (P - 1));
+    EXPECT_EQ(lines.at("link_latency")["total_bytes"], ranks * 4 * (ranks - 1));
     EXPECT_NEAR(lines.at("tree_bf16")["fewer_than_dense"].get<double>(), sent("dense_allreduce") / sent("tree_bf16"),
                 1e-9 * sent("dense_allreduce"));
   }

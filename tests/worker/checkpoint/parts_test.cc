@@ -8,6 +8,7 @@
 
 #include "tests/worker/checkpoint/fault_file_system.h"
 #include "tests/worker/checkpoint/test_state.h"
+#include "worker/checkpoint/manifest.h"
 
 // Several ranks write one checkpoint; whatever becomes of one of them, an older checkpoint or the new one is there.
 
@@ -179,14 +180,40 @@ TEST_F(PartsTest, AFileThatTheFirstRankDoesNotSeeIsNamedAndNothingIsCommitted) {
   for (const std::string& path : files_.AllPaths()) EXPECT_FALSE(path.ends_with(".safetensors")) << path;
 }
 
+// Twice in the manifest, or once there and in two files.
 TEST_F(PartsTest, ATensorInTwoFilesIsRefused) {
-  TestState state(kSeed, 7);
-  std::vector<std::string> warnings, words;
-  const auto save = BeginSave(files_, "run", 7, warnings);
-  words.push_back(WritePart(files_, *save, 0, state.state(), {}).value());
-  words.push_back(WritePart(files_, *save, 1, ShareOf(state.state(), 1, 2), {}).value());
-  CommitSave(files_, "run", *save, state.state(), words, 2).IgnoreError();
-  EXPECT_FALSE(LoadNewest(files_, "run", nullptr).ok());
+  for (const bool listed_twice : {true, false}) {
+    TestState state(kSeed, 7);
+    std::vector<std::string> warnings, words;
+    const auto save = BeginSave(files_, "run", 7, warnings);
+    words.push_back(WritePart(files_, *save, 0, state.state(), {}).value());
+    words.push_back(WritePart(files_, *save, 1, ShareOf(state.state(), 1, 2), {}).value());
+    if (!listed_twice) {
+      Manifest second = ParseManifest(words[1], "the second").value();
+      second.tensors.clear();
+      words[1] = EncodeManifest(second).value();
+    }
+    CommitSave(files_, "run", *save, state.state(), words, 2).IgnoreError();
+    const auto loaded = Checkpoint::Load(files_, save->folder);
+    ASSERT_EQ(loaded.status().code(), absl::StatusCode::kDataLoss) << loaded.status();
+    const std::string reason = listed_twice ? "not in order of name" : "is both in";
+    EXPECT_NE(std::string(loaded.status().message()).find(reason), std::string::npos) << loaded.status();
+  }
+}
+
+TEST_F(PartsTest, AFileOfAKindThatNobodyKnowsIsRefused) {
+  for (const char* role : {"own-", "own-01", "own--1", "own-99999999999", "own-1x", "other", ""}) {
+    Manifest manifest;
+    manifest.files = {{"weights", "weights.safetensors", 1, std::string(32, '0')},
+                      {role, "other.safetensors", 1, std::string(32, '0')}};
+    const absl::Status status = ParseManifest(EncodeManifest(manifest).value(), "forged").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << role;
+    EXPECT_NE(std::string(status.message()).find("does not know"), std::string::npos) << status;
+  }
+  Manifest known;
+  known.files = {{"weights", "weights.safetensors", 1, std::string(32, '0')},
+                 {OwnRole(12), "own-12.p12.safetensors", 1, std::string(32, '0')}};
+  EXPECT_TRUE(ParseManifest(EncodeManifest(known).value(), "sound").ok());
 }
 
 }  // namespace
