@@ -16,15 +16,20 @@ Core::Core(const Options& options, Tables tables, Now now)
 }
 
 template <typename Reply, typename Work>
-Decision<Reply> Core::Decide(Now now, Work work) {
+Decision<Reply> Core::Decide(Now now, Work work, const std::string* renews) {
   CHECK(!undecided_, "the decision before was neither accepted nor dropped");
   undecided_ = true;
   latest_us_ = std::max(latest_us_, now.monotonic_us);
   now.monotonic_us = latest_us_;
   Turn turn{options_, now, memory_, Draft(tables_)};
-  ExpireLeases(turn);
+  if (renews == nullptr)
+    ExpireLeases(turn);
+  else
+    ExpireLease(turn, *renews);
   Decision<Reply> decision{work(turn), {}};
-  if (turn.draft.touched() || turn.look_again) Schedule(turn);
+  // Not onto workers whose leases are over: the Tick that ends those schedules.
+  const bool all_stand = renews == nullptr || memory_.leases.Expired(now.monotonic_us).empty();
+  if ((turn.draft.touched() || turn.look_again) && all_stand) Schedule(turn);
   decision.outcome.rows = turn.draft.Take();
   decision.outcome.events = std::move(turn.events);
   const std::set<std::string> concerned = turn.draft.WorkersConcerned();
@@ -75,7 +80,8 @@ Decision<RegisterReply> Core::Register(Now now, const RegisterRequest& request) 
 }
 
 Decision<HeartbeatReply> Core::Heartbeat(Now now, const HeartbeatRequest& request) {
-  return Decide<HeartbeatReply>(now, [&](Turn& turn) { return coordinator::Heartbeat(turn, request); });
+  return Decide<HeartbeatReply>(
+      now, [&](Turn& turn) { return coordinator::Heartbeat(turn, request); }, &request.speaker.worker);
 }
 
 Decision<Empty> Core::Leave(Now now, const LeaveRequest& request) {

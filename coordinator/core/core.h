@@ -88,8 +88,10 @@ class Core {
   const Options& options() const { return options_; }
 
  private:
+  // renews: a worker whose lease this may renew. Others' ends are not looked at then: where the journal cannot be
+  // written they could not be kept, and must not cost that worker its lease.
   template <typename Reply, typename Work>
-  Decision<Reply> Decide(Now now, Work work);
+  Decision<Reply> Decide(Now now, Work work, const std::string* renews = nullptr);
 
   const Options options_;
   Tables tables_;

@@ -65,13 +65,24 @@ absl::Status CheckSpeaker(const Turn& turn, const Speaker& speaker) {
   return absl::OkStatus();
 }
 
+namespace {
+
+void LoseSilent(Turn& turn, const std::string& worker) {
+  const WorkerRow* row = turn.draft.FindWorker(worker);
+  if (row == nullptr || row->presence != Presence::kLive) return;
+  LoseWorker(turn, worker, Presence::kLost,
+             fmt::format("no heartbeat of incarnation {} for {} ms", row->incarnation, turn.options.lease_us / 1000));
+}
+
+}  // namespace
+
+void ExpireLease(Turn& turn, const std::string& worker) {
+  const Lease* lease = turn.memory.leases.Find(worker);
+  if (lease != nullptr && lease->until_us <= turn.now.monotonic_us) LoseSilent(turn, worker);
+}
+
 void ExpireLeases(Turn& turn) {
-  for (const std::string& worker : turn.memory.leases.Expired(turn.now.monotonic_us)) {
-    const WorkerRow* row = turn.draft.FindWorker(worker);
-    if (row == nullptr || row->presence != Presence::kLive) continue;
-    LoseWorker(turn, worker, Presence::kLost,
-               fmt::format("no heartbeat of incarnation {} for {} ms", row->incarnation, turn.options.lease_us / 1000));
-  }
+  for (const std::string& worker : turn.memory.leases.Expired(turn.now.monotonic_us)) LoseSilent(turn, worker);
 }
 
 absl::StatusOr<RegisterReply> Register(Turn& turn, const RegisterRequest& request) {

@@ -18,6 +18,7 @@ absl::StatusOr<Empty> Leave(Turn& turn, const LeaveRequest& request);
 absl::StatusOr<Empty> DrainWorker(Turn& turn, const DrainWorkerRequest& request);
 absl::Status CheckSpeaker(const Turn& turn, const Speaker& speaker);  // is it live?
 void ExpireLeases(Turn& turn);
+void ExpireLease(Turn& turn, const std::string& worker);  // that one's, if it is over
 
 // heartbeat.cc: what a worker reports, and what it is to do.
 absl::StatusOr<HeartbeatReply> Heartbeat(Turn& turn, const HeartbeatRequest& request);

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 #include <grpc/grpc_security_constants.h>
-#include <grpcpp/security/auth_context.h>
+
+#include <iterator>
 
 #include "proto/contract/ids.h"
 
@@ -14,11 +15,10 @@ constexpr std::string_view kBearer = "Bearer ";
 
 std::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
-bool FromCertificate(const grpc::ServerContextBase& context, Caller& caller) {
-  const auto auth = context.auth_context();
-  if (!auth || !auth->IsPeerAuthenticated()) return false;
+bool FromCertificate(const grpc::AuthContext* peer, Caller& caller) {
+  if (peer == nullptr || !peer->IsPeerAuthenticated()) return false;
   int roles = 0;
-  for (const grpc::string_ref& uri : auth->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
+  for (const grpc::string_ref& uri : peer->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
     Caller named;
     if (!ParseRoleUri(View(uri), named)) continue;
     caller = named;
@@ -35,9 +35,12 @@ bool ParseRoleUri(std::string_view uri, Caller& caller) {
 
 absl::StatusOr<Caller> WhoCalls(const grpc::ServerContextBase& context, Trust trust, const Tokens* tokens) {
   if (trust == Trust::kLoopback) return Caller{Role::kEverything, ""};
+  return WhoShows(context.auth_context().get(), context.client_metadata(), tokens);
+}
+
+absl::StatusOr<Caller> WhoShows(const grpc::AuthContext* peer, const CallMetadata& metadata, const Tokens* tokens) {
   Caller caller;
-  if (FromCertificate(context, caller)) return caller;
-  const auto& metadata = context.client_metadata();
+  if (FromCertificate(peer, caller)) return caller;
   const auto found = metadata.find("authorization");
   if (tokens == nullptr || found == metadata.end())
     return absl::UnauthenticatedError(
@@ -54,6 +57,7 @@ const char* Name(Method method) {
   constexpr const char* kNames[] = {"Submit",     "Get",      "List",      "ListWorkers", "Watch", "Cancel",
                                     "Drain",      "Register", "Heartbeat", "AwaitNews",   "Leave", "CommitCheckpoint",
                                     "ReportMask", "SetKey",   "GetKey"};
+  static_assert(std::size(kNames) == kMethods);
   return kNames[static_cast<int>(method)];
 }
 

@@ -1,9 +1,11 @@
 #ifndef FILIGREE_COORDINATOR_RPC_CALLER_H_
 #define FILIGREE_COORDINATOR_RPC_CALLER_H_
 
+#include <grpcpp/security/auth_context.h>
 #include <grpcpp/server_context.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,7 +29,11 @@ enum class Trust : uint8_t {
   kCredentials  // TLS: a certificate with a role, or a token
 };
 
-// Unauthenticated: nothing was shown, or nothing that is known here. `tokens` may be null.
+// What a call brings along beside its message.
+using CallMetadata = std::multimap<grpc::string_ref, grpc::string_ref>;
+
+// Unauthenticated: nothing was shown, or nothing that is known here. `tokens` and `peer` may be null.
+absl::StatusOr<Caller> WhoShows(const grpc::AuthContext* peer, const CallMetadata& metadata, const Tokens* tokens);
 absl::StatusOr<Caller> WhoCalls(const grpc::ServerContextBase& context, Trust trust, const Tokens* tokens);
 
 // The role and worker that a URI of the form above names; false: it is none of ours.
@@ -50,6 +56,7 @@ enum class Method : uint8_t {
   kSetKey,
   kGetKey
 };
+inline constexpr int kMethods = 15;
 const char* Name(Method method);
 
 // PermissionDenied: the method is not for that role.

@@ -11,7 +11,7 @@
 namespace filigree::coordinator {
 
 struct Limits {
-  int receive_bytes = 8 << 20;                      // of one message
+  int receive_bytes = 4 << 20;                      // of one message
   size_t memory_bytes = size_t{512} << 20;          // of messages on their way in and out; gRPC slows down there
   int streams_per_connection = 1024;                // calls at one time
   size_t waiting_calls = 65'536;                    // for the thread that decides; more are refused

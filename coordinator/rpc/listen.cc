@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "coordinator/rpc/gate.h"
 #include "proto/contract/ids.h"
 #include "proto/rpc/channel.h"
 
@@ -92,10 +93,12 @@ absl::StatusOr<Listening> Secure(const std::string& address, const Security& sec
   auto credentials = TlsOf(security);
   if (!credentials.ok()) return credentials.status();
   listening.credentials = *credentials;
-  if (security.token_file.empty()) return listening;
-  auto tokens = Tokens::Read(security.token_file);
-  if (!tokens.ok()) return tokens.status();
-  listening.tokens = *std::move(tokens);
+  if (!security.token_file.empty()) {
+    auto tokens = Tokens::Read(security.token_file);
+    if (!tokens.ok()) return tokens.status();
+    listening.tokens = *std::move(tokens);
+  }
+  listening.credentials->SetAuthMetadataProcessor(std::make_shared<Gate>(listening.tokens));
   return listening;
 }
 

@@ -3,19 +3,23 @@
 #include <fmt/format.h>
 #include <httplib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <thread>
 #include <utility>
 
 #include "proto/contract/address.h"
 #include "proto/contract/ids.h"
+#include "proto/http/bounded_stream.h"
 
 namespace filigree::http {
 namespace {
 
 constexpr int kThreads = 4;
-constexpr int kSeconds = 5;  // of waiting for the other side
+constexpr int kSeconds = 5;  // for a whole request, and for each write of its answer
+constexpr size_t kHeadBytes = 8 << 10;
 
 // While one of these lives, threads that are started get no signals: a reader that leaves raises SIGPIPE only in them,
 // and those that stop the program are the program's.
@@ -34,11 +38,24 @@ class NoSignals {
   sigset_t before_{};
 };
 
+// The library reads heads of any length, and waits anew for every byte: this one reads so many bytes, and until then.
+class ShortRequests : public httplib::Server {
+ private:
+  bool process_and_close_socket(int socket) override {
+    BoundedStream stream(socket, kHeadBytes, std::chrono::seconds(kSeconds));
+    bool closed = false;
+    const bool answered = process_request(stream, /*close_connection=*/true, closed, nullptr);
+    ::shutdown(socket, SHUT_RDWR);
+    ::close(socket);
+    return answered;
+  }
+};
+
 // The library's constructor ignores SIGPIPE for the whole process, which is not its to decide.
 std::unique_ptr<httplib::Server> MakeServer() {
   struct sigaction before = {};
   sigaction(SIGPIPE, nullptr, &before);
-  auto server = std::make_unique<httplib::Server>();
+  auto server = std::make_unique<ShortRequests>();
   sigaction(SIGPIPE, &before, nullptr);
   return server;
 }
@@ -63,10 +80,6 @@ void Limit(httplib::Server& server) {
   server.set_socket_options(OwnPort);
   server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };  // the server deletes it
   server.set_payload_max_length(0);
-  server.set_read_timeout(kSeconds);
-  server.set_write_timeout(kSeconds);
-  // A scraper that comes every few seconds connects anew: a thread that waits for it would serve nobody else.
-  server.set_keep_alive_max_count(1);
 }
 
 absl::Status Check(const PageServerOptions& options, const contract::HostPort& address) {

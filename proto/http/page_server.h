@@ -11,8 +11,9 @@
 
 // A few pages over HTTP, to be read and not to be written: for Prometheus, for probes, for people with curl.
 //
-// Plain text, no credentials, GET and HEAD only. Requests are small and short (8 KiB of head, no body, 5 s of waiting),
-// and four are answered at a time; who asks for more waits, and the process that shows the pages does not.
+// Plain text, no credentials, GET and HEAD only. Requests are small and short (8 KiB of head, no body, 5 s until all of
+// it is there, 5 s for every write of the answer), and four are answered at a time; who asks for more waits, and the
+// process that shows the pages does not.
 
 namespace filigree::http {
 

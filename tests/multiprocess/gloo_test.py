@@ -3,6 +3,7 @@ run when ranks are killed or stopped: those who are left go on in the same proce
 import os
 import random
 import signal
+import socket
 import subprocess
 
 import program
@@ -113,6 +114,20 @@ class GlooTest(ProgramTest):
             self.assertEqual(started.processes[2].returncode, 0, said)
             self.assertIn("process 2 idles", said)
             self.assertEqual(self.state(), state)
+        finally:
+            started.kill()
+
+    def test_a_stopped_rank_keeps_its_port_and_the_others_theirs(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = min(probe.getsockname()[1], 60000)
+        started = self.start(3, self.config_of_ranks(parallel__stuck_after=1, telemetry__listen=f"127.0.0.1:{port}"),
+                             env={"FILIGREE_FAULT": "stop:optimizer:6", "FILIGREE_FAULT_RANK": "1"})
+        try:
+            others = [started.processes[rank].communicate(timeout=120) for rank in (0, 2)]
+            self.assertEqual([started.processes[rank].returncode for rank in (0, 2)], [0, 0], others)
+            self.assertNotIn("cannot listen", others[1][1])
+            self.assertEqual(self.state(), self.alone())
         finally:
             started.kill()
 

@@ -81,7 +81,7 @@ int RunCoordinator(const CoordinatorOptions& options) {
   const sigset_t signals = HoldStopSignals();
   QuietGrpc();  // starts threads, which inherit what is held
   const CoordinatorSettings& settings = options.settings;
-  if (settings.lease < 1 || settings.lease > 3600)
+  if (!(settings.lease >= 1 && settings.lease <= 3600))  // nor a NaN
     return Finish(absl::InvalidArgumentError(fmt::format("lease: {} s is outside 1..3600", settings.lease)));
   auto journal = coordinator::Journal::Open(settings.journal);
   if (!journal.ok()) return Finish(journal.status());

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "fmt/format.h"
 #include "proto/contract/address.h"
+#include "worker/cli/print.h"
 #include "worker/cli/revision.h"
 #include "worker/config/load.h"
 #include "worker/data/sha256.h"
@@ -40,7 +41,10 @@ absl::Status Listen(const config::Settings& settings, parallel::World& world, Sh
   options.what = "telemetry.listen";
   auto address = contract::ParseAddress(options.what, settings.telemetry.listen);
   if (!address.ok()) return address.status();
-  if (address->port > 0) address->port += PlaceOnHost(world);
+  // The place of this process's first generation: in a later one a rank that has been given up, and only sleeps, still
+  // has the port of its own.
+  static const int place = PlaceOnHost(world);
+  if (address->port > 0) address->port += place;
   if (address->port > 65535)
     return absl::InvalidArgumentError(fmt::format("{}: {} with the number of the rank on its host is no port, {}",
                                                   options.what, settings.telemetry.listen, address->port));
@@ -63,9 +67,13 @@ http::Build BuildOfThisProgram() {
   return {FILIGREE_VERSION, FILIGREE_REVISION, FILIGREE_CUDA_VERSION, FILIGREE_NCCL_VERSION, FILIGREE_MPI_VERSION};
 }
 
-absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, parallel::World& world) {
+absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, bool first_start, parallel::World& world) {
   ShownMetrics shown;
-  const absl::Status mine = settings.telemetry.listen.empty() ? absl::OkStatus() : Listen(settings, world, shown);
+  absl::Status mine = settings.telemetry.listen.empty() ? absl::OkStatus() : Listen(settings, world, shown);
+  if (!first_start && absl::IsUnavailable(mine)) {  // what has survived a loss does not end for want of a page
+    Print(stderr, "filigree: rank {}: {}; going on without it\n", world.rank(), std::string(mine.message()));
+    mine = absl::OkStatus();
+  }
   if (absl::Status status = world.Agree(mine); !status.ok()) return status;
   return shown;
 }

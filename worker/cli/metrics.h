@@ -20,9 +20,10 @@ struct ShownMetrics {
   std::unique_ptr<http::PageServer> server;  // ends before what it shows
 };
 
-// Listens where telemetry.listen says; ranks of one host take one port after another, in the order of ranks. All ranks
-// call it, and all fail where one does. InvalidArgument, Unavailable: as PageServer::Start, with the rank.
-absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, parallel::World& world);
+// Listens where telemetry.listen says; ranks of one host take one port after another, in the order of the ranks of the
+// first generation (`first_start`), and keep them. All ranks call it, and all fail where one does. InvalidArgument,
+// Unavailable: as PageServer::Start, with the rank. In a later generation a port that is taken is said, no more.
+absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, bool first_start, parallel::World& world);
 
 }  // namespace filigree::cli
 

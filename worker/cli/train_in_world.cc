@@ -103,7 +103,7 @@ parallel::Outcome TrainTogether(bool quiet, const config::Settings& settings, bo
                                 HeldRun& run) {
   constexpr int kMostWithoutProgress = 3;
   const absl::StatusOr<ShownMetrics> shown =
-      ShowMetrics(settings, world);  // anew: ranks of a new world have new numbers
+      ShowMetrics(settings, first_start, world);  // anew: ranks of a new world have new numbers
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, std::move(loss)};
   if (!shown.ok()) return {FinishTogether(world, shown.status())};
   int64_t furthest = -1;

@@ -143,10 +143,14 @@ absl::StatusOr<v1::JobState> Watch(const Connection& connection, const WatchOpti
   bool away = false, ever_heard = false;
   for (;;) {
     bool heard = false;
+    const auto began = std::chrono::steady_clock::now();
     const grpc::Status status = ReadStream(connection, options.job, view, heard);
     if (status.ok()) return view.state();
     const auto now = std::chrono::steady_clock::now();
-    if (heard) {
+    // A stream that lived its whole life had the coordinator at its other end, if nothing to tell.
+    const bool lived = status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
+                       now - began >= kStreamLifetime - std::chrono::seconds(1);
+    if (heard || lived) {
       last_heard = now;
       away = false;
       ever_heard = true;

@@ -63,6 +63,8 @@ TEST(Generations, ASilentWorkerIsWaitedForAsLongAsItsLeaseRuns) {
   }
   cluster.Pass(500 * kMs);
   ASSERT_TRUE(cluster.Beat("c").ok());
+  EXPECT_EQ(cluster.Job(job).generation, 1) << "others' leases are a Tick's to end";
+  ASSERT_TRUE(cluster.Keep(cluster.core().Tick(cluster.now())).ok());
   EXPECT_EQ(cluster.Job(job).generation, 2);
   EXPECT_EQ(cluster.Job(job).ranks[1].worker, "c");
 }

@@ -177,6 +177,33 @@ TEST(Leases, TheEndOfALeaseThatWasNotKeptIsDecidedAgain) {
   EXPECT_EQ(PresenceOf(cluster, "a"), Presence::kLost);
 }
 
+// As long as the disk is full no end of a lease can be kept; those that speak keep theirs.
+TEST(Leases, ASilentWorkerCostsNobodyElseTheLeaseWhereNothingCanBeKept) {
+  ScriptedCluster cluster;
+  const int64_t lease_us = cluster.core().options().lease_us;
+  cluster.Join("silent", 1);
+  cluster.Join("speaks", 1);
+  int64_t sequence = 1000;
+  for (int i = 0; i < 10; ++i) {
+    cluster.Pass(lease_us / 2);
+    HeartbeatRequest beat;
+    beat.speaker = {"speaks", 1};
+    beat.epoch = cluster.core().tables().epoch();
+    beat.sequence = ++sequence;
+    Core& core = cluster.core();
+    const Decision<HeartbeatReply> decision = core.Heartbeat(cluster.now(), beat);
+    EXPECT_TRUE(decision.reply.ok()) << decision.reply.status();
+    EXPECT_TRUE(decision.outcome.rows.empty()) << "nothing that a full disk could refuse";
+    core.Accept(decision.outcome);
+    const Decision<Empty> tick = core.Tick(cluster.now());
+    core.Drop(tick.outcome);
+  }
+  EXPECT_EQ(PresenceOf(cluster, "speaks"), Presence::kLive);
+  EXPECT_EQ(PresenceOf(cluster, "silent"), Presence::kLive) << "its end was never kept";
+  Tick(cluster);
+  EXPECT_EQ(PresenceOf(cluster, "silent"), Presence::kLost);
+}
+
 TEST(Leases, RegistrationsOutOfRangeAreRefused) {
   Options options;
   options.max_workers = 2;

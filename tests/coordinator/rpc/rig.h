@@ -3,6 +3,7 @@
 
 #include <grpc/grpc.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -197,6 +198,27 @@ class FakeWorker {
 
   Peer& peer_;
 };
+
+// One call of a method with these bytes for a message, whatever they are.
+inline grpc::Status SendBytes(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                              const std::string& bytes) {
+  grpc::GenericStub generic(channel);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const grpc::Slice slice(bytes);
+  const grpc::ByteBuffer request(&slice, 1);
+  grpc::ByteBuffer reply;
+  grpc::Status status;
+  const auto call = generic.PrepareUnaryCall(&context, method, request, &queue);
+  call->StartCall();
+  call->Finish(&reply, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  queue.Shutdown();
+  while (queue.Next(&tag, &ok)) continue;
+  return status;
+}
 
 }  // namespace filigree::coordinator
 

@@ -177,6 +177,29 @@ TEST_F(Security, NeitherCertificateNorTokenIsNobody) {
   EXPECT_EQ(Listing(rig), absl::StatusCode::kUnauthenticated);
 }
 
+// Bytes that are no message: who has no business with the method is told so, not that they cannot be read.
+TEST_F(Security, MessagesOfThoseWhoMayNotSendThemAreNotRead) {
+  constexpr char kHeartbeat[] = "/filigree.v1.Workers/Heartbeat";
+  const std::string garbage = "\xff\xff\xff\xff";
+  Rig rig(Options(true, true), WithToken(kReaderToken));
+  EXPECT_EQ(SendBytes(rig.channel, kHeartbeat, garbage).error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  const auto as = [&](rpc::ChannelOptions client) {
+    client.address = rig.server->address();
+    rig.Connect(client);
+    return SendBytes(rig.channel, kHeartbeat, garbage).error_code();
+  };
+  rpc::ChannelOptions nobody = WithCertificate("alice");
+  nobody.certificate.clear();
+  nobody.key.clear();
+  EXPECT_EQ(as(nobody), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(as(WithToken("wrong-token-0123456789")), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(as(WithCertificate("grafana")), grpc::StatusCode::PERMISSION_DENIED);
+  const grpc::StatusCode read = as(WithToken(kWorkerToken));
+  EXPECT_NE(read, grpc::StatusCode::OK);
+  EXPECT_NE(read, grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_NE(read, grpc::StatusCode::PERMISSION_DENIED);
+}
+
 TEST_F(Security, TokensCarryRoles) {
   Rig rig(Options(false, true), WithToken(kAdminToken));
   EXPECT_EQ(Submitting(rig), absl::StatusCode::kOk);

@@ -2,10 +2,17 @@
 
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "proto/contract/address.h"
 #include "proto/http/metrics_page.h"
@@ -108,6 +115,61 @@ TEST(PageServer, OutlivesReadersThatLeave) {
   const auto good = client.Get("/good");
   ASSERT_TRUE(good);
   EXPECT_EQ(good->status, 200);
+}
+
+// What a client may do to a server: a raw connection.
+int Connected(const std::string& address) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in to = {};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  return fd;
+}
+
+// Whatever it sends, it is heard so far and no further: the server closes, and takes the next.
+TEST(PageServer, ReadsNoHeadsWithoutEnd) {
+  const auto server = PageServer::Start(Options());
+  ASSERT_TRUE(server.ok()) << server.status();
+  for (const std::string& endless : {std::string("a"), std::string("x: y\r\n")}) {
+    const int fd = Connected((*server)->address());
+    std::string bytes = "GET /good HTTP/1.1\r\n";
+    if (endless == "a") bytes = "GET /";
+    size_t sent = bytes.size();
+    ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    bool cut = false;
+    for (bytes.clear(); bytes.size() < 4096;) bytes += endless;
+    while (!cut && sent < (64u << 20)) {
+      const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      cut = n <= 0;
+      sent += cut ? 0 : static_cast<size_t>(n);
+    }
+    EXPECT_TRUE(cut) << "took " << sent << " bytes of a head";
+    ::close(fd);
+  }
+  EXPECT_TRUE(httplib::Client("http://" + (*server)->address()).Get("/good"));
+}
+
+// Four that send a byte now and then have all threads, and not for longer than a request may take.
+TEST(PageServer, IsNotHeldByReadersThatDawdle) {
+  const auto server = PageServer::Start(Options());
+  ASSERT_TRUE(server.ok()) << server.status();
+  std::vector<int> slow;
+  for (int i = 0; i < 4; ++i) slow.push_back(Connected((*server)->address()));
+  std::atomic<bool> over = false;
+  std::thread drips([&] {
+    for (int i = 0; !over && i < 300; ++i) {
+      for (const int fd : slow) ::send(fd, "G", 1, MSG_NOSIGNAL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  });
+  httplib::Client client("http://" + (*server)->address());
+  client.set_read_timeout(25);
+  EXPECT_TRUE(client.Get("/good"));
+  over = true;
+  drips.join();
+  for (const int fd : slow) ::close(fd);
 }
 
 TEST(MetricsPage, EscapesLabelsAndKeepsFamiliesTogether) {

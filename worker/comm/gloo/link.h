@@ -113,9 +113,9 @@ class Link {
   Ring incoming_, outgoing_;
   Ring chunks_;
   size_t chunk_bytes_left_ = 0, chunk_bytes_unposted_ = 0;
-  Box farewell_, large_;
   bool heard_farewell_ = false;
-  std::shared_ptr<Block> large_block_;
+  std::shared_ptr<Block> large_block_;  // outlives the box that sends it
+  Box farewell_, large_;
 };
 
 }  // namespace filigree::comm
