@@ -140,7 +140,8 @@ Assignment AssignmentOf(const JobRow& row, std::vector<int32_t> ranks, bool know
   Assignment assignment;
   assignment.job = row.id;
   assignment.generation = row.generation;
-  assignment.keep_processes = KeepsProcesses(row.spec->backend);
+  const bool ends = row.intent == Intent::kStop || row.intent == Intent::kCancel;
+  assignment.keep_processes = KeepsProcesses(row.spec->backend) && !ends;
   if (row.state == JobState::kDraining)
     assignment.action = row.intent == Intent::kCancel || !row.ran ? Action::kStop : Action::kCheckpointAndStop;
   if (row.state == JobState::kRecovering) assignment.action = Action::kStop;

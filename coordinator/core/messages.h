@@ -72,7 +72,7 @@ struct Assignment {
   std::string job;
   int64_t generation = 0;
   Action action = Action::kRun;
-  bool keep_processes = false;
+  bool keep_processes = false;  // they may be ranks of the next generation; false also where none is to follow
   // With kRun only.
   std::vector<int32_t> ranks;  // of this worker
   int32_t data = 0, tensor = 0;
