@@ -97,8 +97,7 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
       world.Abort(absl::UnavailableError(report));
       EndUnless(over);
     };
-    parallel::Outcome outcome =
-        TrainInWorld(options.quiet, *settings, generation.number == 0, world, on_failure, over, run);
+    parallel::Outcome outcome = TrainInWorld(options.quiet, *settings, generation.first, world, on_failure, over, run);
     const bool others_go_on = settings->parallel.elastic && !LossOf(world).ok();
     if (outcome.lost.ok() || others_go_on) return outcome;
     return parallel::Outcome{EndLostJob(world, outcome.lost)};

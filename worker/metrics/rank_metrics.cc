@@ -28,6 +28,8 @@ RankMetrics::RankMetrics(RankOptions options) : options_(Completed(std::move(opt
 RankMetrics::~RankMetrics() = default;
 
 void RankMetrics::Run(const telemetry::RunRecord& record) {
+  step_.Set(static_cast<double>(record.step));
+  opened_ = true;
   if (run_ != nullptr) run_->Run(record);
 }
 
@@ -43,6 +45,7 @@ void RankMetrics::Step(const telemetry::StepRecord& record) {
   dense_.sent.Add(static_cast<double>(wire.dense_equivalent));
   dense_.received.Add(static_cast<double>(wire.dense_equivalent));
   last_step_.Set(options_.clock());
+  step_.Set(static_cast<double>(record.step + 1));
   if (run_ != nullptr) run_->Step(record);
 }
 
@@ -75,8 +78,20 @@ http::Page RankMetrics::Page() const {
   AddBytes(page, kCommBytes, "activations", activations_);
   AddBytes(page, kCommDense, "gradients", dense_);
   page.Add(kLastStep, Own(), last_step_.Get());
-  if (run_ != nullptr) run_->AddTo(page);
+  if (run_ != nullptr && options_.shows_run) run_->AddTo(page);
   return page.Text();
+}
+
+RankReading RankMetrics::Read() const {
+  RankReading reading;
+  reading.opened = opened_;
+  reading.step = static_cast<int64_t>(step_.Get());
+  for (int p = 0; p < telemetry::kPhases; ++p) reading.phase_seconds[p] = phases_[p].Get();
+  reading.sent_bytes = static_cast<int64_t>(gradients_.sent.Get() + activations_.sent.Get());
+  reading.received_bytes = static_cast<int64_t>(gradients_.received.Get() + activations_.received.Get());
+  reading.dense_equivalent_bytes = static_cast<int64_t>(dense_.sent.Get());
+  if (run_ != nullptr) reading.run = run_->Read();
+  return reading;
 }
 
 void RankMetrics::AddBytes(http::MetricsPage& page, const http::FamilyInfo& family, const char* op,

@@ -2,10 +2,13 @@
 #define FILIGREE_WORKER_METRICS_RANK_METRICS_H_
 
 #include <array>
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "proto/http/metrics_page.h"
 #include "worker/metrics/one_writer.h"
@@ -31,8 +34,32 @@ struct RankOptions {
   http::Build build;
   std::string run_id;
   int rank = 0;
-  std::optional<RunInfo> run;     // on the rank that shows what belongs to the whole run
+  std::optional<RunInfo> run;     // on the rank that knows what belongs to the whole run
+  bool shows_run = true;          // false: somebody else shows that
   std::function<double()> clock;  // seconds since 1970; empty: the system's
+};
+
+// The same numbers for whoever passes them on. Sums are those of the object.
+struct MatrixReading {
+  int64_t layer = -1;  // -1: belongs to none
+  std::string kind;
+  double density = 0, threshold = 0;
+};
+struct RunReading {
+  int64_t target_steps = 0;
+  std::optional<double> learning_rate, gradient_norm, train_loss, val_loss, density;  // absent: not told yet
+  double target_density = 0;
+  int64_t tokens = 0, mask_mismatches = 0, skipped_steps = 0, checkpoint_failures = 0;
+  double last_checkpoint = 0;  // seconds since 1970; 0: none
+  std::string config_sha256;
+  std::vector<MatrixReading> matrices;  // at the last evaluation
+};
+struct RankReading {
+  bool opened = false;  // the run is: steps follow
+  int64_t step = 0;     // complete
+  std::array<double, telemetry::kPhases> phase_seconds{};
+  int64_t sent_bytes = 0, received_bytes = 0, dense_equivalent_bytes = 0;
+  std::optional<RunReading> run;
 };
 
 class RankMetrics {
@@ -54,6 +81,7 @@ class RankMetrics {
 
   // For a PageServer.
   http::Page Page() const;
+  RankReading Read() const;
 
  private:
   // Bytes by direction.
@@ -67,8 +95,9 @@ class RankMetrics {
   Durations durations_;
   std::array<Number, telemetry::kPhases> phases_;
   Bytes gradients_, activations_, dense_;
-  Number last_step_;
-  std::unique_ptr<RunFigures> run_;  // null: somebody else shows them
+  Number last_step_, step_;
+  std::atomic<bool> opened_ = false;
+  std::unique_ptr<RunFigures> run_;  // null: of another rank
 };
 
 }  // namespace filigree::metrics

@@ -39,7 +39,37 @@ void RunFigures::Snapshot(const telemetry::SnapshotRecord& record) {
   snapshot_ = record;
 }
 
+RunReading RunFigures::Read() const {
+  RunReading reading;
+  reading.target_steps = static_cast<int64_t>(target_steps_.Get());
+  if (stepped_) {
+    reading.learning_rate = learning_rate_.Get();
+    reading.gradient_norm = gradient_norm_.Get();
+    reading.train_loss = train_loss_.Get();
+    reading.density = density_.Get();
+  }
+  if (evaluated_) reading.val_loss = val_loss_.Get();
+  reading.target_density = info_.target_density;
+  reading.tokens = static_cast<int64_t>(tokens_.Get());
+  reading.mask_mismatches = static_cast<int64_t>(mask_mismatches_.Get());
+  reading.skipped_steps = static_cast<int64_t>(skipped_steps_.Get());
+  reading.checkpoint_failures = static_cast<int64_t>(checkpoint_failures_.Get());
+  reading.last_checkpoint = last_checkpoint_.Get();
+  reading.config_sha256 = info_.config_sha256;
+  const std::lock_guard lock(mutex_);
+  reading.matrices.reserve(snapshot_.matrices.size());
+  for (const telemetry::MatrixSnapshot& matrix : snapshot_.matrices) {
+    const double density = static_cast<double>(matrix.nnz) / static_cast<double>(std::max<int64_t>(matrix.numel, 1));
+    reading.matrices.push_back({matrix.layer, matrix.kind, density, matrix.threshold});
+  }
+  return reading;
+}
+
 void RunFigures::AddTo(http::MetricsPage& page) const {
+  const RunReading reading = Read();
+  const auto add = [&](const http::FamilyInfo& family, const std::optional<double>& value) {
+    if (value) page.Add(family, Own(), *value);
+  };
   page.Add(kRunInfo,
            Own({{"run_name", telemetry::Printable(info_.run_name)},
                 {"config_sha256", info_.config_sha256},
@@ -47,30 +77,26 @@ void RunFigures::AddTo(http::MetricsPage& page) const {
                 {"tp", std::to_string(info_.tp)}}),
            1);
   page.Add(kStep, Own(), step_.Get());
-  page.Add(kTargetSteps, Own(), target_steps_.Get());
-  if (stepped_) {
-    page.Add(kLearningRate, Own(), learning_rate_.Get());
-    page.Add(kGradientNorm, Own(), gradient_norm_.Get());
-    page.Add(kTrainLoss, Own(), train_loss_.Get());
-    page.Add(kDensity, Own(), density_.Get());
-  }
-  if (evaluated_) page.Add(kValLoss, Own(), val_loss_.Get());
-  page.Add(kTokens, Own(), tokens_.Get());
-  page.Add(kTargetDensity, Own(), info_.target_density);
-  page.Add(kMaskMismatch, Own(), mask_mismatches_.Get());
-  page.Add(kSkippedSteps, Own({{"reason", "not_finite"}}), skipped_steps_.Get());
-  page.Add(kLastCheckpoint, Own(), last_checkpoint_.Get());
-  page.Add(kCheckpointFailures, Own(), checkpoint_failures_.Get());
-  AddMatrices(page);
+  page.Add(kTargetSteps, Own(), static_cast<double>(reading.target_steps));
+  add(kLearningRate, reading.learning_rate);
+  add(kGradientNorm, reading.gradient_norm);
+  add(kTrainLoss, reading.train_loss);
+  add(kDensity, reading.density);
+  add(kValLoss, reading.val_loss);
+  page.Add(kTokens, Own(), static_cast<double>(reading.tokens));
+  page.Add(kTargetDensity, Own(), reading.target_density);
+  page.Add(kMaskMismatch, Own(), static_cast<double>(reading.mask_mismatches));
+  page.Add(kSkippedSteps, Own({{"reason", "not_finite"}}), static_cast<double>(reading.skipped_steps));
+  page.Add(kLastCheckpoint, Own(), reading.last_checkpoint);
+  page.Add(kCheckpointFailures, Own(), static_cast<double>(reading.checkpoint_failures));
+  AddMatrices(page, reading.matrices);
 }
 
-void RunFigures::AddMatrices(http::MetricsPage& page) const {
+void RunFigures::AddMatrices(http::MetricsPage& page, const std::vector<MatrixReading>& matrices) const {
   std::map<std::string, double> thresholds;
-  const std::lock_guard lock(mutex_);
-  for (const telemetry::MatrixSnapshot& matrix : snapshot_.matrices) {
+  for (const MatrixReading& matrix : matrices) {
     const std::string layer = matrix.layer < 0 ? "" : std::to_string(matrix.layer);
-    page.Add(kLayerDensity, Own({{"layer", layer}, {"matrix", matrix.kind}}),
-             static_cast<double>(matrix.nnz) / static_cast<double>(std::max<int64_t>(matrix.numel, 1)));
+    page.Add(kLayerDensity, Own({{"layer", layer}, {"matrix", matrix.kind}}), matrix.density);
     const auto [found, is_new] = thresholds.try_emplace(matrix.kind, matrix.threshold);
     if (!is_new) found->second = std::min(found->second, matrix.threshold);
   }

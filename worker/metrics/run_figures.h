@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "proto/http/metrics_page.h"
 #include "worker/metrics/one_writer.h"
@@ -27,9 +28,10 @@ class RunFigures {
   void ReplicasDiffered() { mask_mismatches_.Add(1); }
 
   void AddTo(http::MetricsPage& page) const;
+  RunReading Read() const;
 
  private:
-  void AddMatrices(http::MetricsPage& page) const;
+  void AddMatrices(http::MetricsPage& page, const std::vector<MatrixReading>& matrices) const;
   http::Labels Own(http::Labels more = {}) const;  // run_id, and more
 
   const std::string run_id_;

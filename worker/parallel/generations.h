@@ -2,6 +2,7 @@
 #define FILIGREE_WORKER_PARALLEL_GENERATIONS_H_
 
 #include <functional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,10 +18,12 @@ namespace filigree::parallel {
 // What became of the work in one generation.
 struct Outcome {
   int exit_code = 0;
-  absl::Status lost = absl::OkStatus();  // why its ranks do not go on together; OK: the work is over
+  absl::Status lost = absl::OkStatus();  // why its ranks do not go on together; OK: the work is over, or was left
+  bool left = false;                     // somebody asked for that, and this process may be needed in the next one
+  std::string reason = {};               // of an exit code that says failure: the words that the user was given
 };
 using Work = std::function<Outcome(World& world, const Generation& generation)>;
-// Said by the first rank of a generation that follows a loss.
+// Said by the first rank of a generation that follows another.
 using Tell = std::function<void(const std::string& text)>;
 
 // The exit code of the work, or of the job where this process idled at its end. Errors: those of Membership::First and

@@ -64,6 +64,7 @@ class OfStore : public Membership {
 
   absl::StatusOr<Generation> First() override {
     Generation first;
+    first.first = true;
     first.members.resize(static_cast<size_t>(launch_.ranks));
     std::iota(first.members.begin(), first.members.end(), 0);
     first.rank = launch_.rank;
@@ -72,7 +73,7 @@ class OfStore : public Membership {
 
   void Announce(const Generation& lost) override { (void)store_->Set(HereKey(lost.number + 1, launch_.rank), "here"); }
 
-  absl::StatusOr<Generation> Next(const Generation& lost) override;
+  absl::StatusOr<Generation> Next(const Generation& last, const std::string& missed) override;
   absl::StatusOr<std::unique_ptr<comm::Transport>> Join(const Generation& generation) override;
   void Finish(int exit_code) override { (void)store_->Set(Key("over"), std::to_string(exit_code)); }
 
@@ -133,8 +134,8 @@ absl::StatusOr<Generation> OfStore::Decide(const Generation& lost) const {
                                             here.size(), settings_.parallel.tensor));
 }
 
-absl::StatusOr<Generation> OfStore::Next(const Generation& lost) {
-  Generation next = lost;
+absl::StatusOr<Generation> OfStore::Next(const Generation& last, const std::string& /*missed*/) {
+  Generation next = last;
   while (!next.over) {
     Announce(next);
     absl::StatusOr<Generation> decided = Decide(next);

@@ -70,7 +70,11 @@ absl::Status Trainer::Open() {
   log_.Show(options_.metrics);
   if (run_.resumed) saved_step_ = state_.step;
   if (absl::Status status = TakeUnsent(); !status.ok()) return status;
-  if (!first()) return absl::OkStatus();
+  const auto begin = [this] { log_.Run(DescribeRun(run_, machine_, options_.revision, options_.world)); };
+  if (!first()) {
+    begin();
+    return absl::OkStatus();
+  }
   if (absl::Status status = StoreSettings(*options_.file_system, run_.settings); !status.ok()) return status;
   telemetry::LogOptions log;
   log.dir = run_.settings.run.dir;
@@ -78,7 +82,7 @@ absl::Status Trainer::Open() {
   log.completed = state_.step;
   log.output = options_.output;
   if (absl::Status status = log_.Open(log); !status.ok()) return status;
-  log_.Run(DescribeRun(run_, machine_, options_.revision, options_.world));
+  begin();
   for (const std::string& note : run_.notes) Note(note);
   return absl::OkStatus();
 }

@@ -152,5 +152,58 @@ TEST(RankMetrics, MayBeReadWhileItIsTold) {
   EXPECT_TRUE(Has(metrics, "filigree_step_duration_seconds_count{run_id=\"r\",rank=\"2\"} 2000"));
 }
 
+TEST(RankMetrics, GivesTheSameNumbersToWhoPassesThemOn) {
+  RankMetrics metrics(Options(true));
+  EXPECT_FALSE(metrics.Read().opened);
+  EXPECT_FALSE(metrics.Read().run->train_loss.has_value());
+  metrics.Run(Start(5));
+  EXPECT_TRUE(metrics.Read().opened);
+  EXPECT_EQ(metrics.Read().step, 5);
+  metrics.Step(Record(5));
+  metrics.Step(Record(6));
+  telemetry::EvalRecord eval;
+  eval.loss = 2.25;
+  metrics.Eval(eval);
+  telemetry::SnapshotRecord snapshot;
+  snapshot.matrices.resize(1);
+  snapshot.matrices[0].layer = 3;
+  snapshot.matrices[0].kind = "c_fc";
+  snapshot.matrices[0].numel = 8;
+  snapshot.matrices[0].nnz = 2;
+  snapshot.matrices[0].threshold = 0.5;
+  metrics.Snapshot(snapshot);
+  metrics.CheckpointFailed();
+  const RankReading reading = metrics.Read();
+  EXPECT_EQ(reading.step, 7);
+  EXPECT_EQ(reading.phase_seconds[2], 6);
+  EXPECT_EQ(reading.sent_bytes, 200);
+  EXPECT_EQ(reading.received_bytes, 160);
+  EXPECT_EQ(reading.dense_equivalent_bytes, 2000);
+  ASSERT_TRUE(reading.run.has_value());
+  EXPECT_EQ(reading.run->target_steps, 50);
+  EXPECT_EQ(reading.run->train_loss, 2.5);
+  EXPECT_EQ(reading.run->val_loss, 2.25);
+  EXPECT_EQ(reading.run->density, 0.5);
+  EXPECT_EQ(reading.run->target_density, 0.25);
+  EXPECT_EQ(reading.run->tokens, 128);
+  EXPECT_EQ(reading.run->checkpoint_failures, 1);
+  EXPECT_EQ(reading.run->config_sha256, "0123");
+  ASSERT_EQ(reading.run->matrices.size(), 1u);
+  EXPECT_EQ(reading.run->matrices[0].layer, 3);
+  EXPECT_EQ(reading.run->matrices[0].kind, "c_fc");
+  EXPECT_EQ(reading.run->matrices[0].density, 0.25);
+  EXPECT_EQ(reading.run->matrices[0].threshold, 0.5);
+}
+
+TEST(RankMetrics, OfARunThatSomebodyElseShowsAreReadAndNotShown) {
+  RankOptions options = Options(true);
+  options.shows_run = false;
+  RankMetrics metrics(options);
+  metrics.Run(Start(5));
+  EXPECT_EQ(metrics.Read().run->target_steps, 50);
+  EXPECT_EQ(metrics.Page().body.find("filigree_target_steps"), std::string::npos);
+  EXPECT_FALSE(RankMetrics(Options(false)).Read().run.has_value());
+}
+
 }  // namespace
 }  // namespace filigree::metrics

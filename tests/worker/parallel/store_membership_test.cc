@@ -47,7 +47,7 @@ std::vector<absl::StatusOr<Generation>> AfterLoss(const Store& store, const std:
   asked.reserve(left.size());
   for (const int process : left) {
     asked.push_back(
-        std::async(std::launch::async, [=] { return Process(process, ranks, store, settings)->Next(lost); }));
+        std::async(std::launch::async, [=] { return Process(process, ranks, store, settings)->Next(lost, "a rank"); }));
   }
   std::vector<absl::StatusOr<Generation>> found;
   found.reserve(left.size());
@@ -97,7 +97,8 @@ TEST(StoreMembership, OneThatAnnouncedItselfIsWaitedForThoughItIsBusy) {
 TEST(StoreMembership, WhoIsNotNeededIdlesUntilItIs) {
   const Store store = comm::MemoryStore();
   const config::Settings settings = WithTensor(2);
-  auto idle = std::async(std::launch::async, [=] { return Process(3, 4, store, settings)->Next(FirstOf(3, 4)); });
+  auto idle =
+      std::async(std::launch::async, [=] { return Process(3, 4, store, settings)->Next(FirstOf(3, 4), "a rank"); });
   const auto pair = AfterLoss(store, {0, 2}, FirstOf(0, 4), 4, settings);
   ASSERT_TRUE(pair[0].ok()) << pair[0].status();
   EXPECT_EQ(pair[0]->members, (std::vector<int>{0, 2}));
@@ -115,11 +116,12 @@ TEST(StoreMembership, WhoIsNotNeededIdlesUntilItIs) {
 TEST(StoreMembership, WhoIdlesEndsWithTheJobOrWhenAsked) {
   const Store store = comm::MemoryStore();
   const config::Settings settings = WithTensor(1, /*data=*/1);
-  auto idle = std::async(std::launch::async, [=] { return Process(2, 3, store, settings)->Next(FirstOf(2, 3)); });
+  auto idle =
+      std::async(std::launch::async, [=] { return Process(2, 3, store, settings)->Next(FirstOf(2, 3), "a rank"); });
   StoreMembershipOptions asked = Quick();
   asked.stop_requested = [] { return true; };
-  auto stopped =
-      std::async(std::launch::async, [=] { return Process(1, 3, store, settings, asked)->Next(FirstOf(1, 3)); });
+  auto stopped = std::async(std::launch::async,
+                            [=] { return Process(1, 3, store, settings, asked)->Next(FirstOf(1, 3), "a rank"); });
   const auto goes_on = AfterLoss(store, {0}, FirstOf(0, 3), 3, settings);
   ASSERT_TRUE(goes_on[0].ok()) << goes_on[0].status();
   EXPECT_EQ(goes_on[0]->members, std::vector<int>{0});
@@ -134,7 +136,7 @@ TEST(StoreMembership, WhoComesTooLateHasNoPart) {
   const auto found = AfterLoss(store, {0, 1}, FirstOf(0, 3), 3, WithTensor(1));
   ASSERT_TRUE(found[0].ok()) << found[0].status();
   EXPECT_EQ(found[0]->members, (std::vector<int>{0, 1}));
-  auto late = std::async(std::launch::async, [=] { return Process(2, 3, store)->Next(FirstOf(2, 3)); });
+  auto late = std::async(std::launch::async, [=] { return Process(2, 3, store)->Next(FirstOf(2, 3), "a rank"); });
   EXPECT_EQ(late.wait_for(milliseconds(700)), std::future_status::timeout);
   Process(0, 3, store)->Finish(0);
   EXPECT_EQ(late.get()->over, 0);
