@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/base/buffer.h"
 #include "kernels/csr/pattern.h"
+#include "worker/checkpoint/commit.h"
 #include "worker/checkpoint/file_system.h"
 #include "worker/checkpoint/safetensors.h"
 
@@ -23,7 +24,8 @@
 //                A crash at any moment leaves the older checkpoints or the new one, never something between.
 // Verification   Every byte of every file is covered by a hash (XXH3-128), the manifest's own bytes too; loading reads
 //                and checks all of it before anything is handed out.
-// Determinism    The bytes of the files are a function of the state alone.
+// Determinism    The bytes of data files are a function of the state alone; so are their names, and with them the
+//                manifest, where one rank saves.
 
 namespace filigree::checkpoint {
 
@@ -61,9 +63,10 @@ struct State {
 };
 
 struct SaveResult {
-  std::string path;                   // of the checkpoint's folder
-  uint64_t bytes = 0;                 // written
-  std::vector<std::string> warnings;  // of tidying up: the checkpoint itself is safe
+  std::string path;                        // of the checkpoint's folder
+  CommitPoint point = {};                  // generation 0: no coordinator
+  uint64_t bytes = 0;                      // written
+  std::vector<std::string> warnings = {};  // of tidying up: the checkpoint itself is safe
 };
 
 // Writes RUN/checkpoints/step-N and then removes leftovers of interrupted saves and all but `keep_last` (>= 1)
@@ -71,7 +74,12 @@ struct SaveResult {
 // first. `run_dir` must exist. On failure older checkpoints are untouched and what this save had written is removed
 // again. InvalidArgument: a name or text the format cannot hold. ResourceExhausted: the disk is full. Else as
 // file_system.h.
-absl::StatusOr<SaveResult> Save(FileSystem& files, const std::string& run_dir, const State& state, int keep_last);
+//
+// With fencing the folder is of its generation, RUN/checkpoints/step-N-gG. It counts, and only then are older ones
+// removed, when fencing->commit has said OK; what was written stays where it has not. Folders of later generations are
+// left alone always. IsSuperseded: the commit was refused, this process is a late writer.
+absl::StatusOr<SaveResult> Save(FileSystem& files, const std::string& run_dir, const State& state, int keep_last,
+                                const Fencing* fencing = nullptr);
 
 // The same into a folder of its own, which is created if need be (its parent must exist).
 absl::StatusOr<SaveResult> SaveFolder(FileSystem& files, const std::string& folder, const State& state);
@@ -111,6 +119,7 @@ class Checkpoint {
   const std::string& path() const { return path_; }
   int64_t step() const { return step_; }
   int64_t position() const { return position_; }
+  const std::string& digest() const { return digest_; }  // of the manifest, as CommitPoint's
   uint64_t seed() const { return seed_; }
   const std::map<std::string, std::string>& texts() const { return texts_; }
   const std::map<std::string, double>& extras() const { return extras_; }
@@ -146,7 +155,7 @@ class Checkpoint {
   // Index of a tensor that must have this shape.
   absl::StatusOr<size_t> Require(const std::string& name, const Shape& shape) const;
 
-  std::string path_;
+  std::string path_, digest_;
   int64_t step_ = 0, position_ = 0;
   uint64_t seed_ = 0;
   std::map<std::string, std::string> texts_;
@@ -155,11 +164,16 @@ class Checkpoint {
   std::shared_ptr<const StoredTensors> stored_;
 };
 
-// The newest good checkpoint of a run. Bad and partial ones are passed over, each with a line in `warnings` (may be
-// null). NotFound: the run has none, or none but what an interrupted save left; DataLoss: it has some, but none is
-// good.
+// The newest good checkpoint of a run: the highest step, of two generations' the later one's. Bad and partial ones, and
+// those of a generation that were never committed, are passed over, each with a line in `warnings` (may be null).
+// NotFound: the run has none, or none but what an interrupted save left; DataLoss: it has some, but none is good.
 absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir,
                                       std::vector<std::string>* warnings);
+
+// The checkpoint of a commit, and no other that is newer. Where it is gone or damaged: the newest committed one before
+// it, with lines in `warnings` (may be null) that say so. DataLoss: there is none that is good; names the commit.
+absl::StatusOr<Checkpoint> LoadCommitted(FileSystem& files, const std::string& run_dir, const CommitPoint& point,
+                                         std::vector<std::string>* warnings);
 
 // `path` is a checkpoint folder (or an import) or a run folder, of which the newest good checkpoint is taken.
 absl::StatusOr<Checkpoint> LoadAny(FileSystem& files, const std::string& path, std::vector<std::string>* warnings);

@@ -5,6 +5,7 @@
 
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/hashing.h"
+#include "worker/checkpoint/manifest.h"
 #include "worker/checkpoint/retention.h"
 #include "worker/checkpoint/stored_tensors.h"
 
@@ -53,6 +54,29 @@ absl::Status OpenAll(FileSystem& files, const std::string& folder, const Manifes
   return absl::DataLossError(fmt::format("{}/{} names no file of weights", folder, kManifestName));
 }
 
+std::string PassedOver(const std::string& path, const absl::Status& why) {
+  return fmt::format("checkpoint {} passed over: {}", path, std::string(why.message()));
+}
+
+// The checkpoint of a commit from its folder, or why it is not there.
+absl::StatusOr<Checkpoint> LoadPoint(FileSystem& files, const std::string& folder, const CommitPoint& point) {
+  auto checkpoint = Checkpoint::Load(files, folder);
+  if (!checkpoint.ok()) return checkpoint;
+  if (checkpoint->digest() == point.digest && checkpoint->step() == point.step) return checkpoint;
+  return absl::DataLossError(fmt::format("{}/{} has the digest {}, the one that was committed has {}", folder,
+                                         kManifestName, checkpoint->digest(), point.digest));
+}
+
+// What a step folder holds, if it counts.
+absl::StatusOr<Checkpoint> LoadStep(FileSystem& files, const StepFolder& step) {
+  if (!step.whole) return absl::DataLossError("it has no manifest: its save was interrupted");
+  if (!step.committed) return absl::DataLossError("its generation has not committed it");
+  auto checkpoint = Checkpoint::Load(files, step.path);
+  if (!checkpoint.ok() || step.generation == 0) return checkpoint;
+  if (SaysCommitted(files, step.path, {step.generation, step.step, checkpoint->digest()})) return checkpoint;
+  return absl::DataLossError(fmt::format("what was committed there is not this: see {}/{}", step.path, kCommittedName));
+}
+
 }  // namespace
 
 absl::StatusOr<Checkpoint> Checkpoint::Load(FileSystem& files, const std::string& folder) {
@@ -72,6 +96,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Load(FileSystem& files, const std::string
   }
   stored->tensors = std::move(manifest->tensors);
   checkpoint.path_ = folder;
+  checkpoint.digest_ = Xxh3Hex(*bytes);
   checkpoint.step_ = manifest->step;
   checkpoint.position_ = manifest->position;
   checkpoint.seed_ = manifest->seed;
@@ -91,14 +116,10 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
   std::string first;
   bool any_committed = false;
   for (const StepFolder& step : *steps) {
-    absl::Status status = absl::DataLossError("it has no manifest: its save was interrupted");
     any_committed = any_committed || step.committed;
-    if (step.committed) {
-      auto checkpoint = Checkpoint::Load(files, step.path);
-      if (checkpoint.ok()) return checkpoint;
-      status = checkpoint.status();
-    }
-    const std::string warning = fmt::format("checkpoint {} passed over: {}", step.path, std::string(status.message()));
+    auto checkpoint = LoadStep(files, step);
+    if (checkpoint.ok()) return checkpoint;
+    const std::string warning = PassedOver(step.path, checkpoint.status());
     if (first.empty()) first = warning;
     if (warnings != nullptr) warnings->push_back(warning);
   }
@@ -106,6 +127,29 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
   if (!any_committed) return absl::NotFoundError(fmt::format("{} has no whole checkpoint yet", run_dir));
   return absl::DataLossError(
       fmt::format("none of the {} checkpoints of {} can be used; {}", steps->size(), run_dir, first));
+}
+
+absl::StatusOr<Checkpoint> LoadCommitted(FileSystem& files, const std::string& run_dir, const CommitPoint& point,
+                                         std::vector<std::string>* warnings) {
+  const std::string folder =
+      fmt::format("{}/{}/{}", run_dir, kCheckpointsFolder, StepFolderName(point.step, point.generation));
+  auto checkpoint = LoadPoint(files, folder, point);
+  if (checkpoint.ok()) return checkpoint;
+  const std::string lost = fmt::format("the last checkpoint that was committed, step {} of generation {}, is lost: {}",
+                                       point.step, point.generation, std::string(checkpoint.status().message()));
+  if (warnings != nullptr) warnings->push_back(lost);
+  auto steps = ListSteps(files, run_dir);
+  if (!steps.ok() && !absl::IsNotFound(steps.status())) return steps.status();
+  for (const StepFolder& step : steps.ok() ? *steps : std::vector<StepFolder>()) {
+    if (step.generation == 0 || step.generation > point.generation || step.step >= point.step) continue;
+    checkpoint = LoadStep(files, step);
+    if (checkpoint.ok()) return checkpoint;
+    if (warnings != nullptr) warnings->push_back(PassedOver(step.path, checkpoint.status()));
+  }
+  return absl::DataLossError(
+      fmt::format("{}; {} has no older one that was committed and is whole: put a copy of {} back, or submit the job "
+                  "anew with another run.dir",
+                  lost, run_dir, folder));
 }
 
 absl::StatusOr<Checkpoint> LoadAny(FileSystem& files, const std::string& path, std::vector<std::string>* warnings) {

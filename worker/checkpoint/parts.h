@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/commit.h"
 #include "worker/checkpoint/file_system.h"
 
 // One checkpoint written by several ranks on a file system that all of them see: each writes files of its own, the
@@ -18,19 +19,29 @@
 //   every rank   WritePart     its tensors, and what it alone has; the returned text goes to the first rank
 //   first rank   CommitSave    or, where any rank failed, AbandonSave
 //
-// Until CommitSave nothing counts: what an interrupted save leaves is removed by the next.
+// Until CommitSave nothing counts: what an interrupted save leaves is removed by the next. A rank that was asleep
+// inside a save and wakes up when others have gone on may still write its files: their names are those of its save
+// alone (SaveMark::token), so that it can spoil nobody else's.
 
 namespace filigree::checkpoint {
 
+// What tells a save from others of the same step.
+struct SaveMark {
+  int64_t generation = 0;  // of the ranks (Fencing), which have a folder of their own; 0: no coordinator
+  std::string token;       // part of the names of its files; empty: names that are free
+};
+// One that no other save has: random.
+std::string NewSaveToken();
+
 struct OpenSave {
   std::string folder;
-  int generation = 0;  // part of the names of its files, so that they differ from those that lie there already
+  std::string token;   // as SaveMark's
   bool fresh = false;  // the folder is new
 };
 
 // `warnings`: of tidying up what earlier saves left. Errors as file_system.h.
 absl::StatusOr<OpenSave> BeginSave(FileSystem& files, const std::string& run_dir, int64_t step,
-                                   std::vector<std::string>& warnings);
+                                   std::vector<std::string>& warnings, const SaveMark& mark = {});
 
 // Something of one rank alone, read back by the same rank of as many: what it holds back of its gradients.
 struct OwnTensor {
@@ -45,8 +56,10 @@ absl::StatusOr<std::string> WritePart(FileSystem& files, const OpenSave& save, i
 
 // state: all but its tensors. parts: what WritePart returned, of every part in order. FailedPrecondition: a file of
 // another rank is not to be seen here. What is left of older checkpoints but for keep_last goes afterwards (as Save).
+// fencing: of the generation that the save was begun with; null: no coordinator, the manifest is the commit.
 absl::StatusOr<SaveResult> CommitSave(FileSystem& files, const std::string& run_dir, const OpenSave& save,
-                                      const State& state, std::span<const std::string> parts, int keep_last);
+                                      const State& state, std::span<const std::string> parts, int keep_last,
+                                      const Fencing* fencing = nullptr);
 
 // Removes what the parts have written.
 void AbandonSave(FileSystem& files, const OpenSave& save);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <string_view>
+#include <utility>
 
 #include "worker/checkpoint/manifest.h"
 
@@ -11,29 +13,36 @@ namespace filigree::checkpoint {
 namespace {
 
 constexpr char kPrefix[] = "step-";
+constexpr char kOfGeneration[] = "-g";
+constexpr uint64_t kMostMarkBytes = 256;
 
-// The step in a folder's name, or -1: not ours.
-int64_t StepOf(const std::string& name) {
-  const std::string prefix = kPrefix;
-  if (!name.starts_with(prefix)) return -1;
-  int64_t step = -1;
+// Step and generation in a folder's name; false: not ours.
+bool ReadName(const std::string& name, StepFolder& folder) {
+  const std::string prefix = kPrefix, of_generation = kOfGeneration;
+  if (!name.starts_with(prefix)) return false;
   const char* end = name.data() + name.size();
-  const auto [stop, code] = std::from_chars(name.data() + prefix.size(), end, step);
-  return code == std::errc() && stop == end && name == StepFolderName(step) ? step : -1;
+  auto [at, code] = std::from_chars(name.data() + prefix.size(), end, folder.step);
+  if (code != std::errc()) return false;
+  if (std::string_view(at, end).starts_with(of_generation)) {
+    code = std::from_chars(at + of_generation.size(), end, folder.generation).ec;
+  }
+  return code == std::errc() && folder.step >= 0 && folder.generation >= 0 &&
+         name == StepFolderName(folder.step, folder.generation);
 }
 
 // Could a save have written this file into a checkpoint's folder?
 bool IsOurs(std::string name) {
   const std::string temporary = ".tmp", data = ".safetensors";
   if (name.ends_with(temporary)) name.resize(name.size() - temporary.size());
-  return name == kManifestName || (name.ends_with(data) && (name.starts_with("weights.") ||
-                                                            name.starts_with("moments.") || name.starts_with("own-")));
+  return name == kManifestName || name == kCommittedName ||
+         (name.ends_with(data) &&
+          (name.starts_with("weights.") || name.starts_with("moments.") || name.starts_with("own-")));
 }
 
 // The manifest goes first and durably: what remains after a crash is a leftover, not a damaged checkpoint.
 absl::Status RemoveCheckpoint(FileSystem& files, const StepFolder& step) {
   absl::Status status;
-  if (step.committed) {
+  if (step.whole) {
     status = files.RemoveFile(step.path + "/" + kManifestName);
     if (status.ok()) status = files.SyncFolder(step.path);
   }
@@ -42,13 +51,24 @@ absl::Status RemoveCheckpoint(FileSystem& files, const StepFolder& step) {
   return status;
 }
 
+std::vector<std::string> NamesOf(const Manifest& manifest) {
+  std::vector<std::string> names = {kManifestName, kCommittedName};
+  names.reserve(names.size() + manifest.files.size());
+  for (const ManifestFile& file : manifest.files) names.push_back(file.name);
+  return names;
+}
+
 void Warn(const absl::Status& status, std::vector<std::string>& warnings) {
   if (!status.ok()) warnings.push_back(fmt::format("while tidying up checkpoints: {}", std::string(status.message())));
 }
 
 }  // namespace
 
-std::string StepFolderName(int64_t step) { return fmt::format("{}{:010}", kPrefix, step); }
+std::string StepFolderName(int64_t step, int64_t generation) {
+  std::string name = fmt::format("{}{:010}", kPrefix, step);
+  if (generation > 0) name += fmt::format("{}{}", kOfGeneration, generation);
+  return name;
+}
 
 absl::StatusOr<std::vector<StepFolder>> ListSteps(FileSystem& files, const std::string& run_dir) {
   const std::string folder = run_dir + "/" + kCheckpointsFolder;
@@ -56,13 +76,16 @@ absl::StatusOr<std::vector<StepFolder>> ListSteps(FileSystem& files, const std::
   if (!names.ok()) return names.status();
   std::vector<StepFolder> steps;
   for (const std::string& name : *names) {
-    const int64_t step = StepOf(name);
-    if (step < 0) continue;
-    std::string path = fmt::format("{}/{}", folder, name);
-    const bool committed = files.Exists(path + "/" + kManifestName);
-    steps.push_back({step, std::move(path), committed});
+    StepFolder step;
+    if (!ReadName(name, step)) continue;
+    step.path = fmt::format("{}/{}", folder, name);
+    step.whole = files.Exists(step.path + "/" + kManifestName);
+    step.committed = step.whole && (step.generation == 0 || files.Exists(step.path + "/" + kCommittedName));
+    steps.push_back(std::move(step));
   }
-  std::sort(steps.begin(), steps.end(), [](const StepFolder& a, const StepFolder& b) { return a.step > b.step; });
+  std::sort(steps.begin(), steps.end(), [](const StepFolder& a, const StepFolder& b) {
+    return std::pair(a.step, a.generation) > std::pair(b.step, b.generation);
+  });
   return steps;
 }
 
@@ -78,11 +101,13 @@ absl::Status RemoveUnwanted(FileSystem& files, const std::string& folder, const 
   return status;
 }
 
-void RemoveLeftovers(FileSystem& files, const std::string& run_dir, std::vector<std::string>& warnings) {
+void RemoveLeftovers(FileSystem& files, const std::string& run_dir, int64_t generation,
+                     std::vector<std::string>& warnings) {
   auto steps = ListSteps(files, run_dir);
   if (!steps.ok()) return Warn(steps.status(), warnings);
   for (const StepFolder& step : *steps) {
-    if (!step.committed) {
+    if (step.generation > generation) continue;
+    if (!step.whole) {
       Warn(RemoveCheckpoint(files, step), warnings);
       continue;
     }
@@ -90,21 +115,49 @@ void RemoveLeftovers(FileSystem& files, const std::string& run_dir, std::vector<
     auto bytes = ReadFile(files, path, kMaxManifestBytes);
     auto manifest = bytes.ok() ? ParseManifest(*bytes, path) : bytes.status();
     if (!manifest.ok()) continue;  // a damaged checkpoint is left for people to look at until it is too old
-    std::vector<std::string> wanted = {kManifestName};
-    for (const ManifestFile& file : manifest->files) wanted.push_back(file.name);
-    Warn(RemoveUnwanted(files, step.path, wanted), warnings);
+    Warn(RemoveUnwanted(files, step.path, NamesOf(*manifest)), warnings);
   }
 }
 
-void RemoveOld(FileSystem& files, const std::string& run_dir, int64_t saved, int keep_last,
+void RemoveOld(FileSystem& files, const std::string& run_dir, const CommitPoint& saved, int keep_last,
                std::vector<std::string>& warnings) {
   auto steps = ListSteps(files, run_dir);
   if (!steps.ok()) return Warn(steps.status(), warnings);
+  std::erase_if(*steps, [&](const StepFolder& s) { return s.generation > saved.generation; });
+  const auto is_saved = [&](const StepFolder& s) { return s.step == saved.step && s.generation == saved.generation; };
   // Later steps than the one just saved were passed over when the run resumed: they rank behind all earlier ones.
-  std::stable_partition(steps->begin(), steps->end(), [&](const StepFolder& s) { return s.step <= saved; });
-  for (size_t i = static_cast<size_t>(std::max(keep_last, 1)); i < steps->size(); ++i) {
-    Warn(RemoveCheckpoint(files, (*steps)[i]), warnings);
+  std::stable_partition(steps->begin(), steps->end(), [&](const StepFolder& s) { return s.step <= saved.step; });
+  std::stable_partition(steps->begin(), steps->end(), is_saved);
+  int kept = 0;
+  for (const StepFolder& step : *steps) {
+    // What was never committed is not what a successor begins with, now that something later is.
+    if ((is_saved(step) || step.committed) && kept < std::max(keep_last, 1)) {
+      ++kept;
+    } else {
+      Warn(RemoveCheckpoint(files, step), warnings);
+    }
   }
+}
+
+std::string CommittedText(const CommitPoint& point) {
+  return fmt::format("generation {} step {} manifest {}\n", point.generation, point.step, point.digest);
+}
+
+bool SaysCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point) {
+  const auto text = ReadFile(files, fmt::format("{}/{}", folder, kCommittedName), kMostMarkBytes);
+  return text.ok() && *text == CommittedText(point);
+}
+
+absl::Status MarkCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point) {
+  const std::string path = fmt::format("{}/{}", folder, kCommittedName), temporary = path + ".tmp";
+  auto file = files.Create(temporary);
+  if (!file.ok()) return file.status();
+  const std::string text = CommittedText(point);
+  absl::Status status = (*file)->Append(text.data(), text.size());
+  if (status.ok()) status = (*file)->Sync();
+  if (status.ok()) status = (*file)->Close();
+  if (status.ok()) status = files.Rename(temporary, path);
+  return status.ok() ? files.SyncFolder(folder) : status;
 }
 
 }  // namespace filigree::checkpoint

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <random>
 #include <set>
 
 #include "worker/checkpoint/checkpoint.h"
@@ -15,16 +16,14 @@ namespace filigree::checkpoint {
 namespace {
 
 // weights.safetensors, moments.p3.safetensors (of part 3), weights.p3.1.safetensors (where the former was taken).
-std::string DataName(const std::string& role, int part, int generation) {
+std::string DataName(const std::string& role, int part, const std::string& token) {
   const std::string of_part = part == 0 ? "" : fmt::format(".p{}", part);
-  const std::string again = generation == 0 ? "" : fmt::format(".{}", generation);
-  return fmt::format("{}{}{}.safetensors", role, of_part, again);
+  return fmt::format("{}{}{}{}.safetensors", role, of_part, token.empty() ? "" : ".", token);
 }
 
-// Is this a data file of that generation?
-bool IsOf(const std::string& name, int generation) {
-  const std::string suffix = fmt::format(".{}.safetensors", generation);
-  if (generation > 0) return name.ends_with(suffix);
+// Is this a data file with that token, a number? With none: whatever has no number.
+bool IsOf(const std::string& name, const std::string& token) {
+  if (!token.empty()) return name.ends_with("." + token + ".safetensors");
   if (!name.ends_with(".safetensors")) return false;
   const std::string stem = name.substr(0, name.size() - std::string(".safetensors").size());
   const size_t dot = stem.rfind('.');
@@ -33,16 +32,16 @@ bool IsOf(const std::string& name, int generation) {
 
 // A folder that holds a checkpoint already keeps it until the new manifest replaces the old: data files get names that
 // are still free.
-absl::StatusOr<OpenSave> OpenFolder(FileSystem& files, const std::string& folder) {
-  OpenSave save{folder, 0, !files.Exists(folder)};
+absl::StatusOr<OpenSave> OpenFolder(FileSystem& files, const std::string& folder, const std::string& token) {
+  OpenSave save{folder, token, !files.Exists(folder)};
   if (absl::Status status = files.CreateFolder(folder); !status.ok()) return status;
-  if (save.fresh) return save;
+  if (save.fresh || !token.empty()) return save;
   const auto names = files.List(folder);
   if (!names.ok()) return names.status();
-  const auto taken = [&](int generation) {
-    return std::any_of(names->begin(), names->end(), [&](const std::string& name) { return IsOf(name, generation); });
+  const auto taken = [&] {
+    return std::any_of(names->begin(), names->end(), [&](const std::string& name) { return IsOf(name, save.token); });
   };
-  while (taken(save.generation)) ++save.generation;
+  for (int n = 1; taken(); ++n) save.token = std::to_string(n);
   return save;
 }
 
@@ -64,7 +63,7 @@ absl::StatusOr<ManifestFile> WriteFile(FileSystem& files, const std::string& fol
 
 absl::Status WriteData(FileSystem& files, const OpenSave& save, const std::string& role, int part,
                        std::vector<TensorSource> tensors, Manifest& manifest) {
-  auto file = WriteFile(files, save.folder, DataName(role, part, save.generation),
+  auto file = WriteFile(files, save.folder, DataName(role, part, save.token),
                         [&](HashingFile& to) { return WriteSafetensors(to, std::move(tensors), {}); });
   if (!file.ok()) return file.status();
   file->role = role;
@@ -106,9 +105,11 @@ absl::StatusOr<Manifest> WriteFiles(FileSystem& files, const OpenSave& save, int
 }
 
 // The rename of the manifest is the commit: after it nothing may be taken back, even if the sync fails.
-absl::Status Commit(FileSystem& files, const OpenSave& save, const Manifest& manifest, bool& committed) {
+absl::Status WriteManifest(FileSystem& files, const OpenSave& save, const Manifest& manifest, std::string& digest,
+                           bool& committed) {
   auto text = EncodeManifest(manifest);
   if (!text.ok()) return text.status();
+  digest = Xxh3Hex(*text);
   const auto written = WriteFile(files, save.folder, kManifestName,
                                  [&](HashingFile& to) { return to.Append(text->data(), text->size()); });
   if (!written.ok()) return written.status();
@@ -155,13 +156,15 @@ absl::StatusOr<SaveResult> Finish(FileSystem& files, const OpenSave& save, const
                                   std::span<const std::string> parts) {
   auto manifest = Join(files, save, state, parts);
   bool committed = false;
+  SaveResult result;
+  result.path = save.folder;
+  result.point.step = state.step;
   absl::Status status = manifest.status();
-  if (status.ok()) status = Commit(files, save, *manifest, committed);
+  if (status.ok()) status = WriteManifest(files, save, *manifest, result.point.digest, committed);
   if (!status.ok()) {
     if (!committed) AbandonSave(files, save);
     return status;
   }
-  SaveResult result{save.folder, 0, {}};
   std::vector<std::string> wanted = {kManifestName};
   for (const ManifestFile& file : manifest->files) {
     wanted.push_back(file.name);
@@ -172,17 +175,39 @@ absl::StatusOr<SaveResult> Finish(FileSystem& files, const OpenSave& save, const
   return result;
 }
 
+// Asks for the commit of what is durable now. A folder stays where it is refused or nobody knows: a commit whose answer
+// was lost may name it, and the next one removes it if none does.
+absl::Status AskForCommit(FileSystem& files, const Fencing& fencing, SaveResult& saved) {
+  saved.point.generation = fencing.generation;
+  const absl::Status status = fencing.commit(saved.point);
+  const std::string what = fmt::format("checkpoint {} of generation {}", saved.path, fencing.generation);
+  if (absl::IsFailedPrecondition(status) || IsSuperseded(status)) {
+    return Superseded(fmt::format("{} was refused: {}", what, std::string(status.message())));
+  }
+  if (!status.ok()) {
+    return absl::Status(status.code(), fmt::format("{} was not committed: {}", what, std::string(status.message())));
+  }
+  const absl::Status marked = MarkCommitted(files, saved.path, saved.point);
+  if (!marked.ok()) saved.warnings.push_back(std::string(marked.message()));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
+std::string NewSaveToken() {
+  std::random_device random;
+  return fmt::format("s{:08x}{:08x}", random(), random());
+}
+
 absl::StatusOr<OpenSave> BeginSave(FileSystem& files, const std::string& run_dir, int64_t step,
-                                   std::vector<std::string>& warnings) {
+                                   std::vector<std::string>& warnings, const SaveMark& mark) {
   const std::string checkpoints = run_dir + "/" + kCheckpointsFolder;
   absl::Status status = files.CreateFolder(checkpoints);
   if (status.ok()) status = files.SyncFolder(run_dir);
   if (!status.ok()) return status;
   // First, so that their space is free for this save.
-  RemoveLeftovers(files, run_dir, warnings);
-  return OpenFolder(files, checkpoints + "/" + StepFolderName(step));
+  RemoveLeftovers(files, run_dir, mark.generation, warnings);
+  return OpenFolder(files, checkpoints + "/" + StepFolderName(step, mark.generation), mark.token);
 }
 
 absl::StatusOr<std::string> WritePart(FileSystem& files, const OpenSave& save, int part, const State& state,
@@ -193,12 +218,14 @@ absl::StatusOr<std::string> WritePart(FileSystem& files, const OpenSave& save, i
 }
 
 absl::StatusOr<SaveResult> CommitSave(FileSystem& files, const std::string& run_dir, const OpenSave& save,
-                                      const State& state, std::span<const std::string> parts, int keep_last) {
+                                      const State& state, std::span<const std::string> parts, int keep_last,
+                                      const Fencing* fencing) {
   auto saved = Finish(files, save, state, parts);
   if (!saved.ok()) return saved.status();
   absl::Status status = files.SyncFolder(run_dir + "/" + kCheckpointsFolder);
+  if (status.ok() && fencing != nullptr) status = AskForCommit(files, *fencing, *saved);
   if (!status.ok()) return status;
-  RemoveOld(files, run_dir, state.step, keep_last, saved->warnings);
+  RemoveOld(files, run_dir, saved->point, keep_last, saved->warnings);
   return saved;
 }
 
@@ -240,7 +267,7 @@ std::vector<int> ShareTensors(const State& state, int parts, std::span<const int
 
 absl::StatusOr<SaveResult> SaveFolder(FileSystem& files, const std::string& folder, const State& state) {
   if (absl::Status status = CheckState(state); !status.ok()) return status;
-  const auto save = OpenFolder(files, folder);
+  const auto save = OpenFolder(files, folder, /*token=*/"");
   if (!save.ok()) return save.status();
   const auto part = WritePart(files, *save, 0, state, {});
   if (part.ok()) return Finish(files, *save, state, {&*part, 1});
@@ -248,16 +275,18 @@ absl::StatusOr<SaveResult> SaveFolder(FileSystem& files, const std::string& fold
   return part.status();
 }
 
-absl::StatusOr<SaveResult> Save(FileSystem& files, const std::string& run_dir, const State& state, int keep_last) {
+absl::StatusOr<SaveResult> Save(FileSystem& files, const std::string& run_dir, const State& state, int keep_last,
+                                const Fencing* fencing) {
   std::vector<std::string> warnings;
-  const auto save = BeginSave(files, run_dir, state.step, warnings);
+  const SaveMark mark{fencing == nullptr ? 0 : fencing->generation, ""};
+  const auto save = BeginSave(files, run_dir, state.step, warnings, mark);
   if (!save.ok()) return save.status();
   const auto part = WritePart(files, *save, 0, state, {});
   if (!part.ok()) {
     AbandonSave(files, *save);
     return part.status();
   }
-  auto saved = CommitSave(files, run_dir, *save, state, {&*part, 1}, keep_last);
+  auto saved = CommitSave(files, run_dir, *save, state, {&*part, 1}, keep_last, fencing);
   if (saved.ok()) saved->warnings.insert(saved->warnings.begin(), warnings.begin(), warnings.end());
   return saved;
 }

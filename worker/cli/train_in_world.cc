@@ -37,8 +37,13 @@ int FinishTogether(const parallel::World& world, const absl::Status& status) {
 }
 
 // From the state that all ranks of a world after a loss still have, else from the last checkpoint or the beginning.
-absl::Status OpenOrKeep(const config::Settings& settings, bool first_attempt, parallel::World& world, HeldRun& run) {
-  const absl::StatusOr<bool> keep = first_attempt ? false : train::HoldSameState(run.get(), world);
+absl::Status OpenOrKeep(const config::Settings& settings, bool first_attempt, parallel::World& world,
+                        const train::Fencing* fencing, HeldRun& run) {
+  // What was committed is never gone back behind, and a rollback goes to it whatever ranks hold.
+  const bool behind =
+      run != nullptr && fencing != nullptr && fencing->resume && run->state->step < fencing->resume->step;
+  const bool discard = first_attempt || (fencing != nullptr && fencing->rollback);
+  const absl::StatusOr<bool> keep = discard ? false : train::HoldSameState(behind ? nullptr : run.get(), world);
   if (!keep.ok()) return keep.status();
   if (*keep) {
     run->resumed = false;
@@ -48,7 +53,7 @@ absl::Status OpenOrKeep(const config::Settings& settings, bool first_attempt, pa
   }
   run = nullptr;  // and with it the lock of the folder
   absl::StatusOr<train::OpenedRun> opened =
-      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string());
+      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string(), fencing);
   if (!opened.ok()) return opened.status();
   run = std::make_unique<train::OpenedRun>(*std::move(opened));
   return absl::OkStatus();
@@ -62,10 +67,10 @@ struct Attempt {
 };
 
 Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt, parallel::World& world,
-                metrics::RankMetrics* metrics, HeldRun& run) {
+                metrics::RankMetrics* metrics, train::Fencing* fencing, HeldRun& run) {
   // After going back this is no step any more, and reading a checkpoint takes its time.
   world.progress().Enter("opening the run", 0, parallel::Progress::Kind::kOther);
-  const absl::Status opened = OpenOrKeep(settings, first_attempt, world, run);
+  const absl::Status opened = OpenOrKeep(settings, first_attempt, world, fencing, run);
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
   if (!opened.ok()) return {FinishTogether(world, opened)};
   if (first_attempt && !quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
@@ -84,11 +89,12 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
   trainer_options.file_system = &train::FaultyFileSystem();
   trainer_options.world = &world;
   trainer_options.metrics = metrics;
+  trainer_options.fencing = fencing;
   train::Trainer trainer(*run, trainer_options);
   const absl::StatusOr<train::RunEnd> end = trainer.Run();
   if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
   // Also where the last checkpoint could not be written for want of a rank.
-  const bool lost = trainer.lost_a_rank() || (!end.ok() && !LossOf(world).ok());
+  const bool lost = trainer.lost_a_rank() || trainer.superseded() || (!end.ok() && !LossOf(world).ok());
   if (lost) return {kExitRankLost, began_at, end.status()};
   if (!end.ok()) return {FinishTogether(world, end.status())};
   if (*end == train::RunEnd::kDone) return {kExitDone};
@@ -100,7 +106,7 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
 
 // Where replicas differ the run goes back to its last checkpoint, in the same processes, as long as that gets it on.
 parallel::Outcome TrainTogether(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
-                                HeldRun& run) {
+                                train::Fencing* fencing, HeldRun& run) {
   constexpr int kMostWithoutProgress = 3;
   const absl::StatusOr<ShownMetrics> shown =
       ShowMetrics(settings, first_start, world);  // anew: ranks of a new world have new numbers
@@ -108,7 +114,8 @@ parallel::Outcome TrainTogether(bool quiet, const config::Settings& settings, bo
   if (!shown.ok()) return {FinishTogether(world, shown.status())};
   int64_t furthest = -1;
   for (int without_progress = 0;;) {
-    const Attempt attempt = TrainOn(quiet, settings, first_start && furthest < 0, world, shown->metrics.get(), run);
+    const Attempt attempt =
+        TrainOn(quiet, settings, first_start && furthest < 0, world, shown->metrics.get(), fencing, run);
     if (attempt.exit_code == kExitRankLost) return {attempt.exit_code, attempt.why};
     if (attempt.exit_code != kExitReplicasDiffer) return {attempt.exit_code};
     run = nullptr;
@@ -134,7 +141,7 @@ absl::Status LossOf(const parallel::World& world) {
 }
 
 parallel::Outcome TrainInWorld(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
-                               OnFailure on_failure, std::atomic<bool>& over, HeldRun& run) {
+                               OnFailure on_failure, std::atomic<bool>& over, HeldRun& run, train::Fencing* fencing) {
   if (first_start) train::SetFaultRank(world.rank());
   parallel::Watchdog::Options watch;
   watch.stuck_after = settings.parallel.stuck_after;
@@ -142,7 +149,7 @@ parallel::Outcome TrainInWorld(bool quiet, const config::Settings& settings, boo
   const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(world, watch);
   parallel::Outcome outcome = {kExitRankLost, LossOf(world)};
   if (watchdog.ok()) {
-    outcome = TrainTogether(quiet, settings, first_start, world, run);
+    outcome = TrainTogether(quiet, settings, first_start, world, fencing, run);
   } else if (outcome.lost.ok()) {
     outcome.exit_code = FinishTogether(world, watchdog.status());
   }

@@ -7,6 +7,7 @@
 
 #include "fmt/format.h"
 #include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/retention.h"
 #include "worker/checkpoint/texts.h"
 #include "worker/config/keys.h"
 #include "worker/config/load.h"
@@ -74,10 +75,36 @@ absl::Status Begin(const model::ModelSpec& spec, OpenedRun& run) {
   return absl::OkStatus();
 }
 
-// The newest good checkpoint, or the beginning.
-absl::Status LoadOrBegin(const model::ModelSpec& spec, OpenedRun& run) {
-  absl::StatusOr<checkpoint::Checkpoint> newest =
-      checkpoint::LoadNewest(checkpoint::RealFileSystem(), run.settings.run.dir, &run.notes);
+// A job that has committed nothing begins; what a run before it has left there is not its own, and its first save would
+// remove it.
+absl::Status RefuseOtherRun(const std::string& run_dir) {
+  const auto steps = checkpoint::ListSteps(checkpoint::RealFileSystem(), run_dir);
+  if (absl::IsNotFound(steps.status())) return absl::OkStatus();
+  if (!steps.ok()) return steps.status();
+  for (const checkpoint::StepFolder& step : *steps) {
+    if (!step.committed) continue;
+    return absl::FailedPreconditionError(
+        fmt::format("{} holds the checkpoints of another run, the newest is {}, and the coordinator knows none of this "
+                    "job; give the job another run.dir (init.from = \"{}\" begins with those weights), or go on with "
+                    "that run by hand: filigree train {}",
+                    run_dir, step.path, run_dir, run_dir));
+  }
+  return absl::OkStatus();
+}
+
+// Where the run goes on. NotFound: it begins.
+absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(const Fencing* fencing, OpenedRun& run) {
+  checkpoint::FileSystem& files = checkpoint::RealFileSystem();
+  const std::string& run_dir = run.settings.run.dir;
+  if (fencing == nullptr) return checkpoint::LoadNewest(files, run_dir, &run.notes);
+  if (fencing->resume) return checkpoint::LoadCommitted(files, run_dir, *fencing->resume, &run.notes);
+  absl::Status other = RefuseOtherRun(run_dir);
+  return other.ok() ? absl::NotFoundError(fmt::format("{} has no checkpoint yet", run_dir)) : other;
+}
+
+// The checkpoint it goes on from, or the beginning.
+absl::Status LoadOrBegin(const model::ModelSpec& spec, const Fencing* fencing, OpenedRun& run) {
+  absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(fencing, run);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
     absl::StatusOr<std::unique_ptr<TrainState>> state = Restore(*newest, spec, run.settings, *run.pool, run.notes);
@@ -125,7 +152,8 @@ absl::Status Prepare(const parallel::World* world, OpenedRun& run, std::optional
 }
 
 // What must be the same on all ranks before the first step.
-std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const std::string& program) {
+std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const std::string& program,
+                                                    const Fencing* fencing) {
   std::vector<parallel::World::Field> fields = {{"program", program}};
   for (const config::Key& key : config::Keys()) {
     // What may differ from machine to machine.
@@ -133,6 +161,9 @@ std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const 
     fields.push_back({key.name, config::FormatValue(key, run.settings)});
   }
   fields.push_back({"the corpus (its digest)", run.corpus->digest()});
+  fields.push_back({"the generation", std::to_string(fencing == nullptr ? 0 : fencing->generation)});
+  const std::string commit = fencing != nullptr && fencing->resume ? checkpoint::CommittedText(*fencing->resume) : "";
+  fields.push_back({"the last commit", commit});
   return fields;
 }
 
@@ -165,7 +196,8 @@ absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<s
   return OpenRun(*std::move(settings));
 }
 
-absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world, const std::string& program) {
+absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world, const std::string& program,
+                                  const Fencing* fencing) {
   const bool together = world != nullptr && world->size() > 1;
   const int ranks_here = together ? world->ranks_on_this_host() : 1;
   OpenedRun run;
@@ -173,11 +205,11 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
   std::optional<model::ModelSpec> spec;
   absl::Status status = Prepare(together ? world : nullptr, run, spec);
   if (together) status = world->Agree(status);
-  if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program));
+  if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program, fencing));
   if (!status.ok()) return status;
 
   run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run, ranks_here));
-  status = LoadOrBegin(*spec, run);
+  status = LoadOrBegin(*spec, fencing, run);
   if (together) status = world->Agree(status);
   if (!status.ok()) return status;
   if (together) {

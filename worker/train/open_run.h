@@ -13,6 +13,7 @@
 #include "worker/config/settings.h"
 #include "worker/data/corpus.h"
 #include "worker/parallel/world.h"
+#include "worker/train/commit.h"
 #include "worker/train/state.h"
 
 // From a configuration or a run folder to a state that can be trained: settings, lock, corpus, weights or checkpoint.
@@ -42,8 +43,12 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
 // `world`: all ranks open the same run, in memory of their own; the first alone holds the lock. Where one fails, all
 // do, with its reason; where their program, settings or corpus differ, FailedPrecondition names rank and field. Null:
 // alone. program: what identifies this program to other ranks.
+//
+// fencing: who commits checkpoints, on every rank or on none; null: no coordinator. The run goes on from
+// fencing->resume and nothing newer; where its files are lost, from an older one that was committed, which is noted
+// (DataLoss: there is none). Without a commit it begins; FailedPrecondition: the folder holds another run.
 absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world = nullptr,
-                                  const std::string& program = {});
+                                  const std::string& program = {}, const Fencing* fencing = nullptr);
 absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides);
 
 // The settings file inside a run folder.

@@ -3,8 +3,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "fmt/format.h"
+#include "worker/checkpoint/manifest.h"
 
 namespace filigree::train {
 namespace {
@@ -12,16 +12,23 @@ namespace {
 // The first rank's word on where files go, for all.
 absl::StatusOr<checkpoint::OpenSave> Tell(parallel::World& world, const checkpoint::OpenSave& save) {
   world.all().Name("where the checkpoint goes");
-  const auto words = world.all().AllGatherStrings(fmt::format("{} {}", save.generation, save.folder));
+  const auto words = world.all().AllGatherStrings(fmt::format("{} {}", save.token, save.folder));
   if (!words.ok()) return words.status();
   const std::string& word = words->front();
   const size_t space = word.find(' ');
-  checkpoint::OpenSave told;
-  if (space == std::string::npos || !absl::SimpleAtoi(word.substr(0, space), &told.generation)) {
+  if (space == std::string::npos || (space > 0 && !checkpoint::SoundName(word.substr(0, space)))) {
     return absl::InternalError(fmt::format("the first rank says '{}' of where the checkpoint goes", word));
   }
-  told.folder = word.substr(space + 1);
-  return told;
+  return checkpoint::OpenSave{word.substr(space + 1), word.substr(0, space)};
+}
+
+// The digest of the manifest, which the first rank alone has written.
+absl::Status TellPoint(parallel::World& world, const Fencing& fencing, int64_t step, CommitPoint& point) {
+  world.all().Name("what was committed");
+  const auto digests = world.all().AllGatherStrings(point.digest);
+  if (!digests.ok()) return digests.status();
+  point = {fencing.generation, step, digests->front()};
+  return absl::OkStatus();
 }
 
 checkpoint::State ShareOf(const checkpoint::State& state, std::span<const int> owners, int rank, int ranks) {
@@ -41,10 +48,14 @@ checkpoint::State ShareOf(const checkpoint::State& state, std::span<const int> o
 absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, checkpoint::FileSystem& files,
                                                     const std::string& run_dir, const checkpoint::State& state,
                                                     std::span<const checkpoint::OwnTensor> own,
-                                                    std::span<const int> owners, int keep_last) {
+                                                    std::span<const int> owners, int keep_last,
+                                                    const Fencing* fencing) {
   std::vector<std::string> warnings;
+  // Every save has names of its own: a rank that sleeps in this one may wake up in the middle of the next.
+  const checkpoint::SaveMark mark{fencing == nullptr ? 0 : fencing->generation,
+                                  world.size() > 1 ? checkpoint::NewSaveToken() : std::string()};
   absl::StatusOr<checkpoint::OpenSave> begun = checkpoint::OpenSave();
-  if (world.first()) begun = checkpoint::BeginSave(files, run_dir, state.step, warnings);
+  if (world.first()) begun = checkpoint::BeginSave(files, run_dir, state.step, warnings, mark);
   if (absl::Status status = world.Agree(begun.status()); !status.ok()) return status;
   const absl::StatusOr<checkpoint::OpenSave> save = Tell(world, *begun);
   if (!save.ok()) return save.status();
@@ -57,9 +68,12 @@ absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, chec
   world.all().Name("what each rank has written of the checkpoint");
   const auto parts = world.all().AllGatherStrings(*part);
   if (!parts.ok()) return parts.status();
-  absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::SaveResult{save->folder, 0, {}};
-  if (world.first()) saved = checkpoint::CommitSave(files, run_dir, *begun, state, *parts, keep_last);
+  absl::StatusOr<checkpoint::SaveResult> saved = checkpoint::SaveResult{save->folder};
+  if (world.first()) saved = checkpoint::CommitSave(files, run_dir, *begun, state, *parts, keep_last, fencing);
   if (absl::Status status = world.Agree(saved.status()); !status.ok()) return status;
+  if (fencing != nullptr) {
+    if (absl::Status told = TellPoint(world, *fencing, state.step, saved->point); !told.ok()) return told;
+  }
   saved->warnings.insert(saved->warnings.begin(), warnings.begin(), warnings.end());
   return saved;
 }

@@ -8,16 +8,19 @@
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/parts.h"
 #include "worker/parallel/world.h"
+#include "worker/train/commit.h"
 
 namespace filigree::train {
 
 // A checkpoint of a state that all ranks hold, of which each writes a share, and what it alone has (worker/checkpoint/
 // parts.h). owners: of tensors whose moments one rank alone holds (ownership.h), which it writes whole. Collective; all
-// ranks fail if one does, with its reason and number. The result is the first rank's; others know the path alone.
+// ranks fail if one does, with its reason and number. The result is the first rank's; others know path and point alone.
+// fencing: as checkpoint::Save, on every rank or on none.
 absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, checkpoint::FileSystem& files,
                                                     const std::string& run_dir, const checkpoint::State& state,
                                                     std::span<const checkpoint::OwnTensor> own,
-                                                    std::span<const int> owners, int keep_last);
+                                                    std::span<const int> owners, int keep_last,
+                                                    const Fencing* fencing = nullptr);
 
 }  // namespace filigree::train
 

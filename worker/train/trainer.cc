@@ -68,7 +68,8 @@ absl::StatusOr<RunEnd> Trainer::Run() {
 
 absl::Status Trainer::Open() {
   log_.Show(options_.metrics);
-  if (run_.resumed) saved_step_ = state_.step;
+  if (run_.resumed || NothingToCommit()) saved_step_ = state_.step;
+  recomputes_ = options_.fencing != nullptr && options_.fencing->resume && state_.step < options_.fencing->resume->step;
   if (absl::Status status = TakeUnsent(); !status.ok()) return status;
   const auto begin = [this] { log_.Run(DescribeRun(run_, machine_, options_.revision, options_.world)); };
   if (!first()) {
@@ -271,12 +272,25 @@ void Trainer::SampleNow() {
   if (whole) log_.Sample(record);
 }
 
+// Commits ascend: a step up to the last of them cannot be committed, again or for the first time.
+bool Trainer::NothingToCommit() const {
+  return options_.fencing != nullptr && options_.fencing->resume && state_.step <= options_.fencing->resume->step;
+}
+
 absl::Status Trainer::SaveNow() {
+  if (NothingToCommit()) {
+    if (!recomputes_ || state_.step < run_.settings.run.steps) return absl::OkStatus();
+    return absl::DataLossError(fmt::format(
+        "step {} was computed again because the files of its checkpoint are lost, but it was committed before and no "
+        "other takes its place; put the files back, or submit the job anew with another run.dir",
+        state_.step));
+  }
   Enter("the checkpoint", parallel::Progress::Kind::kOther);
   FaultPoint("checkpoint", state_.step - 1);
   const double start = Now();
   const absl::StatusOr<checkpoint::SaveResult> saved = Save();
   pending_checkpoint_seconds_ += Now() - start;
+  if (IsSuperseded(saved.status())) world_failure_ = saved.status();
   if (!saved.ok()) {
     retry_save_at_ = state_.step + kStepsBeforeSaveRetry;
     if (options_.metrics != nullptr) options_.metrics->CheckpointFailed();
@@ -286,13 +300,14 @@ absl::Status Trainer::SaveNow() {
   log_.Checkpoint({state_.step, Now() - start, static_cast<int64_t>(saved->bytes), saved->path});
   retry_save_at_ = -1;
   saved_step_ = state_.step;
+  if (options_.fencing != nullptr) options_.fencing->resume = saved->point;
   return absl::OkStatus();
 }
 
 absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
   const int keep = static_cast<int>(run_.settings.checkpoint.keep);
   const std::string& dir = run_.settings.run.dir;
-  if (!together()) return checkpoint::Save(*options_.file_system, dir, StateToSave(), keep);
+  if (!together()) return checkpoint::Save(*options_.file_system, dir, StateToSave(), keep, options_.fencing);
   // Every rank writes a share: one that has gone wrong since the last step must not get into the checkpoint to which
   // all go back.
   if (absl::Status status = stepper_.CheckReplicas(); !status.ok()) {
@@ -304,7 +319,7 @@ absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
     own = UnsentTensors(*residual, stepper_.registry());
   }
   return SaveTogether(*options_.world, *options_.file_system, dir, StateToSave(), own, stepper_.ownership().owners(),
-                      keep);
+                      keep, options_.fencing);
 }
 
 checkpoint::State Trainer::StateToSave() {

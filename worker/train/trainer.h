@@ -15,6 +15,7 @@
 #include "worker/machine/machine.h"
 #include "worker/parallel/world.h"
 #include "worker/telemetry/display.h"
+#include "worker/train/commit.h"
 #include "worker/train/open_run.h"
 #include "worker/train/run_log.h"
 #include "worker/train/step.h"
@@ -39,6 +40,7 @@ struct TrainerOptions {
   checkpoint::FileSystem* file_system = nullptr;  // for checkpoints; null: the real one
   parallel::World* world = nullptr;               // the ranks that train together; null: alone
   metrics::RankMetrics* metrics = nullptr;        // is told of every step; null: nobody asks
+  Fencing* fencing = nullptr;                     // who commits checkpoints, borrowed; null: no coordinator
 };
 
 class Trainer {
@@ -49,11 +51,13 @@ class Trainer {
   // Trains to the end or until a stop is asked for; an evaluation or sample that a stop breaks off is not logged.
   // Errors: the log cannot be opened; the last checkpoint could not be written (a save that fails earlier is a warning
   // and is tried again); loss or gradient stayed not finite; a rank was lost; ranks do not hold the same state any
-  // more.
+  // more; with fencing, this generation is over (IsSuperseded).
   absl::StatusOr<RunEnd> Run();
 
   // Did Run fail because a rank was lost or did not answer?
-  bool lost_a_rank() const { return !world_failure_.ok() && !replicas_differ(); }
+  bool lost_a_rank() const { return !world_failure_.ok() && !replicas_differ() && !superseded(); }
+  // Or because its generation is over, which all ranks know: it is to leave without another word.
+  bool superseded() const { return IsSuperseded(world_failure_); }
   // Or because replicas differ, which all ranks know: the last checkpoint is good.
   bool replicas_differ() const { return absl::IsDataLoss(world_failure_); }
 
@@ -74,6 +78,7 @@ class Trainer {
   absl::Status SaveNow();
   checkpoint::State StateToSave();
   absl::StatusOr<checkpoint::SaveResult> Save();
+  bool NothingToCommit() const;
   void Note(const std::string& text) { log_.Note({state_.step, text}); }
 
   OpenedRun& run_;
@@ -88,6 +93,7 @@ class Trainer {
   int64_t skipped_in_a_row_ = 0;
   int64_t saved_step_ = -1;     // of the newest checkpoint of this process
   int64_t retry_save_at_ = -1;  // step; -1: no save is owed
+  bool recomputes_ = false;     // goes on from an older copy than the last commit, whose files are lost
   absl::Status world_failure_;
 };
 

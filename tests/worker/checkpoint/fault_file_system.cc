@@ -73,7 +73,16 @@ void FaultFileSystem::ClearFaults() {
   sticky_ = crashed_ = false;
 }
 
+void FaultFileSystem::SleepAt(int64_t n, std::function<void()> others) {
+  sleep_at_ = operations_ + n;
+  others_ = std::move(others);
+}
+
 absl::Status FaultFileSystem::Step(bool append) {
+  if (sleep_at_ == operations_) {
+    sleep_at_ = -1;
+    others_();
+  }
   const int64_t now = operations_++;
   if (crash_at_ >= 0 && now >= crash_at_) crashed_ = true;
   if (crashed_) return absl::AbortedError("the machine is off");

@@ -34,6 +34,8 @@ class FaultFileSystem : public FileSystem {
   void CrashAt(int64_t n);
   void Reboot(CrashKind kind, uint64_t seed);
   void ClearFaults();
+  // Before operation `n` (counted from now) its process sleeps while `others` run, once.
+  void SleepAt(int64_t n, std::function<void()> others);
   // Reading files whose path contains `part` fails with `status`, from their second half on: a bad sector.
   void FailReadsOf(std::string part, absl::Status status);
 
@@ -72,7 +74,8 @@ class FaultFileSystem : public FileSystem {
 
   NodePtr root_;
   int64_t operations_ = 0;
-  int64_t fail_at_ = -1, crash_at_ = -1;
+  int64_t fail_at_ = -1, crash_at_ = -1, sleep_at_ = -1;
+  std::function<void()> others_;
   bool sticky_ = false, crashed_ = false;
   absl::Status failure_;
   std::string unreadable_;  // empty: everything can be read
