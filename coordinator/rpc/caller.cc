@@ -54,17 +54,17 @@ absl::StatusOr<Caller> WhoShows(const grpc::AuthContext* peer, const CallMetadat
 }
 
 const char* Name(Method method) {
-  constexpr const char* kNames[] = {"Submit",     "Get",      "List",      "ListWorkers", "Watch", "Cancel",
-                                    "Drain",      "Register", "Heartbeat", "AwaitNews",   "Leave", "CommitCheckpoint",
-                                    "ReportMask", "SetKey",   "GetKey"};
+  constexpr const char* kNames[] = {"Submit",           "Get",        "List",     "ListWorkers", "Watch",     "ReadLog",
+                                    "Cancel",           "Drain",      "Register", "Heartbeat",   "AwaitNews", "Leave",
+                                    "CommitCheckpoint", "ReportMask", "SetKey",   "GetKey",      "SendLog"};
   static_assert(std::size(kNames) == kMethods);
   return kNames[static_cast<int>(method)];
 }
 
 absl::Status CheckRole(const Caller& caller, Method method) {
   if (caller.role == Role::kEverything) return absl::OkStatus();
-  const bool reads =
-      method == Method::kGet || method == Method::kList || method == Method::kListWorkers || method == Method::kWatch;
+  const bool reads = method == Method::kGet || method == Method::kList || method == Method::kListWorkers ||
+                     method == Method::kWatch || method == Method::kReadLog;
   const bool asks = method == Method::kSubmit || method == Method::kCancel || method == Method::kDrain;
   const bool allowed = reads  ? caller.role == Role::kReader || caller.role == Role::kAdmin
                        : asks ? caller.role == Role::kAdmin

@@ -45,6 +45,7 @@ enum class Method : uint8_t {
   kList,
   kListWorkers,
   kWatch,
+  kReadLog,
   kCancel,
   kDrain,
   kRegister,
@@ -54,9 +55,10 @@ enum class Method : uint8_t {
   kCommitCheckpoint,
   kReportMask,
   kSetKey,
-  kGetKey
+  kGetKey,
+  kSendLog
 };
-inline constexpr int kMethods = 15;
+inline constexpr int kMethods = 17;
 const char* Name(Method method);
 
 // PermissionDenied: the method is not for that role.

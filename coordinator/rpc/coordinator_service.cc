@@ -72,6 +72,23 @@ grpc::ServerWriteReactor<v1::WatchReply>* CoordinatorService::Watch(grpc::Callba
   return stream.get();
 }
 
+grpc::ServerWriteReactor<v1::ReadLogReply>* CoordinatorService::ReadLog(grpc::CallbackServerContext* context,
+                                                                        const v1::ReadLogRequest* request) {
+  std::shared_ptr<LogStream> stream = LogStream::Make(context, front_.limits.log_queue);
+  const auto query = AdmitRequest(front_, Method::kReadLog, *context, *request);
+  if (!query.ok()) {
+    stream->End(query.status());
+    return stream.get();
+  }
+  const int64_t until_us = DeadlineOf(*context, front_.limits.watch_deadline);
+  Desk& desk = front_.desk;
+  const absl::Status posted = front_.strand.Post([&desk, query = *query, until_us, stream] {
+    desk.log_readers().Add(desk.core().tables(), query, until_us, stream);
+  });
+  if (!posted.ok()) stream->End(posted);
+  return stream.get();
+}
+
 grpc::ServerUnaryReactor* CoordinatorService::Cancel(grpc::CallbackServerContext* context,
                                                      const v1::CancelRequest* request, v1::CancelReply* reply) {
   Desk& desk = front_.desk;

@@ -13,7 +13,9 @@ Desk::Desk(const Options& options, Tables tables, Keep keep, Hooks hooks, const 
       keep_(std::move(keep)),
       hooks_(std::move(hooks)),
       keys_(limits),
-      watchers_(limits) {}
+      watchers_(limits),
+      logs_(limits),
+      log_readers_(limits, logs_) {}
 
 Now Desk::Time() {
   using std::chrono::duration_cast;
@@ -36,6 +38,7 @@ absl::Status Desk::KeepRows(const Outcome& outcome) {
 
 void Desk::Tell(const Outcome& outcome, const std::string& speaker) {
   keys_.Follow(outcome.rows);
+  logs_.Follow(outcome.rows);
   for (const WorkerRow& row : outcome.rows.workers)
     if (row.presence != Presence::kLive) news_.Forget(row.name);
   std::vector<std::string> nudged = outcome.nudged;
@@ -53,12 +56,14 @@ void Desk::Tick() {
   keys_.Expire(now.monotonic_us);
   news_.Expire(now.monotonic_us);
   watchers_.Tick(core_, now.monotonic_us);
+  log_readers_.Tick(core_.tables(), now.monotonic_us);
 }
 
 void Desk::Close(const absl::Status& status) {
   keys_.Close(status);
   news_.Close();
   watchers_.Close(status);
+  log_readers_.Close(status);
 }
 
 }  // namespace filigree::coordinator

@@ -11,6 +11,8 @@
 #include "coordinator/rpc/keep.h"
 #include "coordinator/rpc/key_store.h"
 #include "coordinator/rpc/limits.h"
+#include "coordinator/rpc/log_readers.h"
+#include "coordinator/rpc/log_store.h"
 #include "coordinator/rpc/news.h"
 #include "coordinator/rpc/watchers.h"
 
@@ -55,6 +57,8 @@ class Desk {
   KeyStore& keys() { return keys_; }
   News& news() { return news_; }
   Watchers& watchers() { return watchers_; }
+  LogStore& logs() { return logs_; }
+  LogReaders& log_readers() { return log_readers_; }
 
  private:
   absl::Status KeepRows(const Outcome& outcome);
@@ -66,6 +70,8 @@ class Desk {
   KeyStore keys_;
   News news_;
   Watchers watchers_;
+  LogStore logs_;
+  LogReaders log_readers_;
   bool keeps_ = true;  // the last rows could be kept
 };
 

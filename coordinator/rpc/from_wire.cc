@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kMostReports = 16'384, kMostDigests = 64;
 constexpr size_t kMostReasonBytes = 8192;
+constexpr int64_t kMostRanks = 65'536, kMostLogOffset = int64_t{1} << 62;
 
 absl::Status CheckRange(const char* field, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
@@ -142,6 +143,17 @@ absl::StatusOr<GenerationKey> KeyOf(const v1::Speaker& speaker, const std::strin
   return GenerationKey{*who, job, generation, key};
 }
 
+absl::StatusOr<LogPart> LogPartOf(const v1::LogPart& wire, const Limits& limits) {
+  for (const absl::Status& status :
+       {contract::CheckId("job", wire.job()), CheckRange("generation", wire.generation(), 1, INT64_MAX),
+        CheckRange("rank", wire.rank(), 0, kMostRanks - 1), CheckRange("offset", wire.offset(), 0, kMostLogOffset)})
+    if (!status.ok()) return status;
+  if (wire.text().size() > limits.log_part_bytes)
+    return absl::InvalidArgumentError(
+        fmt::format("text: has {} bytes, at most {} are taken", wire.text().size(), limits.log_part_bytes));
+  return LogPart{wire.job(), {wire.generation(), wire.rank()}, wire.offset(), wire.text()};
+}
+
 CommitPoint PointOf(const v1::CommitPoint& wire) { return {wire.generation(), wire.step(), wire.digest()}; }
 
 }  // namespace
@@ -177,6 +189,18 @@ absl::StatusOr<WatchQuery> FromWire(const v1::WatchRequest& wire, const Limits&)
   const int64_t progress_ms = wire.progress_ms() == 0 ? 1000 : wire.progress_ms();
   if (absl::Status status = CheckRange("progress_ms", progress_ms, 200, 60'000); !status.ok()) return status;
   return WatchQuery{wire.job(), progress_ms * 1000};
+}
+
+absl::StatusOr<ReadLogQuery> FromWire(const v1::ReadLogRequest& wire, const Limits&) {
+  for (const absl::Status& status :
+       {contract::CheckId("job", wire.job()), CheckRange("rank", wire.rank(), 0, kMostRanks - 1),
+        CheckRange("tail_bytes", wire.tail_bytes(), 0, INT64_MAX),
+        CheckRange("generation", wire.has_generation() ? wire.generation() : 1, 1, INT64_MAX)})
+    if (!status.ok()) return status;
+  ReadLogQuery query{wire.job(), std::nullopt, std::nullopt, wire.tail_bytes(), wire.follow()};
+  if (wire.has_rank()) query.rank = wire.rank();
+  if (wire.has_generation()) query.generation = wire.generation();
+  return query;
 }
 
 absl::StatusOr<CancelRequest> FromWire(const v1::CancelRequest& wire, const Limits&) {
@@ -276,6 +300,29 @@ absl::StatusOr<GetKeyQuery> FromWire(const v1::GetKeyRequest& wire, const Limits
   const auto wait_us = WaitOf(wire.wait_us(), limits);
   if (!wait_us.ok()) return wait_us.status();
   return GetKeyQuery{*std::move(key), *wait_us};
+}
+
+absl::StatusOr<SendLogQuery> FromWire(const v1::SendLogRequest& wire, const Limits& limits) {
+  const auto speaker = SpeakerOf(wire.speaker());
+  if (!speaker.ok()) return speaker.status();
+  if (wire.parts_size() > limits.log_parts)
+    return absl::InvalidArgumentError(
+        fmt::format("{} parts of logs, at most {} are taken", wire.parts_size(), limits.log_parts));
+  SendLogQuery query{*speaker, {}};
+  query.parts.reserve(static_cast<size_t>(wire.parts_size()));
+  size_t bytes = 0;
+  for (const v1::LogPart& sent : wire.parts()) {
+    auto part = LogPartOf(sent, limits);
+    if (!part.ok())
+      return absl::InvalidArgumentError(fmt::format("log of rank {} of job {}: {}", sent.rank(),
+                                                    contract::Shown(sent.job()), std::string(part.status().message())));
+    bytes += part->text.size();
+    query.parts.push_back(*std::move(part));
+  }
+  if (bytes > limits.log_message_bytes)
+    return absl::InvalidArgumentError(
+        fmt::format("parts of logs: {} bytes together, at most {} are taken", bytes, limits.log_message_bytes));
+  return query;
 }
 
 }  // namespace filigree::coordinator

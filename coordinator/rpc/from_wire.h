@@ -1,10 +1,12 @@
 #ifndef FILIGREE_COORDINATOR_RPC_FROM_WIRE_H_
 #define FILIGREE_COORDINATOR_RPC_FROM_WIRE_H_
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/core/messages.h"
@@ -55,6 +57,30 @@ struct AwaitNewsQuery {
   Speaker speaker;
   int64_t wait_us = 0;
 };
+// A rank's log in one generation.
+struct LogKey {
+  int64_t generation = 0;
+  int32_t rank = 0;
+
+  auto operator<=>(const LogKey&) const = default;
+};
+struct LogPart {
+  std::string job;
+  LogKey key;
+  int64_t offset = 0;  // bytes that were printed before it
+  std::string text;
+};
+struct SendLogQuery {
+  Speaker speaker;
+  std::vector<LogPart> parts;
+};
+struct ReadLogQuery {
+  std::string job;
+  std::optional<int32_t> rank;        // none: all
+  std::optional<int64_t> generation;  // none: all
+  int64_t tail_bytes = 0;             // of each log; 0: all
+  bool follow = false;
+};
 using DrainQuery = std::variant<DrainJobRequest, DrainWorkerRequest>;
 
 absl::StatusOr<SubmitRequest> FromWire(const v1::SubmitRequest& wire, const Limits& limits);
@@ -62,6 +88,7 @@ absl::StatusOr<GetQuery> FromWire(const v1::GetRequest& wire, const Limits& limi
 absl::StatusOr<ListQuery> FromWire(const v1::ListRequest& wire, const Limits& limits);
 absl::StatusOr<ListWorkersQuery> FromWire(const v1::ListWorkersRequest& wire, const Limits& limits);
 absl::StatusOr<WatchQuery> FromWire(const v1::WatchRequest& wire, const Limits& limits);
+absl::StatusOr<ReadLogQuery> FromWire(const v1::ReadLogRequest& wire, const Limits& limits);
 absl::StatusOr<CancelRequest> FromWire(const v1::CancelRequest& wire, const Limits& limits);
 absl::StatusOr<DrainQuery> FromWire(const v1::DrainRequest& wire, const Limits& limits);
 
@@ -73,6 +100,7 @@ absl::StatusOr<CommitRequest> FromWire(const v1::CommitCheckpointRequest& wire, 
 absl::StatusOr<MaskReportRequest> FromWire(const v1::ReportMaskRequest& wire, const Limits& limits);
 absl::StatusOr<SetKeyQuery> FromWire(const v1::SetKeyRequest& wire, const Limits& limits);
 absl::StatusOr<GetKeyQuery> FromWire(const v1::GetKeyRequest& wire, const Limits& limits);
+absl::StatusOr<SendLogQuery> FromWire(const v1::SendLogRequest& wire, const Limits& limits);
 
 }  // namespace filigree::coordinator
 

@@ -25,6 +25,13 @@ struct Limits {
   size_t generation_bytes = 64 << 20;               // keys and values of one generation
   size_t store_bytes = 256 << 20;                   // of all of them
   size_t key_waiters = 65'536;                      // calls that wait for keys
+  int log_parts = 256;                              // of one SendLog
+  size_t log_part_bytes = 64 << 10, log_message_bytes = 1 << 20;  // of one part, of all parts of one SendLog
+  // What is kept of logs: of a rank in a generation, of a job, of all. A part counts 256 bytes more than its text.
+  size_t log_rank_bytes = 64 << 10, log_job_bytes = 1 << 20, log_store_bytes = size_t{64} << 20;
+  size_t log_readers = 64;                            // streams at one time
+  size_t log_batch_bytes = 128 << 10, log_queue = 8;  // of one message; messages that wait for one reader
+  std::chrono::milliseconds log_linger{2000};  // followed for as long after a job has ended: last words come late
 };
 
 }  // namespace filigree::coordinator

@@ -23,6 +23,8 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
                                         v1::ListWorkersReply* reply) override;
   grpc::ServerWriteReactor<v1::WatchReply>* Watch(grpc::CallbackServerContext* context,
                                                   const v1::WatchRequest* request) override;
+  grpc::ServerWriteReactor<v1::ReadLogReply>* ReadLog(grpc::CallbackServerContext* context,
+                                                      const v1::ReadLogRequest* request) override;
   grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context, const v1::CancelRequest* request,
                                    v1::CancelReply* reply) override;
   grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context, const v1::DrainRequest* request,
@@ -53,6 +55,8 @@ class WorkersService final : public v1::Workers::CallbackService {
                                    v1::SetKeyReply* reply) override;
   grpc::ServerUnaryReactor* GetKey(grpc::CallbackServerContext* context, const v1::GetKeyRequest* request,
                                    v1::GetKeyReply* reply) override;
+  grpc::ServerUnaryReactor* SendLog(grpc::CallbackServerContext* context, const v1::SendLogRequest* request,
+                                    v1::SendLogReply* reply) override;
 
  private:
   const Front& front_;

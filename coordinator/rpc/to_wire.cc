@@ -78,6 +78,15 @@ v1::Event ToWire(const Event& event) {
   return wire;
 }
 
+v1::LogPart ToWire(const LogPart& part) {
+  v1::LogPart wire;
+  wire.set_generation(part.key.generation);
+  wire.set_rank(part.key.rank);
+  wire.set_offset(part.offset);
+  wire.set_text(part.text);
+  return wire;
+}
+
 void ToWire(const RegisterReply& reply, v1::RegisterReply& wire) {
   wire.set_incarnation(reply.incarnation);
   wire.set_epoch(reply.epoch);

@@ -4,6 +4,7 @@
 #include "coordinator/core/events.h"
 #include "coordinator/core/messages.h"
 #include "coordinator/core/stragglers.h"
+#include "coordinator/rpc/from_wire.h"
 #include "filigree/v1/coordinator.pb.h"
 #include "filigree/v1/workers.pb.h"
 
@@ -18,6 +19,7 @@ v1::Phase ToWire(Phase phase);
 v1::PhaseSeconds ToWire(const PhaseSeconds& seconds);
 v1::CommitPoint ToWire(const CommitPoint& point);
 v1::Event ToWire(const Event& event);
+v1::LogPart ToWire(const LogPart& part);  // without its job
 
 void ToWire(const RegisterReply& reply, v1::RegisterReply& wire);
 void ToWire(const SubmitReply& reply, v1::SubmitReply& wire);

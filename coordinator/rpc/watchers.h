@@ -13,7 +13,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/rpc/from_wire.h"
 #include "coordinator/rpc/limits.h"
-#include "coordinator/rpc/watch_stream.h"
+#include "coordinator/rpc/reply_stream.h"
 
 namespace filigree::coordinator {
 

@@ -99,4 +99,15 @@ grpc::ServerUnaryReactor* WorkersService::GetKey(grpc::CallbackServerContext* co
                 });
 }
 
+grpc::ServerUnaryReactor* WorkersService::SendLog(grpc::CallbackServerContext* context,
+                                                  const v1::SendLogRequest* request, v1::SendLogReply* reply) {
+  Desk& desk = front_.desk;
+  return Answer(front_, Method::kSendLog, context, request, reply,
+                [&desk](const SendLogQuery& query, int64_t, v1::SendLogReply*, const auto& done) {
+                  const absl::Status status = desk.logs().Take(desk.core().tables(), query);
+                  desk.log_readers().Publish(query);
+                  done(status);
+                });
+}
+
 }  // namespace filigree::coordinator

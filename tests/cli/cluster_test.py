@@ -92,6 +92,10 @@ class Commands(ClusterTest):
             self.assertIn("no jobs", self.ask(coordinator, "jobs").stdout)
             self.assertIn("cancelled", self.ask(coordinator, "jobs", "--all").stdout)
             self.assertExit(self.ask(coordinator, "watch", "night-1"), 75)
+            process = self.ask(coordinator, "logs", "night-1", "--follow")
+            self.assertExit(process, 0)
+            self.assertEqual(process.stdout, "")
+            self.assertIn("nothing that job night-1 printed is kept", process.stderr)
             self.assertIn("no workers", self.ask(coordinator, "jobs", "--workers").stdout)
             self.assertEqual(coordinator.stop(), 0)
             self.assertIn("cancelled on request", "".join(coordinator.lines))
@@ -111,6 +115,9 @@ class Commands(ClusterTest):
             for words, code, part in [(("cancel", "none-1"), 3, "none-1"), (("drain", "none-1"), 3, "none-1"),
                                       (("drain", "--worker", "w"), 3, "worker w"), (("drain",), 2, "--worker"),
                                       (("jobs", "none-1"), 3, "none-1"), (("watch", "none-1"), 3, "none-1"),
+                                      (("logs", "none-1"), 3, "none-1"), (("logs", "a/b"), 2, "a/b"),
+                                      (("logs",), 2, "job"), (("logs", "x-1", "--rank=-1"), 2, "--rank"),
+                                      (("logs", "x-1", "--tail=3", "--tail-bytes=3"), 2, "--tail"),
                                       (("jobs", "a/b"), 2, "a/b"), (("cancel",), 2, "jobs"),
                                       (("submit", "none.toml"), 3, "none.toml"),
                                       (("submit", self.config, "--run.stepz=3"), 2, "run.steps"),

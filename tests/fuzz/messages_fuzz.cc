@@ -1,6 +1,7 @@
 #include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/rpc/from_wire.h"
 #include "coordinator/rpc/key_store.h"
+#include "coordinator/rpc/log_store.h"
 #include "coordinator/rpc/to_wire.h"
 #include "coordinator/rpc/views.h"
 #include "kernels/base/check.h"
@@ -44,6 +46,8 @@ enum Kind : unsigned char {
   kWatch,
   kGet,
   kAwaitNews,
+  kSendLog,
+  kReadLog,
   kKinds
 };
 
@@ -115,6 +119,13 @@ class Coordinator {
       case kGetKey:
         return Decide<v1::GetKeyRequest>(
             bytes, [&](const auto& q) { keys_.Get(core_.tables(), q, now_.monotonic_us, [](const auto&) {}); });
+      case kSendLog:
+        return Decide<v1::SendLogRequest>(bytes, [&](const auto& q) {
+          logs_.Take(core_.tables(), q).IgnoreError();
+          CHECK(logs_.bytes() <= limits_.log_store_bytes, "{} bytes of logs", logs_.bytes());
+        });
+      case kReadLog:
+        return Decide<v1::ReadLogRequest>(bytes, [&](const auto& q) { Read(q); });
       case kList:
         return Decide<v1::ListRequest>(
             bytes, [&](const auto& q) { CHECK(ListJobs(core_, q, now_.monotonic_us).jobs_size() <= q.limit, "list"); });
@@ -144,8 +155,24 @@ class Coordinator {
     kept_.Apply(decision.outcome.rows);
     core_.Accept(decision.outcome);
     keys_.Follow(decision.outcome.rows);
+    logs_.Follow(decision.outcome.rows);
     for (const Event& event : decision.outcome.events) Sent(ToWire(event));
     return std::move(decision.reply);
+  }
+
+  // All that is kept comes, and comes once.
+  void Read(const ReadLogQuery& query) {
+    LogStore::Position position = logs_.Begin(query);
+    std::map<LogKey, int64_t> ends;
+    for (;;) {
+      const auto parts = logs_.Read(query, position, 100);
+      if (parts.empty()) break;
+      for (const LogPart& part : parts) {
+        Sent(ToWire(part));
+        CHECK(!part.text.empty() && part.offset >= ends[part.key], "a part that was told");
+        ends[part.key] = part.offset + static_cast<int64_t>(part.text.size());
+      }
+    }
   }
 
   static void Answer(const absl::StatusOr<HeartbeatReply>& reply) {
@@ -162,11 +189,20 @@ class Coordinator {
     CHECK(back->ParseFromString(bytes), "an answer that nobody can read: {}", message.ShortDebugString());
   }
 
-  const Limits limits_;
+  static Limits Small() {
+    Limits limits;
+    limits.log_rank_bytes = 600;  // full after a few parts
+    limits.log_job_bytes = 900;
+    limits.log_store_bytes = 1500;
+    return limits;
+  }
+
+  const Limits limits_ = Small();
   Now now_{1'000'000, 1'700'000'000'000'000};
   Core core_;
   Tables kept_;
   KeyStore keys_{limits_};
+  LogStore logs_{limits_};
 };
 
 std::string Packed(Kind kind, const google::protobuf::Message& message) {
@@ -243,8 +279,21 @@ std::string WorkerMessages() {
   key.set_job("j-1");
   key.set_generation(1);
   key.set_key("k");
-  return Packed(kHeartbeat, Beat(2, v1::RANK_STATE_RUNNING)) + Packed(kSetKey, set) + Packed(kGetKey, key) +
-         Packed(kCommit, commit) + Packed(kReportMask, mask) + Packed(kHeartbeat, Beat(3, v1::RANK_STATE_RUNNING));
+  v1::SendLogRequest log;
+  *log.mutable_speaker() = commit.speaker();
+  for (const int offset : {0, 2, 500}) {
+    v1::LogPart& part = *log.add_parts();
+    part.set_job("j-1");
+    part.set_generation(1);
+    part.set_offset(offset);
+    part.set_text("line\n");
+  }
+  v1::ReadLogRequest read;
+  read.set_job("j-1");
+  read.set_tail_bytes(7);
+  return Packed(kHeartbeat, Beat(2, v1::RANK_STATE_RUNNING)) + Packed(kSendLog, log) + Packed(kReadLog, read) +
+         Packed(kSetKey, set) + Packed(kGetKey, key) + Packed(kCommit, commit) + Packed(kReportMask, mask) +
+         Packed(kHeartbeat, Beat(3, v1::RANK_STATE_RUNNING));
 }
 
 }  // namespace

@@ -46,6 +46,7 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code);
 void AddSubmitCommand(CLI::App& app, int& exit_code);
 void AddJobsCommand(CLI::App& app, int& exit_code);
 void AddWatchCommand(CLI::App& app, int& exit_code);
+void AddLogsCommand(CLI::App& app, int& exit_code);
 void AddCancelCommand(CLI::App& app, int& exit_code);
 void AddDrainCommand(CLI::App& app, int& exit_code);
 void AddCertsCommand(CLI::App& app, int& exit_code);

@@ -69,6 +69,7 @@ int main(int argc, char** argv) {
   cli::AddSubmitCommand(app, exit_code);
   cli::AddJobsCommand(app, exit_code);
   cli::AddWatchCommand(app, exit_code);
+  cli::AddLogsCommand(app, exit_code);
   cli::AddCancelCommand(app, exit_code);
   cli::AddDrainCommand(app, exit_code);
   cli::AddCertsCommand(app, exit_code);

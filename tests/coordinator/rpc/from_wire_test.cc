@@ -249,5 +249,65 @@ TEST(FromWire, BrokenBytesDoNoHarm) {
   }
 }
 
+TEST(FromWire, PartsOfLogsOutOfRangeAreRefusedByName) {
+  v1::SendLogRequest good;
+  good.mutable_speaker()->set_worker("a");
+  v1::LogPart& part = *good.add_parts();
+  part.set_job("night-1");
+  part.set_generation(1);
+  part.set_rank(65'535);
+  part.set_offset(int64_t{1} << 62);
+  part.set_text(std::string(64 << 10, '\xff'));
+  const auto query = FromWire(good, kLimits);
+  ASSERT_TRUE(query.ok()) << query.status();
+  EXPECT_EQ(query->parts.at(0).key, (LogKey{1, 65'535}));
+  EXPECT_EQ(query->parts.at(0).text, part.text());
+  const auto refused = [&](const char* what, auto change) {
+    v1::SendLogRequest wire = good;
+    change(wire);
+    const absl::Status status = Refusal(wire);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << what;
+    EXPECT_NE(std::string(status.message()).find(what), std::string::npos) << status;
+  };
+  refused("worker", [](auto& wire) { wire.clear_speaker(); });
+  refused("job", [](auto& wire) { wire.mutable_parts(0)->set_job("a/b"); });
+  refused("generation", [](auto& wire) { wire.mutable_parts(0)->set_generation(0); });
+  refused("rank", [](auto& wire) { wire.mutable_parts(0)->set_rank(-1); });
+  refused("rank", [](auto& wire) { wire.mutable_parts(0)->set_rank(65'536); });
+  refused("offset", [](auto& wire) { wire.mutable_parts(0)->set_offset(-1); });
+  refused("offset", [](auto& wire) { wire.mutable_parts(0)->set_offset(INT64_MAX); });
+  refused("text", [](auto& wire) { wire.mutable_parts(0)->mutable_text()->push_back('x'); });
+  refused("256", [](auto& wire) {
+    for (int i = 0; i < 256; ++i) wire.add_parts();
+  });
+  refused("together", [&](auto& wire) {
+    for (int i = 0; i < 16; ++i) *wire.add_parts() = good.parts(0);
+  });
+}
+
+TEST(FromWire, QuestionsForLogsOutOfRangeAreRefusedByName) {
+  v1::ReadLogRequest wire;
+  wire.set_job("night-1");
+  const auto all = FromWire(wire, kLimits);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_FALSE(all->rank || all->generation || all->follow);
+  wire.set_rank(0);
+  wire.set_generation(3);
+  const auto one = FromWire(wire, kLimits);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(one->rank, 0);
+  EXPECT_EQ(one->generation, 3);
+  wire.set_tail_bytes(-1);
+  EXPECT_EQ(Refusal(wire).code(), absl::StatusCode::kInvalidArgument);
+  wire.set_tail_bytes(0);
+  wire.set_generation(0);
+  EXPECT_EQ(Refusal(wire).code(), absl::StatusCode::kInvalidArgument);
+  wire.set_generation(1);
+  wire.set_rank(-1);
+  EXPECT_EQ(Refusal(wire).code(), absl::StatusCode::kInvalidArgument);
+  wire.clear_job();
+  EXPECT_EQ(Refusal(wire).code(), absl::StatusCode::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace filigree::coordinator

@@ -257,6 +257,114 @@ TEST(Server, RanksOfAGenerationFindEachOther) {
   EXPECT_TRUE(Says(waiting.get().status(), absl::StatusCode::kFailedPrecondition, "has ended"));
 }
 
+v1::SendLogRequest Printed(const FakeWorker& worker, const std::string& job, int64_t offset, const std::string& text) {
+  v1::SendLogRequest request;
+  *request.mutable_speaker() = worker.speaker();
+  v1::LogPart& part = *request.add_parts();
+  part.set_job(job);
+  part.set_generation(1);
+  part.set_offset(offset);
+  part.set_text(text);
+  return request;
+}
+
+TEST(Server, WhatRanksPrintIsReadWhileTheyRunAndAfter) {
+  ServerOptions options = OnLoopback();
+  options.limits.log_linger = std::chrono::milliseconds(1500);
+  Rig rig(options);
+  FakeWorker worker(rig, "a", 1);
+  const std::string job = Running(rig, worker, Job("night"));
+  ASSERT_TRUE(Call(rig.workers, &Workers::SendLog, Printed(worker, job, 0, "one\n")).ok());
+  v1::ReadLogRequest request;
+  request.set_job(job);
+  request.set_follow(true);
+  grpc::ClientContext context;
+  auto stream = rig.users->ReadLog(&context, request);
+  v1::ReadLogReply reply;
+  ASSERT_TRUE(stream->Read(&reply));
+  EXPECT_EQ(reply.parts(0).text(), "one\n");
+  EXPECT_TRUE(reply.caught_up());
+  ASSERT_TRUE(Call(rig.workers, &Workers::SendLog, Printed(worker, job, 4, "two\n")).ok());
+  ASSERT_TRUE(stream->Read(&reply));
+  EXPECT_EQ(reply.parts(0).text(), "two\n");
+  EXPECT_EQ(reply.parts(0).offset(), 4);
+  worker.Ranks(job)[0]->set_state(v1::RANK_STATE_FINISHED);
+  ASSERT_TRUE(worker.Beat().ok());
+  ASSERT_EQ(Get(rig, job).state(), v1::JOB_STATE_DONE);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // a few ticks
+  ASSERT_TRUE(Call(rig.workers, &Workers::SendLog, Printed(worker, job, 8, "last words\n")).ok());
+  ASSERT_TRUE(stream->Read(&reply));
+  EXPECT_EQ(reply.parts(0).text(), "last words\n");
+  EXPECT_FALSE(stream->Read(&reply));
+  EXPECT_TRUE(stream->Finish().ok());
+
+  grpc::ClientContext again;
+  stream = rig.users->ReadLog(&again, request);
+  std::string all;
+  while (stream->Read(&reply))
+    for (const v1::LogPart& part : reply.parts()) all += part.text();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(all, "one\ntwo\nlast words\n");
+}
+
+TEST(Server, ALongLogComesInPortionsAndWhole) {
+  ServerOptions options = OnLoopback();
+  options.limits.log_rank_bytes = options.limits.log_job_bytes = 4 << 20;
+  options.limits.log_batch_bytes = 10'000;
+  options.limits.log_queue = 2;
+  Rig rig(options);
+  FakeWorker worker(rig, "a", 1);
+  const std::string job = Running(rig, worker, Job("night"));
+  std::string printed;
+  for (int i = 0; i < 40; ++i) {
+    const std::string text(9'000, static_cast<char>('a' + i % 26));
+    const auto offset = static_cast<int64_t>(printed.size());
+    ASSERT_TRUE(Call(rig.workers, &Workers::SendLog, Printed(worker, job, offset, text)).ok());
+    printed += text;
+  }
+  v1::ReadLogRequest request;
+  request.set_job(job);
+  grpc::ClientContext context;
+  const auto stream = rig.users->ReadLog(&context, request);
+  std::string all;
+  int replies = 0;
+  for (v1::ReadLogReply reply; stream->Read(&reply); ++replies)
+    for (const v1::LogPart& part : reply.parts()) all += part.text();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_TRUE(all == printed);
+  EXPECT_GE(replies, 40);
+}
+
+TEST(Server, LogsOfUnknownJobsAndOfTooManyReadersAreRefused) {
+  ServerOptions options = OnLoopback();
+  options.limits.log_readers = 1;
+  Rig rig(options);
+  const auto ends = [&](const std::string& job) {
+    grpc::ClientContext context;
+    v1::ReadLogRequest request;
+    request.set_job(job);
+    const auto stream = rig.users->ReadLog(&context, request);
+    v1::ReadLogReply reply;
+    while (stream->Read(&reply)) continue;
+    return stream->Finish().error_code();
+  };
+  EXPECT_EQ(ends("none-1"), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ends("a/b"), grpc::StatusCode::INVALID_ARGUMENT);
+  const std::string job = Submitted(rig, Job("night"));
+  grpc::ClientContext context;
+  v1::ReadLogRequest request;
+  request.set_job(job);
+  request.set_follow(true);
+  const auto first = rig.users->ReadLog(&context, request);
+  v1::ReadLogReply reply;
+  ASSERT_TRUE(first->Read(&reply));
+  EXPECT_EQ(ends(job), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  context.TryCancel();
+  while (first->Read(&reply)) continue;
+  first->Finish();
+  EXPECT_TRUE(Eventually([&] { return ends(job) == grpc::StatusCode::OK; }));
+}
+
 TEST(Server, ANudgeComesBeforeTheNextHeartbeatIsDue) {
   Rig rig;
   FakeWorker worker(rig, "a", 1);

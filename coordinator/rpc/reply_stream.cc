@@ -1,4 +1,4 @@
-#include "coordinator/rpc/watch_stream.h"
+#include "coordinator/rpc/reply_stream.h"
 
 #include <fmt/format.h>
 
@@ -8,13 +8,15 @@
 
 namespace filigree::coordinator {
 
-std::shared_ptr<WatchStream> WatchStream::Make(grpc::CallbackServerContext* context, size_t capacity) {
-  std::shared_ptr<WatchStream> stream(new WatchStream(context, capacity));
+template <typename Reply>
+std::shared_ptr<ReplyStream<Reply>> ReplyStream<Reply>::Make(grpc::CallbackServerContext* context, size_t capacity) {
+  std::shared_ptr<ReplyStream> stream(new ReplyStream(context, capacity));
   stream->self_ = stream;
   return stream;
 }
 
-bool WatchStream::Push(Message message) {
+template <typename Reply>
+bool ReplyStream<Reply>::Push(Message message) {
   const std::lock_guard lock(mutex_);
   if (ended_) return true;
   const bool room = queue_.size() < capacity_;
@@ -29,45 +31,58 @@ bool WatchStream::Push(Message message) {
   return room;
 }
 
-void WatchStream::End(const absl::Status& status) {
+template <typename Reply>
+void ReplyStream<Reply>::End(const absl::Status& status) {
   const std::lock_guard lock(mutex_);
   if (!ended_) EndLocked(status);
   Pump();
 }
 
-void WatchStream::EndLocked(const absl::Status& status) {
+template <typename Reply>
+void ReplyStream<Reply>::EndLocked(const absl::Status& status) {
   ended_ = true;
   end_ = status;
 }
 
-void WatchStream::Pump() {
+template <typename Reply>
+void ReplyStream<Reply>::Pump() {
   if (writing_ != nullptr || finished_) return;
   if (!queue_.empty()) {
     writing_ = std::move(queue_.front());
     queue_.pop_front();
-    StartWrite(writing_.get());
+    this->StartWrite(writing_.get());
   } else if (ended_) {
     finished_ = true;
-    Finish(rpc::ToGrpc(end_));
+    this->Finish(rpc::ToGrpc(end_));
   }
 }
 
-bool WatchStream::ended() const {
+template <typename Reply>
+size_t ReplyStream<Reply>::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
+template <typename Reply>
+bool ReplyStream<Reply>::ended() const {
   const std::lock_guard lock(mutex_);
   return ended_;
 }
 
-bool WatchStream::over() const {
+template <typename Reply>
+bool ReplyStream<Reply>::over() const {
   const std::lock_guard lock(mutex_);
   return over_;
 }
 
-void WatchStream::CutOff() {
+template <typename Reply>
+void ReplyStream<Reply>::CutOff() {
   const std::lock_guard lock(mutex_);
   if (!over_) context_->TryCancel();
 }
 
-void WatchStream::OnWriteDone(bool ok) {
+template <typename Reply>
+void ReplyStream<Reply>::OnWriteDone(bool ok) {
   const std::lock_guard lock(mutex_);
   writing_ = nullptr;
   if (!ok) {
@@ -77,19 +92,24 @@ void WatchStream::OnWriteDone(bool ok) {
   Pump();
 }
 
-void WatchStream::OnCancel() {
+template <typename Reply>
+void ReplyStream<Reply>::OnCancel() {
   const std::lock_guard lock(mutex_);
   queue_.clear();
   if (!ended_) EndLocked(absl::CancelledError("the reader is gone"));
   Pump();
 }
 
-void WatchStream::OnDone() {
-  const std::shared_ptr<WatchStream> last = [this] {
+template <typename Reply>
+void ReplyStream<Reply>::OnDone() {
+  const std::shared_ptr<ReplyStream> last = [this] {
     const std::lock_guard lock(mutex_);
     over_ = true;
     return std::exchange(self_, nullptr);
   }();
 }
+
+template class ReplyStream<v1::WatchReply>;
+template class ReplyStream<v1::ReadLogReply>;
 
 }  // namespace filigree::coordinator
