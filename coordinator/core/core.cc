@@ -52,6 +52,7 @@ void Core::Accept(const Outcome& outcome) {
   tables_.Apply(outcome.rows);
   for (const JobRow& row : outcome.rows.jobs)
     if (Ended(row.state)) memory_.jobs.erase(row.id);
+  for (const std::string& job : outcome.rows.forgotten) memory_.masks.erase(job);
 }
 
 void Core::Drop(const Outcome& outcome) {

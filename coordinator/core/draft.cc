@@ -81,6 +81,7 @@ Changes Draft::Take() const {
     if (stands == nullptr || !(*stands == row)) changes.jobs.push_back(row);
   }
   for (const auto& [job, row] : commits_) changes.commits.push_back(row);
+  changes.forgotten = forgotten_;
   return changes;
 }
 

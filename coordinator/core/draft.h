@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "coordinator/core/rows.h"
 #include "coordinator/core/tables.h"
@@ -27,12 +28,15 @@ class Draft {
   void Put(const JobRow& row) { jobs_[row.id] = row; }
   void Put(const CommitRow& row) { commits_[row.job] = row; }
   void PutEpoch(int64_t epoch) { epoch_ = epoch; }
+  void Forget(const std::string& job) { forgotten_.push_back(job); }  // it has ended, and nothing else is done with it
 
   std::set<std::string> OpenJobs() const;
   std::set<std::string> JobsOn(const std::string& worker) const;  // that hold slots there
 
   const Tables& tables() const { return tables_; }
-  bool touched() const { return epoch_ || !workers_.empty() || !jobs_.empty() || !commits_.empty(); }
+  bool touched() const {
+    return epoch_ || !workers_.empty() || !jobs_.empty() || !commits_.empty() || !forgotten_.empty();
+  }
   Changes Take() const;  // rows that differ from those that stand
 
   // Workers whose assignments may differ from those that stand.
@@ -44,6 +48,7 @@ class Draft {
   std::map<std::string, WorkerRow> workers_;
   std::map<std::string, JobRow> jobs_;
   std::map<std::string, CommitRow> commits_;
+  std::vector<std::string> forgotten_;
 };
 
 }  // namespace filigree::coordinator

@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
+
 #include "coordinator/core/parts.h"
 #include "proto/contract/ids.h"
 
@@ -12,6 +15,20 @@ absl::StatusOr<const JobRow*> OpenOrEnded(const Turn& turn, const std::string& j
     return absl::NotFoundError(fmt::format("job {} is not known here; list the jobs for their names", job));
   return row;
 }
+
+namespace {
+
+// Makes room for the job that is submitted, which has to end some day. Those of highest numbers stay, so that numbers
+// are never given out again. A few at a time, where the limit was lowered: a decision is one transaction.
+void ForgetEnded(Turn& turn) {
+  constexpr size_t kAtOnce = 8;
+  const std::map<int64_t, std::string>& ended = turn.draft.tables().ended_jobs();
+  size_t surplus = ended.size() >= turn.options.max_ended ? ended.size() - turn.options.max_ended + 1 : 0;
+  surplus = std::min({surplus, kAtOnce, ended.size()});
+  for (auto job = ended.begin(); surplus > 0; ++job, --surplus) turn.draft.Forget(job->second);
+}
+
+}  // namespace
 
 absl::StatusOr<SubmitReply> Submit(Turn& turn, const SubmitRequest& request) {
   const contract::JobSpec& spec = request.spec;
@@ -28,6 +45,7 @@ absl::StatusOr<SubmitReply> Submit(Turn& turn, const SubmitRequest& request) {
   if (tables.open_jobs().size() >= turn.options.max_jobs)
     return absl::ResourceExhaustedError(
         fmt::format("{} jobs have not ended, more are not taken; try again when one has", turn.options.max_jobs));
+  ForgetEnded(turn);
   JobRow row;
   row.number = tables.next_number();
   row.id = contract::JobId(spec.name, row.number);

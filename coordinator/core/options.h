@@ -22,7 +22,8 @@ struct Options {
   int64_t straggler_check_us = 1'000'000;  // how often ranks are compared
 
   size_t max_workers = 65'536;
-  size_t max_jobs = 10'000;  // that have not ended
+  size_t max_jobs = 10'000;   // that have not ended
+  size_t max_ended = 10'000;  // that have: those submitted first are forgotten, with their commits and keys
 };
 
 }  // namespace filigree::coordinator

@@ -92,8 +92,9 @@ struct Changes {
   std::vector<WorkerRow> workers;
   std::vector<JobRow> jobs;
   std::vector<CommitRow> commits;
+  std::vector<std::string> forgotten;  // jobs that have ended, never the last submitted: their rows and commits go
 
-  bool empty() const { return !epoch && workers.empty() && jobs.empty() && commits.empty(); }
+  bool empty() const { return !epoch && workers.empty() && jobs.empty() && commits.empty() && forgotten.empty(); }
 };
 
 }  // namespace filigree::coordinator

@@ -27,14 +27,29 @@ void Tables::Apply(const Changes& changes) {
     stored = row;
     if (row.held)
       for (const RankPlace& place : row.ranks) jobs_on_[place.worker].insert(row.id);
-    if (Ended(row.state))
+    if (Ended(row.state)) {
       open_jobs_.erase(row.id);
-    else
+      ended_jobs_[row.number] = row.id;
+    } else {
       open_jobs_.insert(row.id);
+    }
     if (row.spec && !row.spec->idempotency_key.empty()) keys_[row.spec->idempotency_key] = row.id;
     next_number_ = std::max(next_number_, row.number + 1);
   }
   for (const CommitRow& row : changes.commits) last_commits_[row.job] = row;
+  for (const std::string& job : changes.forgotten) Forget(job);
+}
+
+void Tables::Forget(const std::string& job) {
+  const auto found = jobs_.find(job);
+  if (found == jobs_.end()) return;
+  const JobRow& row = found->second;
+  if (row.spec && JobOfKey(row.spec->idempotency_key) != nullptr && keys_[row.spec->idempotency_key] == job)
+    keys_.erase(row.spec->idempotency_key);
+  open_jobs_.erase(job);
+  ended_jobs_.erase(row.number);
+  last_commits_.erase(job);
+  jobs_.erase(found);
 }
 
 const WorkerRow* Tables::FindWorker(const std::string& name) const {

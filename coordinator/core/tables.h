@@ -27,7 +27,8 @@ class Tables {
   int64_t epoch() const { return epoch_; }
   const std::map<std::string, WorkerRow>& workers() const { return workers_; }
   const std::map<std::string, JobRow>& jobs() const { return jobs_; }
-  const std::set<std::string>& open_jobs() const { return open_jobs_; }  // that have not ended
+  const std::set<std::string>& open_jobs() const { return open_jobs_; }             // that have not ended
+  const std::map<int64_t, std::string>& ended_jobs() const { return ended_jobs_; }  // by number
 
   const WorkerRow* FindWorker(const std::string& name) const;  // null: none
   const JobRow* FindJob(const std::string& id) const;          // null: none
@@ -37,6 +38,8 @@ class Tables {
   int64_t next_number() const { return next_number_; }
 
  private:
+  void Forget(const std::string& job);
+
   int64_t epoch_ = 0;
   int64_t next_number_ = 1;
   std::map<std::string, WorkerRow> workers_;
@@ -44,6 +47,7 @@ class Tables {
   std::map<std::string, CommitRow> last_commits_;
   // Derived.
   std::set<std::string> open_jobs_;
+  std::map<int64_t, std::string> ended_jobs_;
   std::map<std::string, std::string> keys_;
   std::map<std::string, std::set<std::string>> jobs_on_;
 };

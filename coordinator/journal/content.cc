@@ -142,6 +142,9 @@ absl::Status PutChanges(Sheets& sheets, const Changes& changes, const Content& c
   }
   for (const CommitRow& row : changes.commits)
     if (absl::Status status = sheets.Put(Table::kCommits, RecordOf(row), total); !status.ok()) return status;
+  for (const std::string& job : changes.forgotten)
+    for (const Table table : {Table::kJobs, Table::kSpecs, Table::kCommits})
+      if (absl::Status status = sheets.Remove(table, job, total); !status.ok()) return status;
   const State state = {changes.epoch.value_or(content.tables.epoch()), total};
   uint64_t ignored = 0;
   return sheets.Put(Table::kState, RecordOf(state), ignored);

@@ -69,7 +69,13 @@ absl::StatusOr<std::unique_ptr<Sheets>> Sheets::Of(const Database& database) {
     if (!find.ok()) return find.status();
     auto put = database.Prepare(PutSql(shape));
     if (!put.ok()) return put.status();
-    sheets->statements_[i].emplace(Statements{*std::move(find), *std::move(put)});
+    auto find_all = database.Prepare(
+        fmt::format("SELECT row_digest FROM {} WHERE {} = ?1", shape.name, shape.columns.front().name));
+    if (!find_all.ok()) return find_all.status();
+    auto remove = database.Prepare(fmt::format("DELETE FROM {} WHERE {} = ?1", shape.name, shape.columns.front().name));
+    if (!remove.ok()) return remove.status();
+    sheets->statements_[i].emplace(
+        Statements{*std::move(find), *std::move(put), *std::move(find_all), *std::move(remove)});
   }
   return sheets;
 }
@@ -97,7 +103,8 @@ absl::StatusOr<uint64_t> Sheets::Read(Table table, absl::FunctionRef<absl::Statu
 }
 
 absl::Status Sheets::Put(Table table, const Record& record, uint64_t& total) {
-  auto& [find, put] = *statements_[static_cast<size_t>(table)];
+  Statement& find = statements_[static_cast<size_t>(table)]->find;
+  Statement& put = statements_[static_cast<size_t>(table)]->put;
   const Shape& shape = ShapeOf(table);
   CHECK(record.size() == shape.columns.size(), "{} values for table {}", record.size(), shape.name);
   for (int i = 0; i < shape.keys; ++i)
@@ -119,6 +126,22 @@ absl::Status Sheets::Put(Table table, const Record& record, uint64_t& total) {
   if (!done.ok()) return done.status();
   total += digest;
   return absl::OkStatus();
+}
+
+absl::Status Sheets::Remove(Table table, const std::string& key, uint64_t& total) {
+  Statement& find = statements_[static_cast<size_t>(table)]->find_all;
+  Statement& remove = statements_[static_cast<size_t>(table)]->remove;
+  if (absl::Status status = find.Bind(1, key); !status.ok()) return status;
+  for (;;) {
+    const auto found = find.Step();
+    if (!found.ok()) return found.status();
+    if (!*found) break;
+    const auto digest = find.Integer(0);
+    if (!digest.ok()) return digest.status();
+    total -= static_cast<uint64_t>(*digest);
+  }
+  if (absl::Status status = remove.Bind(1, key); !status.ok()) return status;
+  return remove.Step().status();
 }
 
 }  // namespace filigree::coordinator

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -27,9 +28,12 @@ class Sheets {
   // Replaces the record with that key; `total` is the digest of all rows and follows.
   absl::Status Put(Table table, const Record& record, uint64_t& total);
 
+  // Removes all records whose key begins with `key`.
+  absl::Status Remove(Table table, const std::string& key, uint64_t& total);
+
  private:
   struct Statements {
-    Statement find, put;
+    Statement find, put, find_all, remove;
   };
   explicit Sheets(const Database& database) : database_(database) {}
 

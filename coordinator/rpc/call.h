@@ -89,11 +89,13 @@ grpc::ServerUnaryReactor* Answer(const Front& front, Method method, grpc::Callba
     return reactor;
   }
   const int64_t deadline_us = DeadlineOf(*context, front.limits.deadline);
-  const absl::Status posted = front.strand.Post([=, request = *std::move(request)] {
-    if (context->IsCancelled() || Desk::Time().monotonic_us > deadline_us)
-      return finish(absl::DeadlineExceededError("the call waited longer than its deadline; nothing was done"));
-    work(request, deadline_us, reply, finish);
-  });
+  const absl::Status posted = front.strand.Post(
+      [=, request = *std::move(request)] {
+        if (context->IsCancelled() || Desk::Time().monotonic_us > deadline_us)
+          return finish(absl::DeadlineExceededError("the call waited longer than its deadline; nothing was done"));
+        work(request, deadline_us, reply, finish);
+      },
+      wire->ByteSizeLong());
   if (!posted.ok()) finish(posted);
   return reactor;
 }

@@ -72,7 +72,18 @@ absl::Status KeyStore::Set(const Tables& tables, const SetKeyQuery& query) {
   const auto waiting = generation.waiters.extract(query.key.key);
   if (waiting.empty()) return absl::OkStatus();
   waiting_ -= waiting.mapped().size();
-  for (const Waiter& waiter : waiting.mapped()) waiter.answer(query.value);
+  // Every answer is a copy of the value until it has been sent.
+  size_t left = limits_.answer_bytes;
+  for (const Waiter& waiter : waiting.mapped()) {
+    const bool fits = query.value.size() <= left;
+    if (fits) left -= query.value.size();
+    if (fits)
+      waiter.answer(query.value);
+    else
+      waiter.answer(absl::ResourceExhaustedError(
+          fmt::format("key {} of job {} is set, and too many waited for it to be told at once; ask again",
+                      contract::Shown(query.key.key), query.key.job)));
+  }
   return absl::OkStatus();
 }
 

@@ -15,6 +15,8 @@ struct Limits {
   size_t memory_bytes = size_t{512} << 20;          // of messages on their way in and out; gRPC slows down there
   int streams_per_connection = 1024;                // calls at one time
   size_t waiting_calls = 65'536;                    // for the thread that decides; more are refused
+  size_t waiting_bytes = size_t{512} << 20;         // of their messages; likewise
+  std::chrono::minutes idle_connection{10};         // without a call; clients connect again when they need to
   std::chrono::seconds deadline{60};                // of a call that has none, or a longer one
   std::chrono::seconds watch_deadline{3600};        // the same of Watch
   std::chrono::seconds longest_wait{60};            // of AwaitNews and GetKey
@@ -25,6 +27,7 @@ struct Limits {
   size_t generation_bytes = 64 << 20;               // keys and values of one generation
   size_t store_bytes = 256 << 20;                   // of all of them
   size_t key_waiters = 65'536;                      // calls that wait for keys
+  size_t answer_bytes = 64 << 20;                   // to all who waited for one key; the others ask again
   int log_parts = 256;                              // of one SendLog
   size_t log_part_bytes = 64 << 10, log_message_bytes = 1 << 20;  // of one part, of all parts of one SendLog
   // What is kept of logs: of a rank in a generation, of a job, of all. A part counts 256 bytes more than its text.

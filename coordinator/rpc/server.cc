@@ -49,6 +49,8 @@ void LimitConnections(const Limits& limits, grpc::ServerBuilder& builder) {
   // Peers that vanished without a word are found; those that ping too often are closed.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             static_cast<int>(std::chrono::milliseconds(limits.idle_connection).count()));
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
@@ -84,7 +86,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   int port = 0;
   builder.AddListeningPort(options.address, p.listening.credentials, &port);
   if (absl::Status status = p.desk->Open(); !status.ok()) return status;
-  p.strand.emplace(options.limits.waiting_calls, options.tick, [&p] { p.desk->Tick(); });
+  p.strand.emplace(Strand::Capacity{options.limits.waiting_calls, options.limits.waiting_bytes}, options.tick,
+                   [&p] { p.desk->Tick(); });
   p.front.emplace(Front{p.options.limits, p.listening.trust, p.listening.tokens ? &*p.listening.tokens : nullptr,
                         *p.desk, *p.strand});
   p.coordinator.emplace(*p.front);

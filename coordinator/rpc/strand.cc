@@ -4,15 +4,18 @@
 
 namespace filigree::coordinator {
 
-Strand::Strand(size_t capacity, std::chrono::milliseconds tick, Task on_tick)
+Strand::Strand(Capacity capacity, std::chrono::milliseconds tick, Task on_tick)
     : capacity_(capacity), tick_(tick), on_tick_(std::move(on_tick)), thread_([this] { Run(); }) {}
 
-absl::Status Strand::Post(Task task) {
+absl::Status Strand::Post(Task task, size_t bytes) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return absl::UnavailableError("the coordinator is stopping; try again when it has been started anew");
-  if (tasks_.size() >= capacity_)
+  // One that alone is too large has its turn when nothing else waits.
+  if (waiting_ >= capacity_.tasks || (bytes_ > 0 && bytes > 0 && bytes_ + bytes > capacity_.bytes))
     return absl::ResourceExhaustedError("too many calls wait for the coordinator; try again in a second");
-  tasks_.push_back(std::move(task));
+  tasks_.push_back({std::move(task), bytes});
+  ++waiting_;
+  bytes_ += bytes;
   if (tasks_.size() == 1) wake_.notify_one();  // else it is awake, or about to be
   return absl::OkStatus();
 }
@@ -28,7 +31,7 @@ void Strand::Stop() {
 
 void Strand::Run() {
   auto next_tick = std::chrono::steady_clock::now() + tick_;
-  std::deque<Task> batch;  // all that waited: one lock for many tasks
+  std::deque<Waiting> batch;  // all that waited: one lock for many tasks
   for (;;) {
     if (batch.empty()) {
       std::unique_lock lock(mutex_);
@@ -42,7 +45,12 @@ void Strand::Run() {
       next_tick = std::chrono::steady_clock::now() + tick_;
     }
     if (batch.empty()) continue;
-    batch.front()();
+    {
+      const std::lock_guard lock(mutex_);
+      --waiting_;
+      bytes_ -= batch.front().bytes;
+    }
+    batch.front().task();
     batch.pop_front();
   }
 }

@@ -21,14 +21,18 @@ class Strand {
  public:
   using Task = std::function<void()>;
 
+  struct Capacity {
+    size_t tasks = 0, bytes = 0;
+  };
   // `on_tick` is run every `tick`, late rather than twice.
-  Strand(size_t capacity, std::chrono::milliseconds tick, Task on_tick);
+  Strand(Capacity capacity, std::chrono::milliseconds tick, Task on_tick);
   ~Strand() { Stop(); }
   Strand(const Strand&) = delete;
   Strand& operator=(const Strand&) = delete;
 
-  // ResourceExhausted: `capacity` tasks wait already; Unavailable: it is stopped. The task is not run then.
-  absl::Status Post(Task task);
+  // bytes: what the task holds. ResourceExhausted: `capacity` waits already; Unavailable: it is stopped. The task is
+  // not run then.
+  absl::Status Post(Task task, size_t bytes = 0);
 
   // Runs what was posted, then ends the thread. Idempotent.
   void Stop();
@@ -36,13 +40,19 @@ class Strand {
  private:
   void Run();
 
-  const size_t capacity_;
+  struct Waiting {
+    Task task;
+    size_t bytes;
+  };
+
+  const Capacity capacity_;
   const std::chrono::milliseconds tick_;
   const Task on_tick_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Task> tasks_;  // guarded by mutex_
-  bool stopping_ = false;   // guarded by mutex_
+  std::deque<Waiting> tasks_;       // guarded by mutex_
+  size_t waiting_ = 0, bytes_ = 0;  // guarded by mutex_: not begun yet, of tasks_ and of what Run has taken
+  bool stopping_ = false;           // guarded by mutex_
   std::thread thread_;
 };
 

@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <csignal>
 #include <memory>
@@ -35,6 +36,14 @@ sigset_t HoldStopSignals() {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
+}
+
+// A connection is a file: one more than the limit would end gRPC's listening for good.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void PrintNow(const std::string& line) {
@@ -83,6 +92,10 @@ int RunCoordinator(const CoordinatorOptions& options) {
   const CoordinatorSettings& settings = options.settings;
   if (!(settings.lease >= 1 && settings.lease <= 3600))  // nor a NaN
     return Finish(absl::InvalidArgumentError(fmt::format("lease: {} s is outside 1..3600", settings.lease)));
+  if (settings.keep_ended < 1 || settings.keep_ended > 1'000'000)
+    return Finish(
+        absl::InvalidArgumentError(fmt::format("keep-ended: {} jobs is outside 1..1000000", settings.keep_ended)));
+  RaiseFileLimit();
   auto journal = coordinator::Journal::Open(settings.journal);
   if (!journal.ok()) return Finish(journal.status());
   PrintNow(StandsText(**journal));
@@ -93,6 +106,7 @@ int RunCoordinator(const CoordinatorOptions& options) {
   server_options.core.lease_us = static_cast<int64_t>(settings.lease * 1e6);
   server_options.core.lease_margin_us = server_options.core.lease_us / 10;
   server_options.core.heartbeat_us = server_options.core.lease_us / 4;
+  server_options.core.max_ended = static_cast<size_t>(settings.keep_ended);
   if (!options.quiet)
     server_options.hooks.on_event = [](const coordinator::Event& event) { PrintNow(EventText(event)); };
   server_options.hooks.on_kept = [](const absl::Status& status) {
@@ -143,6 +157,9 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
                                      "Or tokens of this file: lines ROLE TOKEN (mode 0600)");
   auto* lease = command->add_option("--lease", given->lease, "Seconds after which a silent worker is lost")
                     ->capture_default_str();
+  auto* keep_ended =
+      command->add_option("--keep-ended", given->keep_ended, "Jobs that have ended: so many are kept, the latest")
+          ->capture_default_str();
   auto* metrics = command->add_option("--metrics-listen", given->metrics_listen,
                                       "HOST:PORT of /metrics, /sd and /healthz for Prometheus (default: none)");
   command->add_flag("--metrics-open", given->metrics_open, "Let other machines reach them: nobody is asked who he is");
@@ -163,6 +180,7 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
     Override(metrics, given->metrics_listen, settings.metrics_listen);
     settings.metrics_open |= given->metrics_open;
     if (lease->count() > 0) settings.lease = given->lease;
+    if (keep_ended->count() > 0) settings.keep_ended = given->keep_ended;
     exit_code = RunCoordinator(*options);
   });
 }

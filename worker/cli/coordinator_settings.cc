@@ -26,7 +26,7 @@ absl::Status ReadSection(const std::string& path, const toml::table& section, Co
                                                           {"tls_client_ca", &settings.security.client_ca},
                                                           {"token_file", &settings.security.token_file},
                                                           {"metrics_listen", &settings.metrics_listen}};
-  std::vector<std::string> known = {"lease", "metrics_open"};
+  std::vector<std::string> known = {"lease", "keep_ended", "metrics_open"};
   for (const auto& [name, text] : texts) known.emplace_back(name);
   for (const auto& [key, value] : section) {
     const std::string name(key.str());
@@ -41,6 +41,10 @@ absl::Status ReadSection(const std::string& path, const toml::table& section, Co
       if (!seconds)
         return absl::InvalidArgumentError(fmt::format("{}: coordinator.lease: seconds were expected", place));
       settings.lease = *seconds;
+    } else if (name == "keep_ended") {
+      if (!value.is_integer())
+        return absl::InvalidArgumentError(fmt::format("{}: coordinator.keep_ended: a number was expected", place));
+      settings.keep_ended = value.as_integer()->get();
     } else if (name == "metrics_open") {
       if (!value.is_boolean())
         return absl::InvalidArgumentError(

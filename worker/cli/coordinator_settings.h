@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_CLI_COORDINATOR_SETTINGS_H_
 #define FILIGREE_WORKER_CLI_COORDINATOR_SETTINGS_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -14,9 +15,10 @@ struct CoordinatorSettings {
   std::string listen = rpc::kDefaultAddress;
   std::string journal = "coordinator.db";
   coordinator::Security security;
-  double lease = 4;            // seconds
-  std::string metrics_listen;  // HOST:PORT of the pages for Prometheus; empty: none
-  bool metrics_open = false;   // whether other machines may reach them
+  double lease = 4;             // seconds
+  int64_t keep_ended = 10'000;  // jobs
+  std::string metrics_listen;   // HOST:PORT of the pages for Prometheus; empty: none
+  bool metrics_open = false;    // whether other machines may reach them
 };
 
 // Sets what the file's [coordinator] names; other sections are not looked at, so that it may stand beside a run's.

@@ -41,6 +41,8 @@ class ScriptedCluster {
   // The process is gone; another one reads the rows.
   void RestartCoordinator() { Boot(kept_); }
 
+  void set_options(const Options& options) { options_ = options; }  // of the next process
+
   Core& core() { return *core_; }
   Now now() const { return now_; }
   void Pass(int64_t us) {
@@ -175,7 +177,7 @@ class ScriptedCluster {
     worker.ranks = kept;
   }
 
-  const Options options_;
+  Options options_;
   Now now_{77'000'000, 1'700'000'000'000'000};
   Tables kept_;
   std::unique_ptr<Core> core_;

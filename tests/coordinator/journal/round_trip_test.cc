@@ -88,6 +88,30 @@ TEST_F(RoundTrip, ARowReplacesTheOneWithItsKey) {
   EXPECT_EQ(journal_->tables().workers().at("a").incarnation, 2);
 }
 
+TEST_F(RoundTrip, WhatIsForgottenIsGoneWithItsCommits) {
+  Changes changes;
+  changes.workers = {SampleWorker("a")};
+  for (const int64_t number : {1, 2, 3}) {
+    JobRow row = Running(SampleJob(number), changes.workers[0], 3);
+    row.state = JobState::kDone;
+    row.held = false;
+    changes.jobs.push_back(row);
+  }
+  Keep(changes);
+  for (const int64_t step : {10, 20}) {
+    Changes commits;
+    for (const JobRow& row : changes.jobs) commits.commits.push_back(SampleCommit(row, step));
+    Keep(commits);
+  }
+  Changes forgets;
+  forgets.forgotten = {changes.jobs[0].id, changes.jobs[1].id};
+  Keep(forgets);
+  ExpectSameAfterReopening();
+  EXPECT_EQ(journal_->tables().jobs().size(), 1u);
+  EXPECT_EQ(journal_->tables().LastCommit(changes.jobs[0].id), nullptr);
+  EXPECT_EQ(journal_->tables().LastCommit(changes.jobs[2].id)->point.step, 20);
+}
+
 TEST_F(RoundTrip, AJobInEveryStateAndIntent) {
   Changes changes;
   int64_t number = 0;

@@ -13,7 +13,7 @@
 
 namespace filigree::coordinator {
 
-// Workers come back with new incarnations, jobs are taken, placed and ended, commits ascend.
+// Workers come back with new incarnations, jobs are taken, placed, ended and forgotten, commits ascend.
 class History {
  public:
   // The next decision.
@@ -33,6 +33,7 @@ class History {
       job.held = false;
       changes.jobs.push_back(job);
     }
+    if (k % 12 == 1 && tables_.ended_jobs().size() > 1) changes.forgotten = {tables_.ended_jobs().begin()->second};
     tables_.Apply(changes);
     return changes;
   }

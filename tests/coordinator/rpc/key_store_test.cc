@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace filigree::coordinator {
 namespace {
@@ -134,6 +135,18 @@ TEST_F(KeyStoreTest, AGenerationTakesItsKeysAlong) {
   Move(JobState::kPlaced, 3, true);
   EXPECT_EQ(Get(Key("k", "a", 3), 0)->value().status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(Set(Key("k", "a", 3), "new"), absl::StatusCode::kOk);
+}
+
+TEST_F(KeyStoreTest, OneValueIsNotCopiedWithoutEnd) {
+  limits_.key_waiters = 4;
+  limits_.answer_bytes = 25;
+  std::vector<Answered> waiting;
+  for (int i = 0; i < 3; ++i) waiting.push_back(Get(Key("k"), 1000));
+  ASSERT_EQ(Set(Key("k"), std::string(10, 'x')), absl::StatusCode::kOk);
+  EXPECT_TRUE(waiting[0]->value().ok());
+  EXPECT_TRUE(waiting[1]->value().ok());
+  EXPECT_EQ(waiting[2]->value().status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(Get(Key("k"), 1000)->value().ok());  // asked again
 }
 
 TEST_F(KeyStoreTest, CloseAnswersAll) {
