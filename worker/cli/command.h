@@ -43,6 +43,7 @@ void AddRankBenchmarks(CLI::App& bench, int& exit_code);  // those of several ra
 
 // Of a cluster.
 void AddCoordinatorCommand(CLI::App& app, int& exit_code);
+void AddWorkerCommand(CLI::App& app, int& exit_code);
 void AddSubmitCommand(CLI::App& app, int& exit_code);
 void AddJobsCommand(CLI::App& app, int& exit_code);
 void AddWatchCommand(CLI::App& app, int& exit_code);

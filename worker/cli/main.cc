@@ -66,6 +66,7 @@ int main(int argc, char** argv) {
   cli::AddDecodeCommand(app, exit_code);
   cli::AddBenchCommand(app, exit_code);
   cli::AddCoordinatorCommand(app, exit_code);
+  cli::AddWorkerCommand(app, exit_code);
   cli::AddSubmitCommand(app, exit_code);
   cli::AddJobsCommand(app, exit_code);
   cli::AddWatchCommand(app, exit_code);

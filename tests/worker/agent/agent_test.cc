@@ -1,0 +1,249 @@
+#include "worker/agent/agent.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/coordinator/rpc/rig.h"
+
+// An agent, the coordinator's server in this process, and processes that speak as ranks do.
+
+namespace filigree::agent {
+namespace {
+
+using coordinator::Call;
+using coordinator::Eventually;
+using coordinator::Rig;
+using Users = v1::Coordinator::Stub;
+
+// A line of FAKE_RANK_JOURNAL.
+struct Said {
+  int pid = 0;
+  int64_t generation = 0;
+  int rank = 0;
+  std::string what;
+  int64_t step = 0;
+};
+
+class Agents : public testing::Test {
+ protected:
+  Agents() : folder_(testing::TempDir() + "agent_XXXXXX") {
+    EXPECT_NE(mkdtemp(folder_.data()), nullptr);
+    setenv("FAKE_RANK_JOURNAL", (folder_ + "/said").c_str(), 1);
+    setenv("FAKE_RANK_STEPS", "20", 1);
+    setenv("FAKE_RANK_DO", "", 1);
+  }
+  ~Agents() override { EXPECT_TRUE(Stop().ok()); }
+
+  void Start(int32_t slots) {
+    AgentOptions options;
+    options.name = "a";
+    options.host = "host-a";
+    options.slots = slots;
+    options.folder = folder_;
+    options.state = folder_ + "/state";
+    options.program = FILIGREE_FAKE_RANK;
+    options.coordinator.address = rig.server->address();
+    options.grace = std::chrono::seconds(5);
+    options.patience.lost_us = 500'000;
+    options.patience.silence_us = 2'000'000;
+    options.say = [this](const std::string& line) {
+      const std::lock_guard lock(mutex_);
+      lines_ += line + "\n";
+    };
+    auto opened = Agent::Open(std::move(options));
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    agent_ = *std::move(opened);
+    thread_ = std::thread([this] { ended_ = agent_->Run(); });
+  }
+  absl::Status Stop() {
+    if (!thread_.joinable()) return ended_;
+    agent_->Drain();
+    thread_.join();
+    agent_.reset();
+    return ended_;
+  }
+
+  std::string Submit(int32_t data, int32_t restart_limit = 3, v1::Backend backend = v1::BACKEND_GLOO) {
+    v1::SubmitRequest request = coordinator::Job("night", data);
+    request.mutable_spec()->set_restart_limit(restart_limit);
+    request.mutable_spec()->set_backend(backend);
+    request.mutable_spec()->set_config("[run]\n");
+    const auto reply = Call(rig.users, &Users::Submit, request);
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    return reply.ok() ? reply->job() : "";
+  }
+  v1::Job Get(const std::string& job) {
+    v1::GetRequest request;
+    request.set_job(job);
+    const auto reply = Call(rig.users, &Users::Get, request);
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    return reply.ok() ? *reply : v1::Job();
+  }
+  v1::Job EndOf(const std::string& job) {
+    v1::Job last;
+    EXPECT_TRUE(Eventually([&] {
+      last = Get(job);
+      return last.state() == v1::JOB_STATE_DONE || last.state() == v1::JOB_STATE_FAILED ||
+             last.state() == v1::JOB_STATE_CANCELLED;
+    })) << v1::JobState_Name(last.state())
+        << last.reason() << "\n"
+        << lines();
+    return last;
+  }
+  bool EventuallySaid(const std::string& what) {
+    return Eventually([&] {
+      for (const Said& line : Journal())
+        if (line.what == what) return true;
+      return false;
+    });
+  }
+
+  std::vector<Said> Journal() const {
+    std::vector<Said> all;
+    std::ifstream file(folder_ + "/said");
+    for (Said said; file >> said.pid >> said.generation >> said.rank >> said.what >> said.step;) all.push_back(said);
+    return all;
+  }
+  // Which process was which rank of a generation.
+  std::map<int, int> PidsOf(int64_t generation) const {
+    std::map<int, int> pids;
+    for (const Said& said : Journal())
+      if (said.generation == generation && said.what == "takes") pids[said.rank] = said.pid;
+    return pids;
+  }
+  std::string Text(const std::string& path) const {
+    std::ifstream file(folder_ + "/" + path);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
+  std::string lines() {
+    const std::lock_guard lock(mutex_);
+    return lines_;
+  }
+
+  Rig rig;
+
+ private:
+  std::string folder_;
+  std::mutex mutex_;
+  std::string lines_;  // guarded by mutex_
+  std::unique_ptr<Agent> agent_;
+  absl::Status ended_;
+  std::thread thread_;
+};
+
+TEST_F(Agents, AJobRunsFromSubmissionToItsEnd) {
+  Start(2);
+  const std::string job = Submit(2);
+  const v1::Job done = EndOf(job);
+  EXPECT_EQ(done.state(), v1::JOB_STATE_DONE) << done.reason();
+  EXPECT_EQ(done.last_commit().step(), 20);
+  EXPECT_EQ(done.restarts(), 0);
+  EXPECT_EQ(PidsOf(1).size(), 2u);
+  EXPECT_NE(Text("state/logs/" + job + "/g1-rank1.log").find("finishes"), std::string::npos);
+  EXPECT_TRUE(Eventually([&] { return Text("state/configs/" + job + ".toml").empty(); }));  // nobody needs it
+  EXPECT_TRUE(Stop().ok());
+  EXPECT_EQ(rig.journal.tables().FindWorker("a")->presence, coordinator::Presence::kLeft);
+}
+
+TEST_F(Agents, SurvivorsGoOnInTheirProcesses) {
+  setenv("FAKE_RANK_DO", "die:1:1:5", 1);
+  Start(3);
+  const v1::Job done = EndOf(Submit(3));
+  EXPECT_EQ(done.state(), v1::JOB_STATE_DONE) << done.reason() << lines();
+  EXPECT_EQ(done.restarts(), 1);
+  const std::map<int, int> first = PidsOf(1), second = PidsOf(2);
+  ASSERT_EQ(second.size(), 3u);  // there is room for three
+  EXPECT_EQ(second.at(0), first.at(0));
+  EXPECT_EQ(second.at(2), first.at(2));
+  EXPECT_NE(second.at(1), first.at(1));
+  EXPECT_NE(lines().find("night-1 generation 1 rank 1: failed: host host-a: killed by signal 9 (SIGKILL)"),
+            std::string::npos)
+      << lines();
+}
+
+TEST_F(Agents, AFailureIsToldWithItsReasonAndLastLines) {
+  setenv("FAKE_RANK_DO", "fail:1:0:0", 1);
+  Start(1);
+  const v1::Job failed = EndOf(Submit(1, /*restart_limit=*/0));
+  EXPECT_EQ(failed.state(), v1::JOB_STATE_FAILED);
+  for (const char* part : {"rank 0 on worker a", "host host-a", "the disk is full", "exit code 3", "no space left"})
+    EXPECT_NE(failed.reason().find(part), std::string::npos) << failed.reason();
+}
+
+TEST_F(Agents, AStoppedProcessIsFoundOut) {
+  setenv("FAKE_RANK_DO", "stop:1:0:5", 1);
+  Start(1);
+  const v1::Job done = EndOf(Submit(1));
+  EXPECT_EQ(done.state(), v1::JOB_STATE_DONE) << done.reason();
+  EXPECT_NE(lines().find("has told nothing for 2 s"), std::string::npos) << lines();
+}
+
+TEST_F(Agents, AMissedPeerEndsTheGenerationAndNoProcess) {
+  setenv("FAKE_RANK_DO", "lose:1:0:5,lose:1:1:5", 1);
+  Start(2);
+  const v1::Job done = EndOf(Submit(2));
+  EXPECT_EQ(done.state(), v1::JOB_STATE_DONE) << done.reason();
+  EXPECT_EQ(PidsOf(1), PidsOf(2));
+  EXPECT_NE(lines().find("missed a peer: rank 99"), std::string::npos) << lines();
+}
+
+TEST_F(Agents, ACancelledJobIsGoneAtOnce) {
+  setenv("FAKE_RANK_STEPS", "1000000", 1);
+  Start(2);
+  const std::string job = Submit(2);
+  ASSERT_TRUE(Eventually([&] { return Get(job).state() == v1::JOB_STATE_RUNNING; })) << lines();
+  v1::CancelRequest cancel;
+  cancel.set_job(job);
+  ASSERT_TRUE(Call(rig.users, &Users::Cancel, cancel).ok());
+  EXPECT_EQ(EndOf(job).state(), v1::JOB_STATE_CANCELLED);
+  for (const auto& [rank, pid] : PidsOf(1)) EXPECT_EQ(kill(pid, 0), -1);
+}
+
+TEST_F(Agents, ADrainedJobLeavesACheckpoint) {
+  setenv("FAKE_RANK_STEPS", "1000000", 1);
+  Start(2);
+  const std::string job = Submit(2);
+  ASSERT_TRUE(Eventually([&] { return Get(job).state() == v1::JOB_STATE_RUNNING; })) << lines();
+  v1::DrainRequest drain;
+  drain.set_job(job);
+  ASSERT_TRUE(Call(rig.users, &Users::Drain, drain).ok());
+  const v1::Job drained = EndOf(job);
+  EXPECT_EQ(drained.state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_GT(drained.last_commit().step(), 0);
+}
+
+TEST_F(Agents, TheCoordinatorMayBeStartedAnew) {
+  setenv("FAKE_RANK_STEPS", "300", 1);
+  Start(2);
+  const std::string job = Submit(2);
+  ASSERT_TRUE(Eventually([&] { return Get(job).state() == v1::JOB_STATE_RUNNING; })) << lines();
+  rig.Restart();
+  const v1::Job done = EndOf(job);
+  EXPECT_EQ(done.state(), v1::JOB_STATE_DONE) << done.reason();
+  EXPECT_EQ(done.generation(), 1);
+  EXPECT_EQ(done.restarts(), 0);
+}
+
+TEST_F(Agents, ItsRanksMakeACheckpointWhenItIsToEnd) {
+  setenv("FAKE_RANK_STEPS", "1000000", 1);
+  Start(1);
+  const std::string job = Submit(1);
+  ASSERT_TRUE(Eventually([&] { return Get(job).state() == v1::JOB_STATE_RUNNING; })) << lines();
+  EXPECT_TRUE(Stop().ok());
+  EXPECT_GT(Get(job).last_commit().step(), 0);
+}
+
+}  // namespace
+}  // namespace filigree::agent

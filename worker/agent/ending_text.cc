@@ -1,0 +1,50 @@
+#include "worker/agent/ending_text.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstring>
+#include <string_view>
+
+#include "worker/telemetry/display.h"
+
+namespace filigree::agent {
+namespace {
+
+// At most so many bytes from the front, whole characters.
+std::string First(std::string text, size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;
+  text.resize(most);
+  return text;
+}
+
+// The same from the end.
+std::string Last(std::string text, size_t most) {
+  if (text.size() <= most) return text;
+  size_t begin = text.size() - most;
+  while (begin < text.size() && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) ++begin;
+  return text.substr(begin);
+}
+
+}  // namespace
+
+std::string EndingText(const Ending& ending) {
+  if (ending.signal == 0) return fmt::format("exit code {}", ending.code);
+  const char* const name = sigabbrev_np(ending.signal);
+  std::string text = fmt::format("killed by signal {}", ending.signal);
+  if (name != nullptr) text += fmt::format(" (SIG{})", name);
+  if (ending.signal != SIGKILL) return text;
+  return text + (ending.out_of_memory ? ", out of memory: the kernel has killed processes for that meanwhile"
+                                      : ", not by this worker");
+}
+
+std::string ReasonText(const std::string& reason, const std::string& tail) {
+  constexpr std::string_view kBetween = "; printed last:\n";
+  std::string text = First(telemetry::Printable(reason), kMostReasonBytes / 2);
+  if (tail.empty()) return text;
+  text += kBetween;
+  return text + Last(telemetry::Printable(tail), kMostReasonBytes - text.size());
+}
+
+}  // namespace filigree::agent
