@@ -75,9 +75,9 @@ class GlooTest(ProgramTest):
                 self.assertIn(f"rank {rank} on ", said[first])
                 self.assertIn("going on as generation 1: 2 ranks (2 data x 1 tensor) over gloo", said[first])
                 self.assertEqual(sum("going on as" in text for text in said), 1)
-                # Where the first rank is left its state is as good as the others', and nothing is computed twice; in the
-                # exact regime moments are gone with their owner.
-                from_memory = rank != 0 and phase != "checkpoint" and regime == "active"
+                # All who are left hold the same state, and nothing is computed twice; in the exact regime moments are
+                # gone with their owner.
+                from_memory = phase != "checkpoint" and regime == "active"
                 self.assertIn("note: ranks were lost; going on at step" if from_memory else "resumed from", said[first])
                 self.assertIn("done after 12 of 12 steps", said[first])
                 self.assertEqual(self.state(), self.alone(**regimes[regime]))
@@ -99,6 +99,23 @@ class GlooTest(ProgramTest):
         self.assertIn("going on as generation 1: 2 ranks (1 data x 2 tensor)", said[0])
         self.assertIn("process 3 idles: generation 1 goes on with 2 ranks", said[3])
         self.assertEqual(self.state(), self.alone(model__tensor_groups=2))
+
+    def test_a_newcomer_takes_over_the_state_that_another_rank_has(self):
+        # Two pairs share a model; a rank of each is lost, in turn, the second the first rank of all: whoever idled takes
+        # its place, at most a step is computed twice, and the log has every step once.
+        rng = random.Random(SEED + 1)
+        step = rng.choice([5, 6])  # the checkpoints are those of 4 and 8
+        kills = {1: f"kill:forward:{step}", 0: f"kill:{rng.choice(['forward', 'exchange'])}:{step + 1}"}
+        print(kills, flush=True)
+        faults = {rank: {"FILIGREE_FAULT": fault, "FILIGREE_FAULT_RANK": str(rank)} for rank, fault in kills.items()}
+        config = self.config_of_ranks(model__tensor_groups=2, parallel__stuck_after=1, **SPARSE_START)
+        codes, said = self.ranks(4, config, "--parallel.tensor=2", env_of=faults)
+        self.assertCodes(codes, [-signal.SIGKILL, -signal.SIGKILL, 0, 0], said)
+        self.assertIn("process 3 idles: generation 1 goes on with 2 ranks", said[3])
+        self.assertIn("going on as generation 2: 2 ranks (1 data x 2 tensor) over gloo", said[2])
+        self.assertIn(f"newcomers take over the state of step {step + 1} that other ranks had", said[2])
+        self.assertEqual(self.state(), self.alone(model__tensor_groups=2, **SPARSE_START))
+        self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
 
     def test_a_stopped_rank_is_left_behind_and_finds_no_way_back(self):
         started = self.start(3, self.config_of_ranks(parallel__stuck_after=1),

@@ -24,6 +24,7 @@ struct CommitPoint {
 // What the ranks of one generation know of commits. Every rank has one of its own, alike but for `commit`, which only
 // the rank that writes manifests calls.
 struct Fencing {
+  std::string job;                    // its name: generations of one job follow each other
   int64_t generation = 0;             // of these ranks: 1 or more, higher than all before
   std::optional<CommitPoint> resume;  // the last commit, absent: none yet. A save that is committed moves it on
   bool rollback = false;              // go on from `resume` even where ranks hold something newer

@@ -36,16 +36,15 @@ int FinishTogether(const parallel::World& world, const absl::Status& status) {
   return world.first() ? Finish(status) : ExitCodeOf(status);
 }
 
-// From the state that all ranks of a world after a loss still have, else from the last checkpoint or the beginning.
-absl::Status OpenOrKeep(const config::Settings& settings, bool first_attempt, parallel::World& world,
-                        const train::Fencing* fencing, HeldRun& run) {
-  // What was committed is never gone back behind, and a rollback goes to it whatever ranks hold.
-  const bool behind =
-      run != nullptr && fencing != nullptr && fencing->resume && run->state->step < fencing->resume->step;
-  const bool discard = first_attempt || (fencing != nullptr && fencing->rollback);
-  const absl::StatusOr<bool> keep = discard ? false : train::HoldSameState(behind ? nullptr : run.get(), world);
-  if (!keep.ok()) return keep.status();
-  if (*keep) {
+// From the newest state that ranks of a world after a loss still have, else from the last checkpoint or the beginning.
+absl::Status OpenOrKeep(const config::Settings& settings, parallel::World& world, train::Fencing* fencing,
+                        HeldRun& run) {
+  // Asked at every start: a process that has just been started may be a newcomer to a run.
+  absl::StatusOr<train::Kept> kept =
+      train::KeepState(run.get(), settings.run.dir, static_cast<int>(settings.checkpoint.keep), world,
+                       train::FaultyFileSystem(), fencing);
+  if (!kept.ok()) return kept.status();
+  if (kept->way == train::Kept::Way::kMemory) {
     run->resumed = false;
     run->notes = {
         fmt::format("ranks were lost; going on at step {} from the state that the others have", run->state->step)};
@@ -56,6 +55,11 @@ absl::Status OpenOrKeep(const config::Settings& settings, bool first_attempt, pa
       train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string(), fencing);
   if (!opened.ok()) return opened.status();
   run = std::make_unique<train::OpenedRun>(*std::move(opened));
+  if (kept->way == train::Kept::Way::kCheckpoint) {
+    run->notes.push_back(fmt::format("newcomers take over the state of step {} that other ranks had", kept->step));
+    run->last_steps = std::move(kept->last_steps);
+  }
+  if (!kept->note.empty()) run->notes.push_back(kept->note);
   return absl::OkStatus();
 }
 
@@ -70,8 +74,9 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
                 metrics::RankMetrics* metrics, train::Fencing* fencing, HeldRun& run) {
   // After going back this is no step any more, and reading a checkpoint takes its time.
   world.progress().Enter("opening the run", 0, parallel::Progress::Kind::kOther);
-  const absl::Status opened = OpenOrKeep(settings, first_attempt, world, fencing, run);
+  const absl::Status opened = OpenOrKeep(settings, world, fencing, run);
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
+  if (train::IsSuperseded(opened)) return {kExitRankLost, 0, opened};
   if (!opened.ok()) return {FinishTogether(world, opened)};
   if (first_attempt && !quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
   if (run->state->step >= run->settings.run.steps) {

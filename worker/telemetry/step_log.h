@@ -26,6 +26,10 @@
 //          of it when completed is 0), a torn last line and lines that are no record, so that no step stands in the log
 //          twice. The window of the z-score is read back, so an interrupted run logs what an undisturbed one does,
 //          times excepted.
+// Owner    With `may_write` every record asks first, and an error of that is returned and nothing written. The log is
+//          then a file of this start's own, put in the place of what was there: a process that was taken for dead and
+//          still has the old one open writes into that, which has no name any more. Should it put its own in the place
+//          of this one, that is put back with the next record.
 // Errors   NotFound or PermissionDenied: the folder. ResourceExhausted and Unavailable: the disk; the record was shown
 // to
 //          the user all the same, and the run may go on.
@@ -43,6 +47,8 @@ struct LogOptions {
   Output output = Output::kAuto;
   std::FILE* out = stdout;        // where lines and the progress bar go
   std::function<double()> clock;  // seconds since 1970; empty: the system's
+  // Does the folder still belong to this process? Empty: it does.
+  std::function<absl::Status()> may_write;
 };
 
 class StepLog {
@@ -67,10 +73,15 @@ class StepLog {
 
   // Lines of an earlier start that Open dropped because they were no record (a torn last line is none of them).
   int64_t damaged_lines() const { return damaged_lines_; }
+  // The last step that the log holds; -1: none.
+  int64_t last_step() const { return last_step_; }
 
  private:
   StepLog(const LogOptions& options, const std::string& path, int fd);
   absl::Status Append(const Record& record, bool to_disk);
+  // Whether a record may be written, with the log in its place.
+  absl::Status CheckOwner();
+  void BoundWaiting();
 
   std::string path_;
   std::function<double()> clock_;
@@ -79,6 +90,8 @@ class StepLog {
   std::string waiting_;  // whole lines that could not be written
   double started_;
   int64_t damaged_lines_ = 0;
+  int64_t last_step_ = -1;
+  std::function<absl::Status()> may_write_;
   ZScore z_score_;
   Display display_;
 };

@@ -34,16 +34,18 @@ struct Filter {
     const auto* of_step = kind == LineKind::kRecord ? std::get_if<StepRecord>(&record) : nullptr;
     if (of_step == nullptr) return step <= completed;
     if (step >= completed) return false;
+    kept.last_step = std::max(kept.last_step, step);
     if (std::isfinite(of_step->loss)) kept.losses.push_back(of_step->loss);
     return true;
   }
 };
 
-// What is kept of a log whose dropped lines lie between others, as a new file in its place.
-absl::Status Rewrite(const std::string& path, const std::vector<std::pair<int64_t, int64_t>>& pieces) {
-  const std::string next = path + ".new";
+using Pieces = std::vector<std::pair<int64_t, int64_t>>;  // [begin, end) of a file, ascending
+
+// Pieces of one file as another.
+absl::Status CopyPieces(const std::string& path, const Pieces& pieces, const std::string& next) {
   std::FILE* from = std::fopen(path.c_str(), "rb");
-  if (from == nullptr) return LogError(path, "cannot be read", errno);
+  if (from == nullptr && !pieces.empty()) return LogError(path, "cannot be read", errno);
   std::FILE* to = std::fopen(next.c_str(), "wb");
   bool good = to != nullptr;
   std::vector<char> buffer;
@@ -56,15 +58,47 @@ absl::Status Rewrite(const std::string& path, const std::vector<std::pair<int64_
   }
   good = good && std::fflush(to) == 0 && fsync(fileno(to)) == 0;
   int error = errno;
-  std::fclose(from);
+  if (from != nullptr) std::fclose(from);
   if (to != nullptr && std::fclose(to) != 0 && good) {
     good = false;
     error = errno;
   }
-  if (good && std::rename(next.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  if (good) error = errno;
+  if (good) return absl::OkStatus();
   std::remove(next.c_str());
   return LogError(path, "could not be written anew", error);
+}
+
+// What is kept of a log whose dropped lines lie between others, as a new file in its place.
+absl::Status Rewrite(const std::string& path, const Pieces& pieces) {
+  const std::string next = path + ".new";
+  if (absl::Status status = CopyPieces(path, pieces, next); !status.ok()) return status;
+  if (std::rename(next.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  const int error = errno;
+  std::remove(next.c_str());
+  return LogError(path, "could not be written anew", error);
+}
+
+// Pieces of the file that stay, neighbours joined.
+absl::StatusOr<Pieces> KeptPieces(const std::string& path, int64_t completed, KeptLog& kept) {
+  Pieces pieces;
+  if (completed == 0) return pieces;
+  Filter filter{completed, kept};
+  int64_t begin = 0;
+  const absl::Status read = ForEachLine(path, [&](const std::string& line, int64_t end) {
+    if (filter.Keeps(line)) {
+      if (!pieces.empty() && pieces.back().second == begin)
+        pieces.back().second = end;
+      else
+        pieces.emplace_back(begin, end);
+      kept.bytes += end - begin;
+    }
+    begin = end;
+    if (kept.losses.size() > 2 * ZScore::kWindow)
+      kept.losses.erase(kept.losses.begin(), kept.losses.end() - ZScore::kWindow);
+  });
+  if (absl::IsNotFound(read)) return absl::PermissionDeniedError(std::string(read.message()));
+  if (!read.ok()) return read;
+  return pieces;
 }
 
 }  // namespace
@@ -95,32 +129,36 @@ absl::StatusOr<KeptLog> TrimLog(const std::string& path, int64_t completed) {
     if (errno == ENOENT) return kept;
     return LogError(path, "cannot be read", errno);
   }
-  // Pieces of the file that stay, neighbours joined.
-  std::vector<std::pair<int64_t, int64_t>> pieces;
-  if (completed > 0) {
-    Filter filter{completed, kept};
-    int64_t begin = 0;
-    const absl::Status read = ForEachLine(path, [&](const std::string& line, int64_t end) {
-      if (filter.Keeps(line)) {
-        if (!pieces.empty() && pieces.back().second == begin)
-          pieces.back().second = end;
-        else
-          pieces.emplace_back(begin, end);
-        kept.bytes += end - begin;
-      }
-      begin = end;
-      if (kept.losses.size() > 2 * ZScore::kWindow)
-        kept.losses.erase(kept.losses.begin(), kept.losses.end() - ZScore::kWindow);
-    });
-    if (!read.ok()) return absl::IsNotFound(read) ? absl::PermissionDeniedError(std::string(read.message())) : read;
-  }
-  const bool beginning = pieces.empty() || (pieces.size() == 1 && pieces[0].first == 0);
+  const absl::StatusOr<Pieces> pieces = KeptPieces(path, completed, kept);
+  if (!pieces.ok()) return pieces.status();
+  const bool beginning = pieces->empty() || (pieces->size() == 1 && pieces->front().first == 0);
   if (!beginning) {
-    if (absl::Status status = Rewrite(path, pieces); !status.ok()) return status;
+    if (absl::Status status = Rewrite(path, *pieces); !status.ok()) return status;
   } else if (file.st_size != kept.bytes && truncate(path.c_str(), kept.bytes) != 0) {
     return LogError(path, "cannot be cut", errno);
   }
   return kept;
+}
+
+absl::StatusOr<KeptLog> CopyTrimmedLog(const std::string& path, int64_t completed, const std::string& to) {
+  KeptLog kept;
+  absl::StatusOr<Pieces> pieces = Pieces();
+  struct stat file {};
+  if (stat(path.c_str(), &file) == 0) {
+    pieces = KeptPieces(path, completed, kept);
+  } else if (errno != ENOENT) {
+    return LogError(path, "cannot be read", errno);
+  }
+  if (!pieces.ok()) return pieces.status();
+  if (absl::Status status = CopyPieces(path, *pieces, to); !status.ok()) return status;
+  return kept;
+}
+
+absl::Status CopyLog(int from, int64_t bytes, const std::string& to) {
+  constexpr int64_t kPiece = 1 << 20;
+  Pieces pieces;
+  for (int64_t at = 0; at < bytes; at += kPiece) pieces.emplace_back(at, std::min(bytes, at + kPiece));
+  return CopyPieces(fmt::format("/proc/self/fd/{}", from), pieces, to);
 }
 
 }  // namespace filigree::telemetry

@@ -135,7 +135,8 @@ absl::Status OpenCorpus(OpenedRun& run) {
 }
 
 // Corpus, memory and, on the first rank, the folder and its lock.
-absl::Status Prepare(const parallel::World* world, OpenedRun& run, std::optional<model::ModelSpec>& spec) {
+absl::Status Prepare(const parallel::World* world, const Fencing* fencing, OpenedRun& run,
+                     std::optional<model::ModelSpec>& spec) {
   if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
   absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
   if (!made.ok()) return made.status();
@@ -145,10 +146,7 @@ absl::Status Prepare(const parallel::World* world, OpenedRun& run, std::optional
                                                      world->grid(), world->rank());
   if (!fits.ok() || (world != nullptr && !world->first())) return fits;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
-  absl::StatusOr<checkpoint::RunLock> lock = checkpoint::RunLock::Acquire(run.settings.run.dir);
-  if (!lock.ok()) return lock.status();
-  run.lock.emplace(*std::move(lock));
-  return absl::OkStatus();
+  return TakeLock(run.settings.run.dir, fencing, run.lock);
 }
 
 // What must be the same on all ranks before the first step.
@@ -168,6 +166,15 @@ std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const 
 }
 
 }  // namespace
+
+absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock) {
+  checkpoint::RunLock::Generation generation;
+  if (fencing != nullptr) generation = {fencing->generation, fencing->job};
+  absl::StatusOr<checkpoint::RunLock> taken = checkpoint::RunLock::Acquire(run_dir, generation);
+  if (!taken.ok()) return taken.status();
+  lock.emplace(*std::move(taken));
+  return absl::OkStatus();
+}
 
 std::string StoredSettingsPath(const std::string& run_dir) { return run_dir + "/config.toml"; }
 
@@ -203,7 +210,7 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
   OpenedRun run;
   run.settings = std::move(settings);
   std::optional<model::ModelSpec> spec;
-  absl::Status status = Prepare(together ? world : nullptr, run, spec);
+  absl::Status status = Prepare(together ? world : nullptr, fencing, run, spec);
   if (together) status = world->Agree(status);
   if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program, fencing));
   if (!status.ok()) return status;

@@ -13,6 +13,7 @@
 #include "worker/config/settings.h"
 #include "worker/data/corpus.h"
 #include "worker/parallel/world.h"
+#include "worker/telemetry/records.h"
 #include "worker/train/commit.h"
 #include "worker/train/state.h"
 
@@ -21,8 +22,9 @@
 namespace filigree::train {
 
 struct OpenedRun {
-  config::Settings settings;                // resolved
-  std::optional<checkpoint::RunLock> lock;  // of the first rank
+  config::Settings settings;                      // resolved
+  std::optional<checkpoint::RunLock> lock;        // of the first rank
+  std::vector<telemetry::StepRecord> last_steps;  // the newest few, on every rank: should the writer of the log be lost
   std::unique_ptr<data::Corpus> corpus;
   std::unique_ptr<kernels::ThreadPool> pool;
   std::unique_ptr<TrainState> state;
@@ -47,9 +49,13 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
 // fencing: who commits checkpoints, on every rank or on none; null: no coordinator. The run goes on from
 // fencing->resume and nothing newer; where its files are lost, from an older one that was committed, which is noted
 // (DataLoss: there is none). Without a commit it begins; FailedPrecondition: the folder holds another run.
+// IsSuperseded: a later generation has the folder.
 absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world = nullptr,
                                   const std::string& program = {}, const Fencing* fencing = nullptr);
 absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides);
+
+// The lock of the run folder, for the first rank: of its generation where there is one. Errors: RunLock::Acquire's.
+absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock);
 
 // The settings file inside a run folder.
 std::string StoredSettingsPath(const std::string& run_dir);

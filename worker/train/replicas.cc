@@ -9,22 +9,23 @@ namespace filigree::train {
 Replicas::Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world)
     : state_(state), own_(own), pool_(pool), world_(world) {}
 
-std::vector<exchange::TensorDigests> Replicas::Digests() const {
+std::vector<exchange::TensorDigests> DigestsOf(const TrainState& state, kernels::ThreadPool& pool,
+                                               const Ownership* ownership) {
   std::vector<exchange::DigestedTensor> tensors;
-  tensors.reserve(state_.registry.size());
-  for (const model::TensorInfo& info : state_.registry.tensors()) {
+  tensors.reserve(state.registry.size());
+  for (const model::TensorInfo& info : state.registry.tensors()) {
     exchange::DigestedTensor tensor;
     tensor.info = &info;
-    tensor.candidates = state_.layout->candidates(info.index);
-    tensor.weights = state_.weights.tensor(info);
-    if (!Owned(info.index)) {
-      tensor.first_moments = state_.optimizer.m().tensor(info);
-      tensor.second_moments = state_.optimizer.v().tensor(info);
+    tensor.candidates = state.layout->candidates(info.index);
+    tensor.weights = state.weights.tensor(info);
+    if (ownership == nullptr || ownership->owner(info.index) < 0) {
+      tensor.first_moments = state.optimizer.m().tensor(info);
+      tensor.second_moments = state.optimizer.v().tensor(info);
     }
-    tensor.kept = state_.masks.kept(info.index);
+    tensor.kept = state.masks.kept(info.index);
     tensors.push_back(tensor);
   }
-  return exchange::StateDigests(tensors, pool_);
+  return exchange::StateDigests(tensors, pool);
 }
 
 std::vector<exchange::TensorDigests> Replicas::OwnDigests() const {

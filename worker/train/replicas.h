@@ -22,6 +22,10 @@
 
 namespace filigree::train {
 
+// Of all of a state but the moments of what somebody owns; equal states have equal ones on every grid.
+std::vector<exchange::TensorDigests> DigestsOf(const TrainState& state, kernels::ThreadPool& pool,
+                                               const Ownership* ownership = nullptr);
+
 class Replicas {
  public:
   // What this rank alone has: null residual: nothing.
@@ -40,7 +44,7 @@ class Replicas {
   void Remember();
 
  private:
-  std::vector<exchange::TensorDigests> Digests() const;
+  std::vector<exchange::TensorDigests> Digests() const { return DigestsOf(state_, pool_, own_.ownership); }
   std::vector<exchange::TensorDigests> OwnDigests() const;
   std::vector<exchange::TensorDigests> UnsentDigests() const;
   std::vector<exchange::TensorDigests> OwnedMoments() const;

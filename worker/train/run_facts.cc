@@ -5,9 +5,12 @@
 
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
+#include "worker/checkpoint/texts.h"
 #include "worker/config/load.h"
+#include "worker/data/tokenizer_files.h"
 #include "worker/mask/density.h"
 #include "worker/mask/mask_set.h"
+#include "worker/train/stored_state.h"
 
 namespace filigree::train {
 namespace {
@@ -82,6 +85,21 @@ std::vector<telemetry::NamedValue> BaselinesOf(const data::Manifest& manifest) {
   return {{"uniform", manifest.baselines.uniform_nats},
           {"unigram", manifest.baselines.unigram_nats},
           {"bigram", manifest.baselines.bigram_nats}};
+}
+
+checkpoint::State SavedView(const OpenedRun& run) {
+  checkpoint::State view = StoredView(*run.state, static_cast<uint64_t>(run.settings.run.seed));
+  const data::Tokenizer& tokenizer = run.corpus->tokenizer();
+  view.texts[checkpoint::texts::kConfig] = config::ToToml(run.settings);
+  view.texts[checkpoint::texts::kVocab] = std::to_string(run.state->spec.vocab);
+  view.texts[checkpoint::texts::kRunName] = run.settings.run.name;
+  view.texts[checkpoint::texts::kCorpusDigest] = run.corpus->digest();
+  view.texts[checkpoint::texts::kTokenizerSha256] = tokenizer.digest();
+  std::vector<std::string> bytes;
+  bytes.reserve(tokenizer.end_of_text());
+  for (int id = 0; id < tokenizer.end_of_text(); ++id) bytes.push_back(tokenizer.TokenBytes(id));
+  view.texts[checkpoint::texts::kTokenizerJson] = data::FormatTokenizerJson(tokenizer.merges(), bytes);
+  return view;
 }
 
 absl::Status StoreSettings(checkpoint::FileSystem& files, const config::Settings& settings) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/file_system.h"
 #include "worker/config/settings.h"
 #include "worker/data/manifest.h"
@@ -22,6 +23,10 @@ telemetry::RunRecord DescribeRun(const OpenedRun& run, const machine::Machine& m
 
 // Validation losses of models that need no training, in nats a token.
 std::vector<telemetry::NamedValue> BaselinesOf(const data::Manifest& manifest);
+
+// A view of the run's state with all that a checkpoint says of the run; valid while the state lives and does not
+// change.
+checkpoint::State SavedView(const OpenedRun& run);
 
 // Writes the resolved settings to RUN/config.toml, whole or not at all.
 absl::Status StoreSettings(checkpoint::FileSystem& files, const config::Settings& settings);

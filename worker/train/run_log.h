@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -18,6 +19,10 @@ namespace filigree::train {
 class RunLog {
  public:
   absl::Status Open(const telemetry::LogOptions& options);
+  // Steps that the log lacks: its writer was lost before it had written them. Shown to nobody but its readers.
+  void CatchUp(std::span<const telemetry::StepRecord> steps);
+  // IsSuperseded: the run folder belongs to a later generation, nothing is written any more; OK: as far as is known.
+  const absl::Status& superseded() const { return superseded_; }
   void Show(metrics::RankMetrics* metrics) { metrics_ = metrics; }  // borrowed; null: none
 
   void Run(telemetry::RunRecord record) {
@@ -55,6 +60,7 @@ class RunLog {
   metrics::RankMetrics* metrics_ = nullptr;
   std::string path_;
   int64_t failures_ = 0;
+  absl::Status superseded_;
 };
 
 }  // namespace filigree::train

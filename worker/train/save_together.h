@@ -22,6 +22,13 @@ absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, chec
                                                     std::span<const int> owners, int keep_last,
                                                     const Fencing* fencing = nullptr);
 
+// The same of a state that some ranks hold, `holders` (ascending), and the others do not: of these `state` is null. All
+// of it is on every holder. Collective, of all ranks.
+absl::StatusOr<checkpoint::SaveResult> SaveOfHolders(parallel::World& world, checkpoint::FileSystem& files,
+                                                     const std::string& run_dir, const checkpoint::State* state,
+                                                     std::span<const int> holders, int keep_last,
+                                                     const Fencing* fencing);
+
 }  // namespace filigree::train
 
 #endif  // FILIGREE_WORKER_TRAIN_SAVE_TOGETHER_H_

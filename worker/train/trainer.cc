@@ -24,6 +24,7 @@ namespace {
 
 constexpr int64_t kMostSkippedInARow = 5;
 constexpr int64_t kStepsBeforeSaveRetry = 10;
+constexpr size_t kLastSteps = 4;  // ranks are never more than a step apart
 
 double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -70,23 +71,33 @@ absl::Status Trainer::Open() {
   log_.Show(options_.metrics);
   if (run_.resumed || NothingToCommit()) saved_step_ = state_.step;
   recomputes_ = options_.fencing != nullptr && options_.fencing->resume && state_.step < options_.fencing->resume->step;
+  // What was due when a rank was lost comes with the next step.
+  const int64_t every = run_.settings.checkpoint.every;
+  const bool owed = every > 0 && state_.step > 0 && state_.step % every == 0;
+  if (owed && saved_step_ != state_.step) retry_save_at_ = state_.step + 1;
   if (absl::Status status = TakeUnsent(); !status.ok()) return status;
   const auto begin = [this] { log_.Run(DescribeRun(run_, machine_, options_.revision, options_.world)); };
   if (!first()) {
     begin();
     return absl::OkStatus();
   }
+  if (absl::Status status = CheckLock(); !status.ok()) return status;
   if (absl::Status status = StoreSettings(*options_.file_system, run_.settings); !status.ok()) return status;
   telemetry::LogOptions log;
   log.dir = run_.settings.run.dir;
   log.steps = run_.settings.run.steps;
   log.completed = state_.step;
   log.output = options_.output;
+  if (options_.fencing != nullptr) log.may_write = [this] { return CheckLock(); };
   if (absl::Status status = log_.Open(log); !status.ok()) return status;
+  log_.CatchUp(run_.last_steps);
   begin();
   for (const std::string& note : run_.notes) Note(note);
   return absl::OkStatus();
 }
+
+// Does the run folder still belong to this process, the first rank's?
+absl::Status Trainer::CheckLock() { return run_.lock.has_value() ? run_.lock->Check() : absl::OkStatus(); }
 
 // What the ranks of the checkpoint had held back.
 absl::Status Trainer::TakeUnsent() {
@@ -180,6 +191,8 @@ void Trainer::LogStep(const StepResult& result, double data_seconds, double seco
       if (state_.masks.sparsified(i)) record.nnz.push_back({state_.registry[i].name, state_.masks.nonzeros(i)});
     }
   }
+  run_.last_steps.push_back(record);
+  if (run_.last_steps.size() > kLastSteps) run_.last_steps.erase(run_.last_steps.begin());
   log_.Step(std::move(record));
 }
 
@@ -215,11 +228,17 @@ void Trainer::Enter(const char* phase, parallel::Progress::Kind kind) {
 
 // Where several ranks train, they ask each other: all of them come here at the same places.
 bool Trainer::Stopping() {
-  uint32_t stop = options_.stop_requested && options_.stop_requested() ? 1 : 0;
+  constexpr uint32_t kStop = 1, kSuperseded = 2;
+  uint32_t stop = options_.stop_requested && options_.stop_requested() ? kStop : 0;
+  if (!log_.superseded().ok()) stop = kSuperseded;
+  if (!together() && stop == kSuperseded) world_failure_ = log_.superseded();
   if (!together() || !world_failure_.ok()) return stop != 0 || !world_failure_.ok();
   const parallel::Progress::Waiting waiting(options_.world->progress());
   options_.world->all().Name("whether to stop");
   world_failure_ = options_.world->all().AllReduce(comm::ArrayOf(std::span<uint32_t>(&stop, 1)), comm::ReduceOp::kMax);
+  if (stop == kSuperseded && world_failure_.ok()) {
+    world_failure_ = checkpoint::Superseded("the run folder belongs to a later generation: this one is over");
+  }
   return stop != 0 || !world_failure_.ok();
 }
 
@@ -307,6 +326,9 @@ absl::Status Trainer::SaveNow() {
 absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
   const int keep = static_cast<int>(run_.settings.checkpoint.keep);
   const std::string& dir = run_.settings.run.dir;
+  absl::Status mine = CheckLock();
+  if (together()) mine = options_.world->Agree(mine);
+  if (!mine.ok()) return mine;
   if (!together()) return checkpoint::Save(*options_.file_system, dir, StateToSave(), keep, options_.fencing);
   // Every rank writes a share: one that has gone wrong since the last step must not get into the checkpoint to which
   // all go back.
@@ -323,18 +345,8 @@ absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
 }
 
 checkpoint::State Trainer::StateToSave() {
-  checkpoint::State view = StoredView(state_, static_cast<uint64_t>(run_.settings.run.seed));
-  const data::Tokenizer& tokenizer = run_.corpus->tokenizer();
-  view.texts[checkpoint::texts::kConfig] = config::ToToml(run_.settings);
-  view.texts[checkpoint::texts::kVocab] = std::to_string(state_.spec.vocab);
-  view.texts[checkpoint::texts::kRunName] = run_.settings.run.name;
+  checkpoint::State view = SavedView(run_);
   if (stepper_.residual() != nullptr) view.texts[checkpoint::texts::kGrid] = GridText(options_.world->grid());
-  view.texts[checkpoint::texts::kCorpusDigest] = run_.corpus->digest();
-  view.texts[checkpoint::texts::kTokenizerSha256] = tokenizer.digest();
-  std::vector<std::string> bytes;
-  bytes.reserve(tokenizer.end_of_text());
-  for (int id = 0; id < tokenizer.end_of_text(); ++id) bytes.push_back(tokenizer.TokenBytes(id));
-  view.texts[checkpoint::texts::kTokenizerJson] = data::FormatTokenizerJson(tokenizer.merges(), bytes);
   return view;
 }
 

@@ -79,6 +79,7 @@ class Trainer {
   checkpoint::State StateToSave();
   absl::StatusOr<checkpoint::SaveResult> Save();
   bool NothingToCommit() const;
+  absl::Status CheckLock();
   void Note(const std::string& text) { log_.Note({state_.step, text}); }
 
   OpenedRun& run_;

@@ -1,5 +1,6 @@
 #include "worker/telemetry/step_log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -8,7 +9,9 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
+#include <utility>
 
 #include "worker/telemetry/read_log.h"
 
@@ -29,8 +32,8 @@ class StepLogTest : public ::testing::Test {
     std::filesystem::remove_all(dir_);
   }
 
-  LogOptions Options(int64_t completed) {
-    return {dir_, 1000, completed, Output::kLines, null_, [this] { return now_ += 0.5; }};
+  LogOptions Options(int64_t completed, std::function<absl::Status()> may_write = {}) {
+    return {dir_, 1000, completed, Output::kLines, null_, [this] { return now_ += 0.5; }, std::move(may_write)};
   }
   std::unique_ptr<StepLog> Open(int64_t completed) {
     auto log = StepLog::Open(Options(completed));
@@ -137,6 +140,53 @@ TEST_F(StepLogTest, KeepsNotesOfTheStepItResumesAt) {
   EXPECT_EQ(log.steps.size(), 20U);
   EXPECT_EQ(log.checkpoints.size(), 1U);
   EXPECT_TRUE(log.ends.empty());
+}
+
+// Two processes that both think the run is theirs; `owner` says whose it is.
+TEST_F(StepLogTest, WhoWasTakenForDeadWritesNowhere) {
+  Train(*Open(0), 0, 400);
+  const std::string whole = Text();
+  int owner = 1;
+  const auto of = [&](int process, int64_t completed) {
+    return *StepLog::Open(Options(completed, [&owner, process] {
+      return process == owner ? absl::OkStatus() : absl::AbortedError("it is another's");
+    }));
+  };
+  auto first = of(1, 0);
+  Train(*first, 0, 100);
+  const int held = ::open(path().c_str(), O_RDWR);  // as a process that is past its question already
+  owner = 2;
+  auto second = of(2, 80);
+  Train(*second, 80, 150);
+  StepRecord late;
+  late.step = 101;
+  EXPECT_TRUE(absl::IsAborted(first->Step(late)));
+  EXPECT_EQ(::write(held, "late\n", 5), 5);
+  ::close(held);
+  Train(*second, 150, 400);
+  EXPECT_EQ(Text(), whole);
+  const auto refused = StepLog::Open(Options(0, [] { return absl::AbortedError("it is another's"); }));
+  EXPECT_TRUE(absl::IsAborted(refused.status()));
+  EXPECT_EQ(Text(), whole);
+}
+
+TEST_F(StepLogTest, ALogThatALateOneHasReplacedIsPutBack) {
+  Train(*Open(0), 0, 60);
+  const std::string whole = Text();
+  auto log = *StepLog::Open(Options(0, [] { return absl::OkStatus(); }));
+  Train(*log, 0, 50);
+  std::ofstream(dir_ / "other") << "{}\n";
+  std::filesystem::rename(dir_ / "other", path());
+  Train(*log, 50, 60);
+  EXPECT_EQ(Text(), whole);
+  EXPECT_EQ(log->last_step(), 59);
+  // What processes leave on their way goes with the next start.
+  std::ofstream(path() + ".0123.new") << "half";
+  auto next = *StepLog::Open(Options(60, [] { return absl::OkStatus(); }));
+  EXPECT_EQ(next->last_step(), 59);
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(dir_)) files += entry.is_regular_file() ? 1 : 0;
+  EXPECT_EQ(files, 1u);
 }
 
 TEST_F(StepLogTest, SaysWhyAFolderCannotBeUsed) {

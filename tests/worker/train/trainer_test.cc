@@ -13,10 +13,9 @@
 #include "fmt/ranges.h"
 #include "gtest/gtest.h"
 #include "tests/support/ranks.h"
-#include "tests/support/tiles.h"
+#include "tests/worker/train/small_corpus.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/config/load.h"
-#include "worker/data/prepare.h"
 #include "worker/train/stored_state.h"
 
 namespace filigree::train {
@@ -29,22 +28,8 @@ class TrainerTest : public ::testing::Test {
   static void SetUpTestSuite() {
     std::string name = ::testing::TempDir() + "/filigree-trainer-XXXXXX";
     folder_ = ::mkdtemp(name.data());
-    testing_support::Rng rng(5);
-    fs::create_directories(folder_ + "/text");
-    for (int file = 0; file < 12; ++file) {
-      std::ofstream out(fmt::format("{}/text/{}.py", folder_, file));
-      for (int line = 0; line < 150; ++line) {
-        out << fmt::format("value_{} = other_{} + {}\n", rng.Below(30), rng.Below(30), rng.Below(1000));
-      }
-    }
-    data::PrepareOptions options;
-    options.inputs = {folder_ + "/text"};
-    options.out = folder_ + "/data";
-    options.vocab = 270;
-    options.val_fraction = 0.3;
-    options.threads = 1;
-    const auto prepared = data::Prepare(options, {});
-    ASSERT_TRUE(prepared.ok()) << prepared.status();
+    const absl::Status prepared = testing_support::PrepareSmallCorpus(folder_);
+    ASSERT_TRUE(prepared.ok()) << prepared;
     std::ofstream(folder_ + "/none.toml") << "";
   }
   static void TearDownTestSuite() { fs::remove_all(folder_); }
