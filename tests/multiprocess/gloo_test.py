@@ -134,6 +134,26 @@ class GlooTest(ProgramTest):
         finally:
             started.kill()
 
+    def test_a_rank_that_is_stopped_inside_a_save_spoils_nothing_when_it_wakes_up(self):
+        # Rank 1 is stopped before it writes its share of the first checkpoint. The others begin again, rank 2 in its
+        # place, save the same step and train to the end before it goes on with its own file.
+        started = self.start(3, self.config_of_ranks(parallel__stuck_after=1, checkpoint__every=6, checkpoint__keep=9),
+                             env={"FILIGREE_FAULT": "stop:save:0", "FILIGREE_FAULT_RANK": "1"})
+        try:
+            others = [started.processes[rank].communicate(timeout=120) for rank in (0, 2)]
+            self.assertEqual([started.processes[rank].returncode for rank in (0, 2)], [0, 0], others)
+            folder = os.path.join(self.run_dir, "checkpoints", "step-0000000006")
+            before = self.state(folder)
+            files = set(os.listdir(folder))
+            os.kill(started.processes[1].pid, signal.SIGCONT)
+            said = "".join(started.processes[1].communicate(timeout=60))
+            self.assertEqual(started.processes[1].returncode, 0, said)
+            self.assertTrue(set(os.listdir(folder)) - files, "it has written after all")
+            self.assertEqual(self.state(folder), before)
+            self.assertEqual(self.state(), self.alone())
+        finally:
+            started.kill()
+
     def test_a_stopped_rank_keeps_its_port_and_the_others_theirs(self):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

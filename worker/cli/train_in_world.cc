@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
+#include "worker/checkpoint/ticking_files.h"
 #include "worker/cli/command.h"
 #include "worker/cli/metrics.h"
 #include "worker/cli/print.h"
@@ -37,12 +38,11 @@ int FinishTogether(const parallel::World& world, const absl::Status& status) {
 }
 
 // From the newest state that ranks of a world after a loss still have, else from the last checkpoint or the beginning.
-absl::Status OpenOrKeep(const config::Settings& settings, parallel::World& world, train::Fencing* fencing,
-                        HeldRun& run) {
+absl::Status OpenOrKeep(const config::Settings& settings, parallel::World& world, checkpoint::FileSystem& files,
+                        train::Fencing* fencing, HeldRun& run) {
   // Asked at every start: a process that has just been started may be a newcomer to a run.
   absl::StatusOr<train::Kept> kept =
-      train::KeepState(run.get(), settings.run.dir, static_cast<int>(settings.checkpoint.keep), world,
-                       train::FaultyFileSystem(), fencing);
+      train::KeepState(run.get(), settings.run.dir, static_cast<int>(settings.checkpoint.keep), world, files, fencing);
   if (!kept.ok()) return kept.status();
   if (kept->way == train::Kept::Way::kMemory) {
     run->resumed = false;
@@ -74,7 +74,9 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
                 metrics::RankMetrics* metrics, train::Fencing* fencing, HeldRun& run) {
   // After going back this is no step any more, and reading a checkpoint takes its time.
   world.progress().Enter("opening the run", 0, parallel::Progress::Kind::kOther);
-  const absl::Status opened = OpenOrKeep(settings, world, fencing, run);
+  // A slow disk is no rank that hangs.
+  checkpoint::TickingFiles files(train::FaultyFileSystem(), [&world] { world.progress().Tick(); });
+  const absl::Status opened = OpenOrKeep(settings, world, files, fencing, run);
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
   if (train::IsSuperseded(opened)) return {kExitRankLost, 0, opened};
   if (!opened.ok()) return {FinishTogether(world, opened)};
@@ -91,7 +93,7 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
   trainer_options.output = quiet ? telemetry::Output::kQuiet : telemetry::Output::kAuto;
   trainer_options.revision = "filigree " FILIGREE_VERSION " " FILIGREE_REVISION;
   trainer_options.stop_requested = train::StopRequested;
-  trainer_options.file_system = &train::FaultyFileSystem();
+  trainer_options.file_system = &files;
   trainer_options.world = &world;
   trainer_options.metrics = metrics;
   trainer_options.fencing = fencing;

@@ -43,6 +43,7 @@ absl::Status NextOperation(bool writes) {
   const std::vector<std::string>& request = Request();
   if (request.size() < 3 || request[1] != "save" || !HitsThisRank()) return absl::OkStatus();
   if (request[0] == "kill" && now == Number(2)) std::raise(SIGKILL);
+  if (request[0] == "stop" && now == Number(2)) std::raise(SIGSTOP);
   const bool full = request[0] == "full" && request.size() == 4 && now >= Number(2) && now < Number(2) + Number(3);
   return full && writes ? absl::ErrnoToStatus(ENOSPC, "writing") : absl::OkStatus();
 }

@@ -19,6 +19,8 @@
 //
 //   kill:save:N         SIGKILL before the N-th file-system operation of saves, counted from 0
 //
+//   stop:save:N         SIGSTOP there
+//
 //   full:save:N:COUNT   operations N to N + COUNT - 1 of saves that write fail with "no space left on device"
 //
 // Where FILIGREE_FAULT_RANK is set as well, only that rank is hit. Without the variable nothing happens and nothing is

@@ -9,6 +9,7 @@
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/retention.h"
 #include "worker/checkpoint/texts.h"
+#include "worker/checkpoint/ticking_files.h"
 #include "worker/config/keys.h"
 #include "worker/config/load.h"
 #include "worker/config/value.h"
@@ -93,8 +94,8 @@ absl::Status RefuseOtherRun(const std::string& run_dir) {
 }
 
 // Where the run goes on. NotFound: it begins.
-absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(const Fencing* fencing, OpenedRun& run) {
-  checkpoint::FileSystem& files = checkpoint::RealFileSystem();
+absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(checkpoint::FileSystem& files, const Fencing* fencing,
+                                                      OpenedRun& run) {
   const std::string& run_dir = run.settings.run.dir;
   if (fencing == nullptr) return checkpoint::LoadNewest(files, run_dir, &run.notes);
   if (fencing->resume) return checkpoint::LoadCommitted(files, run_dir, *fencing->resume, &run.notes);
@@ -103,8 +104,9 @@ absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(const Fencing* fencing, Op
 }
 
 // The checkpoint it goes on from, or the beginning.
-absl::Status LoadOrBegin(const model::ModelSpec& spec, const Fencing* fencing, OpenedRun& run) {
-  absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(fencing, run);
+absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& files, const Fencing* fencing,
+                         OpenedRun& run) {
+  absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(files, fencing, run);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
     absl::StatusOr<std::unique_ptr<TrainState>> state = Restore(*newest, spec, run.settings, *run.pool, run.notes);
@@ -117,6 +119,16 @@ absl::Status LoadOrBegin(const model::ModelSpec& spec, const Fencing* fencing, O
   }
   if (!absl::IsNotFound(newest.status())) return newest.status();
   return Begin(spec, run);
+}
+
+// Its writer may have been lost between the commit and the mark. The run can do without.
+void MarkResumed(const CommitPoint& point, OpenedRun& run) {
+  checkpoint::FileSystem& files = checkpoint::RealFileSystem();
+  const std::string folder = fmt::format("{}/{}/{}", run.settings.run.dir, checkpoint::kCheckpointsFolder,
+                                         checkpoint::StepFolderName(point.step, point.generation));
+  if (run.state->step != point.step || checkpoint::SaysCommitted(files, folder, point)) return;
+  const absl::Status marked = checkpoint::MarkCommitted(files, folder, point);
+  if (!marked.ok()) run.notes.push_back(std::string(marked.message()));
 }
 
 // Ranks of one machine share its cores.
@@ -216,9 +228,13 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
   if (!status.ok()) return status;
 
   run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run, ranks_here));
-  status = LoadOrBegin(*spec, fencing, run);
+  checkpoint::TickingFiles files(checkpoint::RealFileSystem(), [world] {
+    if (world != nullptr) world->progress().Tick();
+  });
+  status = LoadOrBegin(*spec, files, fencing, run);
   if (together) status = world->Agree(status);
   if (!status.ok()) return status;
+  if (run.lock.has_value() && fencing != nullptr && fencing->resume) MarkResumed(*fencing->resume, run);
   if (together) {
     status = world->Compare({{"the step that the run goes on from", std::to_string(run.state->step)},
                              {"the position in the corpus", std::to_string(run.state->position)}});

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/worker/checkpoint/fault_file_system.h"
@@ -292,7 +293,29 @@ TEST_F(CommitTest, NamesThatAreNoneOfOursAreLeftAlone) {
 
 // The process or the machine dies at any operation, with the answer of the coordinator or without: what it has
 // committed is whole, and the next generation goes on from it and tidies up.
-class FencedCrashTest : public ::testing::TestWithParam<bool> {};
+class FencedCrashTest : public ::testing::TestWithParam<std::pair<bool, int>> {};
+
+absl::Status SaveInParts(FileSystem& files, int64_t step, const Fencing& fencing, int parts) {
+  TestState state(kSeed + step, step);
+  if (parts == 1) return Save(files, "run", state.state(), 2, &fencing).status();
+  std::vector<std::string> warnings, words;
+  const auto save = BeginSave(files, "run", step, warnings, {fencing.generation, NewSaveToken()});
+  if (!save.ok()) return save.status();
+  for (int part = 0; part < parts; ++part) {
+    State share = state.state();
+    const std::vector<int> part_of = ShareTensors(share, parts);
+    for (size_t t = part_of.size(); t-- > 0;) {
+      if (part_of[t] != part) share.tensors.erase(share.tensors.begin() + static_cast<int64_t>(t));
+    }
+    const auto word = WritePart(files, *save, part, share, {});
+    if (!word.ok()) {
+      AbandonSave(files, *save);
+      return word.status();
+    }
+    words.push_back(*word);
+  }
+  return CommitSave(files, "run", *save, state.state(), words, 2, &fencing).status();
+}
 
 TEST_P(FencedCrashTest, AtEveryOperationTheLastCommitIsWhole) {
   int survived_old = 0, survived_new = 0;
@@ -304,13 +327,12 @@ TEST_P(FencedCrashTest, AtEveryOperationTheLastCommitIsWhole) {
       ASSERT_TRUE(files.CreateFolder("run").ok());
       ASSERT_TRUE(files.SyncFolder("").ok());
       Coordinator coordinator;
-      const auto save = [&](int64_t step) {
-        TestState state(kSeed + step, step);
-        const Fencing fencing = coordinator.Ranks();
-        return Save(files, "run", state.state(), 2, &fencing);
+      const auto [answer_is_lost, parts] = GetParam();
+      const auto save = [&, parts = parts](int64_t step) {
+        return SaveInParts(files, step, coordinator.Ranks(), parts);
       };
       for (const int64_t step : {1, 2}) ASSERT_TRUE(save(step).ok());
-      if (GetParam()) coordinator.LoseAnswers();
+      if (answer_is_lost) coordinator.LoseAnswers();
       files.CrashAt(n);
       save(3).IgnoreError();
       finished = files.operations() < n;
@@ -337,13 +359,14 @@ TEST_P(FencedCrashTest, AtEveryOperationTheLastCommitIsWhole) {
       EXPECT_LE(files.List("run/checkpoints")->size(), 2u);
       EXPECT_EQ(LoadNewest(files, "run", nullptr)->step(), 4);
     }
-    if (n > 60 || finished) break;
+    if (n > 90 || finished) break;
   }
   EXPECT_GT(survived_old, 50);
   EXPECT_GT(survived_new, 10);
 }
 
-INSTANTIATE_TEST_SUITE_P(Answers, FencedCrashTest, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(AnswersAndRanks, FencedCrashTest,
+                         ::testing::Values(std::pair(false, 1), std::pair(true, 1), std::pair(false, 3)));
 
 }  // namespace
 }  // namespace filigree::checkpoint

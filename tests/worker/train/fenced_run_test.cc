@@ -291,6 +291,15 @@ TEST_F(FencedRunTest, ALastStepWhoseFilesAreLostIsAnError) {
   EXPECT_TRUE(Has(lost, "step 8 was computed again")) << lost;
 }
 
+TEST_F(FencedRunTest, ACommitWhoseWriterWasLostBeforeItsMarkIsMarkedByTheNext) {
+  ASSERT_TRUE(TrainTo(2, coordinator_.Place(1)).status.ok());
+  fs::remove(FolderOf(2, 1) + "/committed");
+  ASSERT_TRUE(TrainTo(2, coordinator_.Place(2), 2).status.ok());
+  const auto newest = checkpoint::LoadNewest(checkpoint::RealFileSystem(), RunDir(), nullptr);
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_EQ(newest->path(), FolderOf(2, 1));
+}
+
 TEST_F(FencedRunTest, WhereNoCommittedCopyIsLeftItSaysWhichIsMissing) {
   ASSERT_TRUE(TrainTo(2, coordinator_.Place(1)).status.ok());
   fs::remove_all(FolderOf(2, 1));
