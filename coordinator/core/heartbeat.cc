@@ -176,6 +176,9 @@ absl::StatusOr<HeartbeatReply> Heartbeat(Turn& turn, const HeartbeatRequest& req
   if (reply.again) return reply;
   turn.memory.leases.Hear(worker, request.sequence);
   turn.look_again |= last_sequence == 0;
+  // Before what it reports: ranks that stop because of that are no fault.
+  if (request.leaving)
+    if (const auto drained = DrainWorker(turn, {worker}); !drained.ok()) return drained.status();
   const Told told = TakeReports(turn, request);
   for (const std::string& job : turn.draft.JobsOn(worker)) {
     const auto found = told.find(job);

@@ -59,6 +59,7 @@ struct HeartbeatRequest {
   int64_t epoch = 0;     // as the last answer told
   int64_t sequence = 0;  // grows with every heartbeat
   std::vector<RankReport> ranks;
+  bool leaving = false;  // the worker is about to leave: drains it
 };
 
 enum class Action : uint8_t {

@@ -233,6 +233,7 @@ absl::StatusOr<HeartbeatRequest> FromWire(const v1::HeartbeatRequest& wire, cons
   request.speaker = *speaker;
   request.epoch = wire.epoch();
   request.sequence = wire.sequence();
+  request.leaving = wire.leaving();
   if (request.sequence < 1)
     return absl::InvalidArgumentError(fmt::format("sequence of a heartbeat: {} is below 1", request.sequence));
   request.ranks.reserve(static_cast<size_t>(wire.ranks_size()));

@@ -30,7 +30,8 @@ namespace filigree::agent {
 namespace {
 
 constexpr int kTickMs = 50;
-constexpr int64_t kHeardUs = 2'000'000;  // until a drain goes on without the coordinator
+constexpr std::chrono::milliseconds kFlush(1000);
+constexpr int64_t kHeardUs = 2'000'000;  // until a drain goes on without the coordinator's answer
 
 // One table, asked by the ranks' service, the session and the thread of Run; what it orders is carried out by whoever
 // asked it, but for starting processes, which that last thread does.
@@ -46,7 +47,8 @@ class RunningAgent : public Agent {
             options_.host, [] { return RandomName(16); }, options_.patience),
         book_([this](const RankId& id) { return state_.LogPath(id); }),
         guard_([this] { LeaseIsOver(); }),
-        session_({options_.name, options_.host, options_.slots}, *coordinator_, guard_, HooksOfSession()),
+        session_({options_.name, options_.host, options_.slots, options_.timeout}, *coordinator_, guard_,
+                 HooksOfSession()),
         service_(*coordinator_, HooksOfService()) {}
   ~RunningAgent() override { close(wake_); }
 
@@ -118,8 +120,8 @@ class RunningAgent : public Agent {
   RankTable table_;                    // guarded by mutex_
   std::map<std::string, pid_t> pids_;  // guarded by mutex_
   std::vector<Start> starts_;          // guarded by mutex_
-  // Of Run's thread: when a drain began, and whether ranks were told by ourselves.
-  int64_t drain_us_ = -1;
+  // Of Run's thread: when a drain began and nothing was left, and whether ranks were told by ourselves.
+  int64_t drain_us_ = -1, empty_us_ = -1;
   bool drained_here_ = false;
 
   Children children_;
@@ -234,7 +236,13 @@ bool RunningAgent::DrainOn(int64_t now_us) {
     children_.KillAll();
     Do([](RankTable& table, int64_t now) { table.GiveUp(now, "the worker ends"); });
   }
-  return (heard || stop_now_ || over) && IsEmpty();
+  if (!(heard || stop_now_ || over) || !IsEmpty()) return false;
+  if (empty_us_ < 0) {
+    empty_us_ = now_us;
+    session_.Wake();
+  }
+  // Ranks that stopped because of this are no fault, if the coordinator hears of them before we leave.
+  return session_.heard_us() > empty_us_ || now_us - empty_us_ > kHeardUs;
 }
 
 absl::Status RunningAgent::Run() {
@@ -258,6 +266,7 @@ absl::Status RunningAgent::Run() {
     service_.Expire(now_us);
     if (DrainOn(now_us) || !session_.refused().ok()) break;
   }
+  sender->Flush(kFlush);  // before the coordinator takes us for gone
   sender.reset();
   session_.Stop();
   service_.Stop();

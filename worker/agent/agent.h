@@ -25,7 +25,8 @@ struct AgentOptions {
   std::string state;       // see state_folder.h
   std::string program;     // ranks are started as PROGRAM train CONFIG ...
   rpc::ChannelOptions coordinator;
-  std::chrono::milliseconds grace{60'000};  // for checkpoints of its ranks, when the worker is to end
+  std::chrono::milliseconds timeout{5'000};  // for its answer when the worker registers and leaves
+  std::chrono::milliseconds grace{60'000};   // for checkpoints of its ranks, when the worker is to end
   Patience patience;
   std::function<void(const std::string& line)> say = [](const std::string&) {};  // from any thread
 };

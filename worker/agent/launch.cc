@@ -88,6 +88,7 @@ absl::StatusOr<Command> CommandOf(const LaunchPlace& place, const Start& start, 
   if (program == kThisProgram) program = std::filesystem::read_symlink(kThisProgram, error).string();
   for (const std::string& word : {program, std::string("train"), config}) command.arguments.push_back(word);
   command.arguments.insert(command.arguments.end(), start.spec->arguments.begin(), start.spec->arguments.end());
+  command.arguments.push_back("--telemetry.job=" + start.job);
   command.arguments.push_back(fmt::format("--parallel.backend={}", Name(start.spec->backend)));
   command.arguments.push_back(fmt::format("--parallel.data={}", start.data));
   command.arguments.push_back(fmt::format("--parallel.tensor={}", start.tensor));

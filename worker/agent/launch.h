@@ -22,7 +22,8 @@ struct LaunchPlace {
 // started by hand, and how to reach the coordinator, which ranks do through their agent.
 std::vector<std::string> EnvironmentOfRanks(char** environment);
 
-// PROGRAM train CONFIG ARGUMENTS --parallel.backend= --parallel.data= --parallel.tensor=, for backend mpi under mpirun.
+// PROGRAM train CONFIG ARGUMENTS --telemetry.job= --parallel.backend= --parallel.data= --parallel.tensor=, for backend
+// mpi under mpirun.
 // FILIGREE_AGENT and FILIGREE_PROCESS tell a process whom to ask what it is. NotFound: there is no mpirun.
 absl::StatusOr<Command> CommandOf(const LaunchPlace& place, const Start& start, const std::string& config);
 

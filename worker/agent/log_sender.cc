@@ -47,11 +47,23 @@ bool LogSender::SendSome() {
 }
 
 void LogSender::Run() {
-  for (;;) {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    asked_ = waiting_ = false;
+    lock.unlock();
     while (SendSome()) continue;
-    std::unique_lock lock(mutex_);
-    if (wake_.wait_for(lock, silent_ ? kSilence : kPause, [this] { return stopping_; })) return;
+    lock.lock();
+    waiting_ = true;
+    done_.notify_all();
+    wake_.wait_for(lock, silent_ ? kSilence : kPause, [this] { return stopping_ || asked_; });
   }
+}
+
+void LogSender::Flush(std::chrono::milliseconds most) {
+  std::unique_lock lock(mutex_);
+  asked_ = true;
+  wake_.notify_all();
+  done_.wait_for(lock, most, [this] { return waiting_ && !asked_; });
 }
 
 }  // namespace filigree::agent

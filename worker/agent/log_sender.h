@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_AGENT_LOG_SENDER_H_
 #define FILIGREE_WORKER_AGENT_LOG_SENDER_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -24,6 +25,9 @@ class LogSender {
   LogSender(const LogSender&) = delete;
   LogSender& operator=(const LogSender&) = delete;
 
+  // Waits until what there is now has been sent, or cannot be, or the time is over.
+  void Flush(std::chrono::milliseconds most);
+
  private:
   void Run();
   bool SendSome();  // false: not now
@@ -35,7 +39,10 @@ class LogSender {
   bool silent_ = false;  // of the thread: the coordinator does not take logs
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable done_;
   bool stopping_ = false;  // guarded by mutex_
+  bool asked_ = false;     // guarded by mutex_: for a round at once
+  bool waiting_ = false;   // guarded by mutex_: a round is over
   std::thread thread_;
 };
 

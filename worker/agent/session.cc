@@ -14,7 +14,6 @@ namespace {
 
 using std::chrono::microseconds;
 
-constexpr microseconds kRegisterDeadline(5'000'000), kLeaveDeadline(2'000'000);
 constexpr int64_t kRetryUs = 500'000;
 constexpr int64_t kLeastUs = 20'000;         // between two heartbeats, however much there is to say
 constexpr int64_t kNewsWaitUs = 20'000'000;  // a call that is held open
@@ -73,7 +72,7 @@ void Session::Stop() {
   const std::optional<v1::Speaker> who = speaker();
   if (!who) return;
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kLeaveDeadline);
+  context.set_deadline(std::chrono::system_clock::now() + facts_.timeout);
   v1::LeaveRequest request;
   *request.mutable_speaker() = *who;
   v1::LeaveReply reply;
@@ -136,8 +135,7 @@ bool Session::Register() {
   request.set_replaces(replaces_);
   v1::RegisterReply reply;
   const int64_t sent_us = NowUs();
-  const absl::Status status =
-      rpc::FromGrpc(CallNow(calls_, stub_, &Stub::Register, request, &reply, kRegisterDeadline));
+  const absl::Status status = rpc::FromGrpc(CallNow(calls_, stub_, &Stub::Register, request, &reply, facts_.timeout));
   if (!status.ok()) {
     if (stopping()) return false;
     if (IsFinal(status)) {
@@ -202,15 +200,18 @@ void Session::Heartbeats() {
 }
 
 absl::Status Session::Heartbeat(int64_t sequence, bool bare) {
+  const int64_t sent_us = NowUs();
   const v1::HeartbeatRequest request = NextHeartbeat(sequence, bare);
   v1::HeartbeatReply reply;
-  const int64_t sent_us = NowUs();
   absl::Status status = rpc::FromGrpc(
       CallNow(calls_, stub_, &Stub::Heartbeat, request, &reply, microseconds(std::max(lease_us_ / 2, kLeastUs))));
   if (!status.ok()) return status;
   for (const v1::RankReport& report : request.ranks())
     if (report.has_figures()) figures_sent_[report.job()] = report.figures().SerializeAsString();
   Obey(sent_us, std::move(reply));
+  if (again_) return absl::OkStatus();
+  heard_us_ = sent_us;
+  if (request.leaving()) drain_heard_ = true;
   return absl::OkStatus();
 }
 
@@ -226,7 +227,6 @@ void Session::Obey(int64_t sent_us, v1::HeartbeatReply reply) {
   }
   again_ = reply.again();
   if (again_) return;
-  if (draining_) drain_heard_ = true;
   hooks_.follow(reply);
 }
 
@@ -236,6 +236,7 @@ v1::HeartbeatRequest Session::NextHeartbeat(int64_t sequence, bool bare) {
   *request.mutable_speaker() = *speaker();
   request.set_epoch(epoch_);
   request.set_sequence(sequence);
+  request.set_leaving(draining_);
   size_t figure_bytes = 0, reason_bytes = 0;
   for (v1::RankReport& report : hooks_.reports()) {
     if (bare) {

@@ -2,6 +2,7 @@
 #define FILIGREE_WORKER_AGENT_SESSION_H_
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -24,6 +25,7 @@ namespace filigree::agent {
 struct WorkerFacts {
   std::string name, host;
   int32_t slots = 1;
+  std::chrono::microseconds timeout{5'000'000};  // of registering and leaving
 };
 
 // What a session asks and tells. From its own thread.
@@ -53,7 +55,7 @@ class Session {
   void Start();
   // A heartbeat now is worth while.
   void Wake();
-  // Every heartbeat from now on says that the worker is about to leave.
+  // Every heartbeat from now on says that the worker is about to leave, and the coordinator drains it.
   void Drain();
   // Ends the threads. Then says that the worker leaves, where it is registered. Idempotent.
   void Stop();
@@ -61,6 +63,8 @@ class Session {
   std::optional<v1::Speaker> speaker() const;  // none: not registered
   // Whether a heartbeat that said so has been answered.
   bool drain_heard() const { return drain_heard_; }
+  // When the last heartbeat was sent whose reports were looked at; 0: none was.
+  int64_t heard_us() const { return heard_us_; }
   // Not OK: the coordinator will never take this worker as it is; it is not tried again.
   absl::Status refused() const;
 
@@ -89,6 +93,7 @@ class Session {
   std::optional<v1::Speaker> speaker_;  // guarded by mutex_
   absl::Status refused_;                // guarded by mutex_
   std::atomic<bool> draining_ = false, drain_heard_ = false;
+  std::atomic<int64_t> heard_us_ = 0;
 
   // Of the session's thread.
   std::string nonce_, replaces_, said_, lost_why_;

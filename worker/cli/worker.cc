@@ -86,6 +86,7 @@ int RunWorker(WorkerOptions& options) {
   QuietGrpc();  // starts threads, which inherit what is held
   agent::AgentOptions& wanted = options.agent;
   wanted.coordinator = options.connect.channel;
+  wanted.timeout = std::chrono::milliseconds(static_cast<int64_t>(options.connect.timeout * 1000));
   wanted.grace = std::chrono::milliseconds(static_cast<int64_t>(options.grace * 1000));
   if (wanted.state.empty()) wanted.state = wanted.folder + "/.filigree-worker/" + wanted.name;
   if (!options.quiet) wanted.say = Say;

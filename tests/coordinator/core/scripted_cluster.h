@@ -32,6 +32,7 @@ class ScriptedCluster {
  public:
   struct Worker {
     int64_t incarnation = 0, epoch = 0, sequence = 0;
+    bool leaving = false;
     HeartbeatReply last;
     std::map<std::pair<std::string, int64_t>, std::map<int32_t, RankReport>> ranks;  // by job and generation
   };
@@ -90,6 +91,7 @@ class ScriptedCluster {
     request.speaker = {name, worker.incarnation};
     request.epoch = worker.epoch;
     request.sequence = ++worker.sequence;
+    request.leaving = worker.leaving;
     for (const auto& [generation, ranks] : worker.ranks)
       for (const auto& [rank, report] : ranks) request.ranks.push_back(report);
     auto reply = Keep(core_->Heartbeat(now_, request));

@@ -93,9 +93,13 @@ class Rig : public Peer {
   }
   // The process is gone and another one reads the journal, on the same port.
   void Restart() {
+    Stop();
+    Start();
+  }
+  // Nobody answers until Start.
+  void Stop() {
     options_.address = server->address();
     server.reset();
-    Start();
   }
   MemoryJournal journal;
   std::unique_ptr<Server> server;

@@ -1,9 +1,12 @@
 #include "worker/agent/agent.h"
 
 #include <fmt/format.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -15,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "filigree/v1/agent.grpc.pb.h"
 #include "tests/coordinator/rpc/rig.h"
 
 // An agent, the coordinator's server in this process, and processes that speak as ranks do.
@@ -38,7 +42,8 @@ struct Said {
 
 class Agents : public testing::Test {
  protected:
-  Agents() : folder_(testing::TempDir() + "agent_XXXXXX") {
+  explicit Agents(coordinator::ServerOptions options = coordinator::OnLoopback())
+      : rig(std::move(options)), folder_(testing::TempDir() + "agent_XXXXXX") {
     EXPECT_NE(mkdtemp(folder_.data()), nullptr);
     setenv("FAKE_RANK_JOURNAL", (folder_ + "/said").c_str(), 1);
     setenv("FAKE_RANK_STEPS", "20", 1);
@@ -67,9 +72,10 @@ class Agents : public testing::Test {
     agent_ = *std::move(opened);
     thread_ = std::thread([this] { ended_ = agent_->Run(); });
   }
-  absl::Status Stop() {
+  absl::Status Stop(bool now = false) {
     if (!thread_.joinable()) return ended_;
     agent_->Drain();
+    if (now) agent_->StopNow();
     thread_.join();
     agent_.reset();
     return ended_;
@@ -131,6 +137,8 @@ class Agents : public testing::Test {
     const std::lock_guard lock(mutex_);
     return lines_;
   }
+
+  const std::string& folder() const { return folder_; }
 
   Rig rig;
 
@@ -242,7 +250,101 @@ TEST_F(Agents, ItsRanksMakeACheckpointWhenItIsToEnd) {
   const std::string job = Submit(1);
   ASSERT_TRUE(Eventually([&] { return Get(job).state() == v1::JOB_STATE_RUNNING; })) << lines();
   EXPECT_TRUE(Stop().ok());
-  EXPECT_GT(Get(job).last_commit().step(), 0);
+  const v1::Job moved = Get(job);
+  EXPECT_GT(moved.last_commit().step(), 0);
+  EXPECT_EQ(moved.restarts(), 0);  // it was no fault
+  EXPECT_TRUE(moved.state() == v1::JOB_STATE_QUEUED || moved.state() == v1::JOB_STATE_SUBMITTED) << moved.reason();
+}
+
+TEST_F(Agents, ASecondWordEndsRanksAtOnce) {
+  setenv("FAKE_RANK_STEPS", "1000000", 1);
+  setenv("FAKE_RANK_DO", "stay:1:0:5", 1);
+  Start(1);
+  const std::string job = Submit(1);
+  ASSERT_TRUE(Eventually([&] { return Get(job).ranks_size() == 1 && Get(job).ranks(0).step() >= 5; })) << lines();
+  EXPECT_TRUE(Stop(/*now=*/true).ok());
+  for (const auto& [rank, pid] : PidsOf(1)) EXPECT_EQ(kill(pid, 0), -1);
+}
+
+TEST_F(Agents, WhatRanksPrintReachesTheCoordinator) {
+  Start(1);
+  const std::string job = Submit(1);
+  EndOf(job);
+  v1::ReadLogRequest request;
+  request.set_job(job);
+  EXPECT_TRUE(Eventually([&] {
+    grpc::ClientContext context;
+    const auto stream = rig.users->ReadLog(&context, request);
+    std::string text;
+    for (v1::ReadLogReply reply; stream->Read(&reply);)
+      for (const v1::LogPart& part : reply.parts()) text += part.text();
+    return stream->Finish().ok() && text.find(" finishes 20\n") != std::string::npos;
+  })) << lines();
+}
+
+TEST_F(Agents, HostileBytesOnTheSocketAreRefused) {
+  setenv("FAKE_RANK_STEPS", "1000000", 1);
+  Start(1);
+  const std::string job = Submit(1);
+  ASSERT_TRUE(Eventually([&] { return Get(job).state() == v1::JOB_STATE_RUNNING; })) << lines();
+  const auto channel =
+      grpc::CreateChannel("unix:" + folder() + "/state/agent.sock", grpc::InsecureChannelCredentials());
+  const auto ranks = v1::Ranks::NewStub(channel);
+  for (const char* method : {"Take", "Tell", "Commit", "Set", "Get"}) {
+    const std::string path = std::string("/filigree.v1.Ranks/") + method;
+    for (const std::string& bytes : {std::string(200, '\xff'), std::string(), std::string("\x0a\x05")})
+      EXPECT_FALSE(coordinator::SendBytes(channel, path, bytes).ok()) << method;
+    EXPECT_EQ(coordinator::SendBytes(channel, path, std::string(2 << 20, 'x')).error_code(),
+              grpc::StatusCode::RESOURCE_EXHAUSTED)
+        << method;
+  }
+  v1::RankSetRequest set;
+  set.set_process("../../etc");
+  set.set_generation(1);
+  set.set_key("k");
+  EXPECT_TRUE(absl::IsInvalidArgument(Call(ranks, &v1::Ranks::Stub::Set, set).status()));
+  set.set_process("0123456789abcdef");  // nobody's name
+  EXPECT_TRUE(absl::IsNotFound(Call(ranks, &v1::Ranks::Stub::Set, set).status()));
+  set.set_key(std::string(257, 'k'));
+  EXPECT_TRUE(absl::IsInvalidArgument(Call(ranks, &v1::Ranks::Stub::Set, set).status()));
+  EXPECT_EQ(Get(job).state(), v1::JOB_STATE_RUNNING);
+}
+
+TEST_F(Agents, TheSocketIsItsUsersAlone) {
+  Start(1);
+  struct stat facts = {};
+  ASSERT_EQ(stat((folder() + "/state").c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 0777, 0700U);
+}
+
+// A coordinator that answers in seconds what takes a lease.
+coordinator::ServerOptions WithShortLease() {
+  coordinator::ServerOptions options = coordinator::OnLoopback();
+  options.core.lease_us = 1'500'000;
+  options.core.lease_margin_us = 150'000;
+  options.core.heartbeat_us = 300'000;
+  return options;
+}
+
+class ShortLease : public Agents {
+ protected:
+  ShortLease() : Agents(WithShortLease()) {}
+};
+
+TEST_F(ShortLease, RanksAreGoneWhenItIsOverAndTheJobGoesOnLater) {
+  setenv("FAKE_RANK_STEPS", "400", 1);
+  Start(2);
+  const std::string job = Submit(2);
+  ASSERT_TRUE(Eventually([&] { return PidsOf(1).size() == 2 && Get(job).state() == v1::JOB_STATE_RUNNING; }))
+      << lines();
+  const std::map<int, int> first = PidsOf(1);
+  rig.Stop();
+  EXPECT_TRUE(Eventually([&] { return kill(first.at(0), 0) != 0 && kill(first.at(1), 0) != 0; })) << lines();
+  rig.Start();
+  const v1::Job done = EndOf(job);
+  EXPECT_EQ(done.state(), v1::JOB_STATE_DONE) << done.reason() << lines();
+  EXPECT_GT(done.generation(), 1);
+  EXPECT_NE(lines().find("incarnation 2"), std::string::npos) << lines();
 }
 
 }  // namespace
