@@ -1,5 +1,6 @@
 #include "worker/cli/metrics.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -7,6 +8,7 @@
 #include "proto/contract/address.h"
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
+#include "worker/comm/host_name.h"
 #include "worker/config/load.h"
 #include "worker/data/sha256.h"
 
@@ -20,13 +22,14 @@ int PlaceOnHost(parallel::World& world) {
   return place;
 }
 
-metrics::RankOptions Describe(const config::Settings& settings, const parallel::World& world) {
-  const bool alone = settings.telemetry.job.empty();
+metrics::RankOptions Describe(const config::Settings& settings, const std::string& job, const parallel::World& world) {
+  const bool alone = job.empty() && settings.telemetry.job.empty();
   metrics::RankOptions options;
   options.build = BuildOfThisProgram();
-  options.run_id = alone ? settings.run.name : settings.telemetry.job;
+  options.run_id = alone ? settings.run.name : job.empty() ? settings.telemetry.job : job;
   options.rank = world.rank();
-  if (!alone || !world.first()) return options;
+  options.shows_run = alone;
+  if (!world.first()) return options;
   metrics::RunInfo& run = options.run.emplace();
   run.run_name = settings.run.name;
   run.config_sha256 = data::Sha256Hex(config::ToToml(settings));
@@ -36,7 +39,19 @@ metrics::RankOptions Describe(const config::Settings& settings, const parallel::
   return options;
 }
 
-absl::Status Listen(const config::Settings& settings, parallel::World& world, ShownMetrics& shown) {
+// A server that listens on all addresses says none of them: what the others call this machine.
+std::string ReachedAt(const std::string& listening) {
+  auto address = contract::ParseAddress("the address of the metrics", listening);
+  if (!address.ok()) return {};
+  if (address->host == "0.0.0.0" || address->host == "::") {
+    const char* const host = std::getenv("FILIGREE_HOST");
+    address->host = host != nullptr && *host != '\0' ? host : comm::HostName();
+  }
+  return contract::AddressText(*address);
+}
+
+absl::Status Listen(const config::Settings& settings, const std::string& job, parallel::World& world,
+                    ShownMetrics& shown) {
   http::PageServerOptions options;
   options.what = "telemetry.listen";
   auto address = contract::ParseAddress(options.what, settings.telemetry.listen);
@@ -51,13 +66,16 @@ absl::Status Listen(const config::Settings& settings, parallel::World& world, Sh
   options.address = contract::AddressText(*address);
   options.open = settings.telemetry.open;
   options.how_to_open = "set telemetry.open = true";
-  shown.metrics = std::make_unique<metrics::RankMetrics>(Describe(settings, world));
-  options.pages["/metrics"] = [metrics = shown.metrics.get()]() -> absl::StatusOr<http::Page> {
-    return metrics->Page();
-  };
-  auto server = http::PageServer::Start(std::move(options));
+  options.pages["/metrics"] = [metrics = shown.metrics]() -> absl::StatusOr<http::Page> { return metrics->Page(); };
+  auto server = http::PageServer::Start(options);
+  if (!job.empty() && absl::IsUnavailable(server.status())) {
+    address->port = 0;
+    options.address = contract::AddressText(*address);
+    server = http::PageServer::Start(options);
+  }
   if (!server.ok()) return server.status();
   shown.server = *std::move(server);
+  shown.address = ReachedAt(shown.server->address());
   return absl::OkStatus();
 }
 
@@ -67,9 +85,14 @@ http::Build BuildOfThisProgram() {
   return {FILIGREE_VERSION, FILIGREE_REVISION, FILIGREE_CUDA_VERSION, FILIGREE_NCCL_VERSION, FILIGREE_MPI_VERSION};
 }
 
-absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, bool first_start, parallel::World& world) {
+absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, const std::string& job, bool first_start,
+                                         parallel::World& world) {
   ShownMetrics shown;
-  absl::Status mine = settings.telemetry.listen.empty() ? absl::OkStatus() : Listen(settings, world, shown);
+  const bool listens = !settings.telemetry.listen.empty();
+  if (listens || !job.empty()) {
+    shown.metrics = std::make_shared<metrics::RankMetrics>(Describe(settings, job, world));
+  }
+  absl::Status mine = listens ? Listen(settings, job, world, shown) : absl::OkStatus();
   if (!first_start && absl::IsUnavailable(mine)) {  // what has survived a loss does not end for want of a page
     Print(stderr, "filigree: rank {}: {}; going on without it\n", world.rank(), std::string(mine.message()));
     mine = absl::OkStatus();

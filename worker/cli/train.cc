@@ -8,15 +8,16 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/attach/agent_link.h"
 #include "worker/cli/command.h"
 #include "worker/cli/dry_run.h"
 #include "worker/cli/print.h"
 #include "worker/cli/train_in_world.h"
+#include "worker/cli/train_under_agent.h"
 #include "worker/comm/mpi.h"
 #include "worker/parallel/generations.h"
 #include "worker/parallel/launch.h"
 #include "worker/parallel/store_membership.h"
-#include "worker/parallel/watchdog.h"
 #include "worker/parallel/world.h"
 #include "worker/train/open_run.h"
 #include "worker/train/stop.h"
@@ -61,18 +62,12 @@ int TrainOnce(const TrainOptions& options, const absl::StatusOr<config::Settings
   };
   std::atomic<bool> over{false};
   HeldRun run;
-  const parallel::Outcome outcome =
-      TrainInWorld(options.quiet, *settings, /*first_start=*/true, **world, on_failure, over, run);
+  Surroundings surroundings;
+  surroundings.quiet = options.quiet;
+  surroundings.on_failure = on_failure;
+  surroundings.stop_requested = train::StopRequested;
+  const parallel::Outcome outcome = TrainInWorld(surroundings, *settings, **world, over, run);
   return outcome.lost.ok() ? outcome.exit_code : EndLostJob(**world, outcome.lost);
-}
-
-// Ends a process whose training does not come back from a world that was given up: it hangs itself.
-void EndUnless(const std::atomic<bool>& over) {
-  for (int tenths = 0; tenths < 10 * parallel::Watchdog::kOutsideOfSteps; ++tenths) {
-    if (over) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  std::_Exit(kExitRankLost);
 }
 
 // Ranks that meet through a store: those who are left after a loss go on in the same processes.
@@ -92,12 +87,16 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
   if (!membership.ok()) return Finish(membership.status());
   const auto work = [&](parallel::World& world, const parallel::Generation& generation) {
     std::atomic<bool> over{false};
-    const auto on_failure = [&](const std::string& report) {
+    Surroundings surroundings;
+    surroundings.quiet = options.quiet;
+    surroundings.first_start = generation.first;
+    surroundings.on_failure = [&](const std::string& report) {
       if (settings->parallel.elastic) (*membership)->Announce(generation);
       world.Abort(absl::UnavailableError(report));
       EndUnless(over);
     };
-    parallel::Outcome outcome = TrainInWorld(options.quiet, *settings, generation.first, world, on_failure, over, run);
+    surroundings.stop_requested = train::StopRequested;
+    parallel::Outcome outcome = TrainInWorld(surroundings, *settings, world, over, run);
     const bool others_go_on = settings->parallel.elastic && !LossOf(world).ok();
     if (outcome.lost.ok() || others_go_on) return outcome;
     return parallel::Outcome{EndLostJob(world, outcome.lost)};
@@ -113,6 +112,7 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
 int RunTrain(const TrainOptions& options) {
   train::CatchStopSignals();
   const absl::StatusOr<config::Settings> settings = train::WantedSettings(options.config, options.overrides);
+  if (attach::StartedByAgent(std::getenv)) return TrainUnderAgent(options.quiet, settings);
   if (parallel::MeetThroughStore(settings, std::getenv)) return TrainInGenerations(options, settings);
   const int exit_code = TrainOnce(options, settings);
   comm::FinishMpi();

@@ -3,8 +3,11 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -67,20 +70,24 @@ absl::Status OpenOrKeep(const config::Settings& settings, parallel::World& world
 struct Attempt {
   int exit_code = kExitDone;
   int64_t began_at = 0;                 // step
-  absl::Status why = absl::OkStatus();  // it ended with kExitReplicasDiffer or kExitRankLost
+  absl::Status why = absl::OkStatus();  // it ended with a code that says failure
 };
 
-Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt, parallel::World& world,
-                metrics::RankMetrics* metrics, train::Fencing* fencing, HeldRun& run) {
+Attempt Failed(const parallel::World& world, const absl::Status& why) { return {FinishTogether(world, why), 0, why}; }
+
+Attempt TrainOn(const Surroundings& surroundings, const config::Settings& settings, bool first_attempt,
+                parallel::World& world, metrics::RankMetrics* metrics, HeldRun& run) {
   // After going back this is no step any more, and reading a checkpoint takes its time.
   world.progress().Enter("opening the run", 0, parallel::Progress::Kind::kOther);
   // A slow disk is no rank that hangs.
   checkpoint::TickingFiles files(train::FaultyFileSystem(), [&world] { world.progress().Tick(); });
-  const absl::Status opened = OpenOrKeep(settings, world, files, fencing, run);
+  const absl::Status opened = OpenOrKeep(settings, world, files, surroundings.fencing, run);
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
   if (train::IsSuperseded(opened)) return {kExitRankLost, 0, opened};
-  if (!opened.ok()) return {FinishTogether(world, opened)};
-  if (first_attempt && !quiet && world.first()) Print("{}\n", config::ToToml(run->settings));
+  if (!opened.ok()) return Failed(world, opened);
+  if (first_attempt && surroundings.first_start && !surroundings.quiet && world.first()) {
+    Print("{}\n", config::ToToml(run->settings));
+  }
   if (run->state->step >= run->settings.run.steps) {
     if (world.first()) {
       Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
@@ -90,20 +97,20 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
   }
   const int64_t began_at = run->state->step;
   train::TrainerOptions trainer_options;
-  trainer_options.output = quiet ? telemetry::Output::kQuiet : telemetry::Output::kAuto;
+  trainer_options.output = surroundings.quiet ? telemetry::Output::kQuiet : telemetry::Output::kAuto;
   trainer_options.revision = "filigree " FILIGREE_VERSION " " FILIGREE_REVISION;
-  trainer_options.stop_requested = train::StopRequested;
+  trainer_options.stop_requested = surroundings.stop_requested;
   trainer_options.file_system = &files;
   trainer_options.world = &world;
   trainer_options.metrics = metrics;
-  trainer_options.fencing = fencing;
+  trainer_options.fencing = surroundings.fencing;
   train::Trainer trainer(*run, trainer_options);
   const absl::StatusOr<train::RunEnd> end = trainer.Run();
   if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
   // Also where the last checkpoint could not be written for want of a rank.
   const bool lost = trainer.lost_a_rank() || trainer.superseded() || (!end.ok() && !LossOf(world).ok());
   if (lost) return {kExitRankLost, began_at, end.status()};
-  if (!end.ok()) return {FinishTogether(world, end.status())};
+  if (!end.ok()) return Failed(world, end.status());
   if (*end == train::RunEnd::kDone) return {kExitDone};
   if (world.first()) {
     Print("Stopped at step {}; go on with: filigree train {}\n", run->state->step, run->settings.run.dir);
@@ -111,20 +118,24 @@ Attempt TrainOn(bool quiet, const config::Settings& settings, bool first_attempt
   return {kExitStopped};
 }
 
+parallel::Outcome Over(const Attempt& attempt) {
+  return {attempt.exit_code, absl::OkStatus(), /*left=*/false, std::string(attempt.why.message())};
+}
+
 // Where replicas differ the run goes back to its last checkpoint, in the same processes, as long as that gets it on.
-parallel::Outcome TrainTogether(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
-                                train::Fencing* fencing, HeldRun& run) {
+parallel::Outcome TrainTogether(const Surroundings& surroundings, const config::Settings& settings,
+                                parallel::World& world, HeldRun& run) {
   constexpr int kMostWithoutProgress = 3;
-  const absl::StatusOr<ShownMetrics> shown =
-      ShowMetrics(settings, first_start, world);  // anew: ranks of a new world have new numbers
+  const absl::StatusOr<ShownMetrics> shown = ShowMetrics(settings, surroundings.job, surroundings.first_start,
+                                                         world);  // anew: ranks of a new world have new numbers
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, std::move(loss)};
-  if (!shown.ok()) return {FinishTogether(world, shown.status())};
+  if (!shown.ok()) return Over(Failed(world, shown.status()));
+  if (surroundings.metrics) surroundings.metrics(*shown);
   int64_t furthest = -1;
   for (int without_progress = 0;;) {
-    const Attempt attempt =
-        TrainOn(quiet, settings, first_start && furthest < 0, world, shown->metrics.get(), fencing, run);
+    const Attempt attempt = TrainOn(surroundings, settings, furthest < 0, world, shown->metrics.get(), run);
     if (attempt.exit_code == kExitRankLost) return {attempt.exit_code, attempt.why};
-    if (attempt.exit_code != kExitReplicasDiffer) return {attempt.exit_code};
+    if (attempt.exit_code != kExitReplicasDiffer) return Over(attempt);
     run = nullptr;
     if (shown->metrics != nullptr) shown->metrics->ReplicasDiffered();
     without_progress = attempt.began_at > furthest ? 1 : without_progress + 1;
@@ -135,11 +146,19 @@ parallel::Outcome TrainTogether(bool quiet, const config::Settings& settings, bo
             again ? "going back to the last checkpoint"
                   : "it happened again after going back; have the memory of the named machines tested");
     }
-    if (!again) return {kExitReplicasDiffer};
+    if (!again) return Over(attempt);
   }
 }
 
 }  // namespace
+
+void EndUnless(const std::atomic<bool>& over) {
+  for (int tenths = 0; tenths < 10 * parallel::Watchdog::kOutsideOfSteps; ++tenths) {
+    if (over) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  std::_Exit(kExitRankLost);
+}
 
 absl::Status LossOf(const parallel::World& world) {
   const absl::Status failure = world.failure();
@@ -147,18 +166,18 @@ absl::Status LossOf(const parallel::World& world) {
   return loss ? failure : absl::OkStatus();
 }
 
-parallel::Outcome TrainInWorld(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
-                               OnFailure on_failure, std::atomic<bool>& over, HeldRun& run, train::Fencing* fencing) {
-  if (first_start) train::SetFaultRank(world.rank());
+parallel::Outcome TrainInWorld(const Surroundings& surroundings, const config::Settings& settings,
+                               parallel::World& world, std::atomic<bool>& over, HeldRun& run) {
+  if (surroundings.first_start) train::SetFaultRank(world.rank());
   parallel::Watchdog::Options watch;
   watch.stuck_after = settings.parallel.stuck_after;
-  watch.on_failure = std::move(on_failure);
+  watch.on_failure = surroundings.on_failure;
   const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(world, watch);
   parallel::Outcome outcome = {kExitRankLost, LossOf(world)};
   if (watchdog.ok()) {
-    outcome = TrainTogether(quiet, settings, first_start, world, fencing, run);
+    outcome = TrainTogether(surroundings, settings, world, run);
   } else if (outcome.lost.ok()) {
-    outcome.exit_code = FinishTogether(world, watchdog.status());
+    outcome = Over(Failed(world, watchdog.status()));
   }
   over = true;
   return outcome;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "worker/cli/metrics.h"
 #include "worker/config/settings.h"
 #include "worker/parallel/generations.h"
 #include "worker/parallel/world.h"
@@ -21,13 +22,27 @@ namespace filigree::cli {
 using HeldRun = std::unique_ptr<train::OpenedRun>;
 using OnFailure = std::function<void(const std::string& report)>;
 
-// Trains under the eyes of a watchdog. `first_start`: no generation was before this one. `over` becomes true when
-// training has come back. `run` is kept for the next generation. `fencing`: who commits checkpoints, borrowed; null: no
-// coordinator. The outcome's `lost`: why this world goes on no more, with kExitRankLost (IsSuperseded: its generation
-// is over, it wrote too late); all else was said to the user.
-parallel::Outcome TrainInWorld(bool quiet, const config::Settings& settings, bool first_start, parallel::World& world,
-                               OnFailure on_failure, std::atomic<bool>& over, HeldRun& run,
-                               train::Fencing* fencing = nullptr);
+// What surrounds training in one world.
+struct Surroundings {
+  bool quiet = false;
+  bool first_start = true;  // this process trains for the first time
+  OnFailure on_failure;     // of the watchdog
+  std::function<bool()> stop_requested;
+  std::string job;                    // of a coordinator; empty: there is none
+  train::Fencing* fencing = nullptr;  // who commits checkpoints, borrowed; null: no coordinator
+  // The metrics of this rank of this world, as soon as there are some; empty: nobody asks.
+  std::function<void(const ShownMetrics& shown)> metrics;
+};
+
+// Trains under the eyes of a watchdog. `over` becomes true when training has come back. `run` is kept for the next
+// generation. The outcome's `lost`: why this world goes on no more, with kExitRankLost (IsSuperseded: its generation is
+// over, it wrote too late); all else was said to the user.
+parallel::Outcome TrainInWorld(const Surroundings& surroundings, const config::Settings& settings,
+                               parallel::World& world, std::atomic<bool>& over, HeldRun& run);
+
+// For a watchdog, after it has aborted the world: ends a process whose training does not come back from it, since it
+// hangs itself.
+void EndUnless(const std::atomic<bool>& over);
 
 // A loss that the ranks of a world may outlive: some do not reach each other any more. OK: there is none.
 absl::Status LossOf(const parallel::World& world);

@@ -232,6 +232,8 @@ bool Trainer::Stopping() {
   uint32_t stop = options_.stop_requested && options_.stop_requested() ? kStop : 0;
   if (!log_.superseded().ok()) stop = kSuperseded;
   if (!together() && stop == kSuperseded) world_failure_ = log_.superseded();
+  // What a world that was given up tells several ranks by its operations, one asks for.
+  if (!together() && options_.world != nullptr && world_failure_.ok()) world_failure_ = options_.world->failure();
   if (!together() || !world_failure_.ok()) return stop != 0 || !world_failure_.ok();
   const parallel::Progress::Waiting waiting(options_.world->progress());
   options_.world->all().Name("whether to stop");

@@ -1,0 +1,154 @@
+#include "worker/cli/train_under_agent.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "fmt/format.h"
+#include "worker/attach/agent_link.h"
+#include "worker/attach/agent_membership.h"
+#include "worker/attach/teller.h"
+#include "worker/cli/command.h"
+#include "worker/cli/print.h"
+#include "worker/cli/train_in_world.h"
+#include "worker/parallel/generations.h"
+#include "worker/train/commit.h"
+#include "worker/train/stop.h"
+
+namespace filigree::cli {
+namespace {
+
+using attach::Directive;
+
+// All ranks of a generation stop together, some before their agent has told them to.
+constexpr std::chrono::milliseconds kHearWhy{10'000};
+
+// A process without an agent has no lease any more: others may take its place at any moment.
+void EndAlone(const std::string& why) {
+  Print(stderr, "filigree: {}; this rank ends with it\n", why);
+  std::_Exit(kExitRankLost);
+}
+
+attach::MembershipOptions Options() {
+  const auto text = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  attach::MembershipOptions options;
+  options.host = text("FILIGREE_HOST");
+  options.interface = text("FILIGREE_INTERFACE");
+  options.stop_requested = train::StopRequested;
+  options.stopped_exit_code = kExitStopped;
+  return options;
+}
+
+// What comes of a generation whose training is back, since the agent wanted something of it.
+parallel::Outcome Obey(parallel::Outcome outcome, attach::Teller& teller) {
+  // A late writer knows before its agent that its generation is over; what it may be then it will hear.
+  const bool late = train::IsSuperseded(outcome.lost);
+  const bool stopped = outcome.lost.ok() && outcome.exit_code == kExitStopped;
+  const bool asked = train::StopRequested();
+  attach::Order order = teller.Ask();  // another rank may have heard it sooner, which looks like a loss from here
+  if (stopped && !asked) order = teller.AwaitOrder(kHearWhy);
+  const bool told =
+      late || order.directive == Directive::kLeave || (stopped && order.directive == Directive::kCheckpoint);
+  const bool over = outcome.lost.ok() && !stopped;  // done, or failed: that is what it is
+  if (!told || over) return outcome;
+  parallel::Outcome left{kExitStopped};
+  left.left = (order.keep || late) && !asked;
+  return left;
+}
+
+// One after another in this process.
+class Generations {
+ public:
+  Generations(bool quiet, const absl::StatusOr<config::Settings>& settings, attach::AgentLink& link,
+              const attach::AgentMembership& membership, attach::Teller& teller)
+      : quiet_(quiet), settings_(settings), link_(link), membership_(membership), teller_(teller) {}
+
+  parallel::Outcome Train(parallel::World& world, const parallel::Generation& generation) {
+    config::Settings settings = *settings_;
+    settings.parallel.data = world.grid().data;  // processes that were started for other grids are to agree
+    settings.parallel.tensor = world.grid().tensor;
+    std::atomic<bool> over{false};
+    train::Fencing fencing = Fence();
+    Surroundings surroundings = Around();
+    surroundings.fencing = &fencing;
+    surroundings.on_failure = [&](const std::string& report) {
+      world.Abort(absl::UnavailableError(report));
+      EndUnless(over);
+    };
+    teller_.WhenToLeave([&] {
+      world.Abort(absl::UnavailableError(fmt::format("generation {} is to be left at once", generation.number)));
+    });
+    parallel::Outcome outcome = TrainInWorld(surroundings, settings, world, over, run_);
+    teller_.WhenToLeave(nullptr);
+    outcome = Obey(std::move(outcome), teller_);
+    if (!outcome.reason.empty()) teller_.Fail(outcome.reason);
+    return outcome;
+  }
+
+ private:
+  Surroundings Around() {
+    Surroundings surroundings;
+    surroundings.quiet = quiet_;
+    surroundings.first_start = std::exchange(first_start_, false);
+    surroundings.stop_requested = [this] {
+      return train::StopRequested() || teller_.order().directive != Directive::kGoOn;
+    };
+    surroundings.job = membership_.part().job;
+    surroundings.metrics = [this](const ShownMetrics& shown) { teller_.Show(shown.metrics, shown.address); };
+    return surroundings;
+  }
+
+  // Who commits checkpoints: the coordinator, who is asked through the agent.
+  train::Fencing Fence() {
+    train::Fencing fencing;
+    const attach::Part& part = membership_.part();
+    fencing.generation = part.generation;
+    if (part.resume) fencing.resume = {part.resume->generation, part.resume->step, part.resume->digest};
+    fencing.rollback = part.rollback;
+    fencing.commit = [this](const train::CommitPoint& point) {
+      return attach::CommitThroughAgent(link_, teller_, {point.generation, point.step, point.digest});
+    };
+    return fencing;
+  }
+
+  const bool quiet_;
+  const absl::StatusOr<config::Settings>& settings_;
+  attach::AgentLink& link_;
+  const attach::AgentMembership& membership_;
+  attach::Teller& teller_;
+  HeldRun run_;
+  bool first_start_ = true;
+};
+
+}  // namespace
+
+int TrainUnderAgent(bool quiet, const absl::StatusOr<config::Settings>& settings) {
+  const absl::StatusOr<std::unique_ptr<attach::AgentLink>> link = attach::OpenAgentLink(std::getenv);
+  if (!link.ok()) return Finish(link.status());
+  attach::TellerOptions telling;
+  telling.alone = EndAlone;
+  attach::Teller teller(**link, telling);
+  attach::AgentMembership membership(**link, teller, Options());
+  Generations generations(quiet, settings, **link, membership, teller);
+  const auto work = [&](parallel::World& world, const parallel::Generation& generation) {
+    return generations.Train(world, generation);
+  };
+  const auto tell = [](const std::string& text) { Print(stderr, "filigree: {}\n", text); };
+  const absl::StatusOr<int> exit_code = parallel::RunGenerations(settings, membership, work, tell);
+  if (!exit_code.ok()) {
+    teller.Fail(std::string(exit_code.status().message()));
+    const int failed = Finish(exit_code.status());
+    const bool lost = absl::IsAborted(exit_code.status()) || absl::IsUnavailable(exit_code.status());
+    return lost ? kExitRankLost : failed;
+  }
+  teller.End();
+  return *exit_code;
+}
+
+}  // namespace filigree::cli
