@@ -54,16 +54,8 @@ class HostsTest(ProgramTest):
             job = cluster[0].start(self.mpirun(cluster, 1, "train", self.config(**LONG)), stdout=out, stderr=out)
         self.addCleanup(job.wait)
         self.addCleanup(job.kill)
-        end = time.monotonic() + 60
-        while True:
-            try:
-                if len(self.log("step")) >= 10:
-                    return job, said
-            except (OSError, ValueError):
-                pass  # no log yet, or a line that is being written
-            self.assertIsNone(job.poll(), "the job ended before it was disturbed")
-            self.assertLess(time.monotonic(), end, "the job does not come to step 10")
-            time.sleep(0.05)
+        self.wait_for_steps(10, job)
+        return job, said
 
     def assert_ends(self, job, said, cluster, codes, *words):
         """The job ends with one of the codes and says so, and nothing of it is left on any host that is still there."""
@@ -106,6 +98,51 @@ class HostsTest(ProgramTest):
         job, said = self.begin(cluster)
         cluster[2].lose_messages_to(cluster[1])
         self.assert_ends(job, said, cluster, (4,), "rank 2 on node2")
+
+    def test_ranks_that_meet_in_a_folder_go_on_without_the_one_that_another_does_not_reach(self):
+        cluster = self.hosts(3)
+        config = self.config(**{**LONG, "parallel__stuck_after": 1, "parallel__backend": "gloo"})
+        store = os.path.join(self.folder, "store")
+        os.mkdir(store)
+        said, jobs = [], []
+        for host in cluster:
+            said.append(os.path.join(self.folder, f"said{host.number}"))
+            environment = {**os.environ, "FILIGREE_STORE": store, "FILIGREE_RANKS": "3",
+                           "FILIGREE_RANK": str(host.number), "FILIGREE_HOST": host.address}
+            with open(said[-1], "w", encoding="utf-8") as out:
+                jobs.append(host.start([os.path.abspath(program.PROGRAM), "train", config], stdout=out, stderr=out, env=environment))
+            self.addCleanup(jobs[-1].wait)
+            self.addCleanup(jobs[-1].kill)
+        self.wait_for_steps(10, jobs[0])
+        # All of them still see the folder, and node0 reaches both others.
+        cluster[2].lose_messages_to(cluster[1])
+        begin = time.monotonic()
+        while "2 ranks (2 data x 1 tensor)" not in (text := self.read(said[0])):
+            self.assertLess(time.monotonic() - begin, 90, text[-3000:])
+            time.sleep(0.2)
+        print(f"two of three go on after {time.monotonic() - begin:.1f} s", flush=True)
+        self.wait_for_steps(len(self.log("step")) + 10, jobs[0])
+        self.assertIn("process 2 idles", self.read(said[2]))
+        self.assertEqual(self.read(said[1]).count("idles"), 0)
+        steps = [record["step"] for record in self.log("step")]
+        self.assertEqual(steps, list(range(len(steps))))
+
+    @staticmethod
+    def read(path):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def wait_for_steps(self, count, job):
+        end = time.monotonic() + 60
+        while True:
+            try:
+                if len(self.log("step")) >= count:
+                    return
+            except (OSError, ValueError):
+                pass  # no log yet, or a line that is being written
+            self.assertIsNone(job.poll(), "the job ended")
+            self.assertLess(time.monotonic(), end, f"the job does not come to step {count}")
+            time.sleep(0.05)
 
     def test_a_host_that_cannot_read_its_corpus_is_named(self):
         cluster = self.hosts(2)

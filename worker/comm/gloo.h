@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/comm/key_value.h"
@@ -20,6 +21,9 @@ struct GlooOptions {
   std::string host;        // address that others reach; empty: that of the machine's name
   std::string generation;  // a name that no other group uses in this store
   std::chrono::milliseconds connect_deadline{30'000};
+  // Borrowed; gets the ranks that did not come or could not be reached, where that is why there is no group. Null:
+  // none.
+  std::vector<int>* missing = nullptr;
 };
 
 // Every rank calls it with the same store. Errors: DeadlineExceeded naming the ranks that did not come.

@@ -16,7 +16,7 @@ struct GlooModule {
 
 // The name of the function in the module that returns one; it returns null to a program of another build.
 constexpr char kGlooModuleEntry[] = "FiligreeGlooModule";
-constexpr int kGlooModuleVersion = 1;
+constexpr int kGlooModuleVersion = 2;
 using GlooModuleEntry = const GlooModule* (*)(int version);
 
 }  // namespace filigree::comm

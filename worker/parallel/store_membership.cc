@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <iterator>
 #include <numeric>
 #include <thread>
 #include <utility>
@@ -56,6 +57,27 @@ absl::StatusOr<Generation> Read(const std::string& text, int64_t number, int pro
   return absl::UnavailableError(fmt::format("the store holds a generation {} of nobody: \"{}\"", number, text));
 }
 
+// What a process says of itself: "here", and whom it has missed: "here without 1 3".
+std::string WriteHere(const std::vector<int>& missed) {
+  return missed.empty() ? "here" : fmt::format("here without {}", fmt::join(missed, " "));
+}
+
+// Whom it has missed. What cannot be understood has missed nobody.
+std::vector<int> ReadHere(const std::string& text, int processes) {
+  const std::string before = "here without ";
+  std::vector<int> missed;
+  if (!text.starts_with(before)) return missed;
+  const char *at = text.data() + before.size(), *end = text.data() + text.size();
+  while (at < end) {
+    int process = -1;
+    const auto [stop, error] = std::from_chars(at, end, process);
+    if (error != std::errc() || process < 0 || process >= processes) return {};
+    missed.push_back(process);
+    at = stop < end && *stop == ' ' ? stop + 1 : end;
+  }
+  return missed;
+}
+
 class OfStore : public Membership {
  public:
   OfStore(const Launch& launch, const config::Settings& settings, std::shared_ptr<comm::KeyValueStore> store,
@@ -71,7 +93,9 @@ class OfStore : public Membership {
     return first;
   }
 
-  void Announce(const Generation& lost) override { (void)store_->Set(HereKey(lost.number + 1, launch_.rank), "here"); }
+  void Announce(const Generation& lost) override {
+    (void)store_->Set(HereKey(lost.number + 1, launch_.rank), WriteHere(missed_));
+  }
 
   absl::StatusOr<Generation> Next(const Generation& last, const std::string& missed) override;
   absl::StatusOr<std::unique_ptr<comm::Transport>> Join(const Generation& generation) override;
@@ -84,6 +108,8 @@ class OfStore : public Membership {
   bool Has(const std::string& key) const { return store_->Get(key, kAtOnce).ok(); }
 
   std::vector<int> Announced(int64_t number) const;
+  // Those of them who reach each other, as far as they have said.
+  std::vector<int> ReachEachOther(int64_t number, std::vector<int> announced) const;
   // Those who are there when it is time to decide.
   std::vector<int> AwaitAnnounced(const Generation& lost) const;
   absl::StatusOr<Generation> Decide(const Generation& lost) const;
@@ -94,6 +120,7 @@ class OfStore : public Membership {
   const config::Settings settings_;
   const std::shared_ptr<comm::KeyValueStore> store_;
   const StoreMembershipOptions options_;
+  std::vector<int> missed_;  // processes that did not come to the last group, or were not reached
 };
 
 std::vector<int> OfStore::Announced(int64_t number) const {
@@ -102,6 +129,25 @@ std::vector<int> OfStore::Announced(int64_t number) const {
     if (Has(HereKey(number, process))) announced.push_back(process);
   }
   return announced;
+}
+
+std::vector<int> OfStore::ReachEachOther(int64_t number, std::vector<int> announced) const {
+  std::vector<std::vector<bool>> apart(launch_.ranks, std::vector<bool>(launch_.ranks));
+  for (const int process : announced) {
+    const absl::StatusOr<std::string> here = store_->Get(HereKey(number, process), kAtOnce);
+    if (!here.ok()) continue;
+    for (const int missed : ReadHere(*here, launch_.ranks)) apart[process][missed] = apart[missed][process] = true;
+  }
+  while (true) {
+    const auto pairs = [&](int process) {
+      return std::count_if(announced.begin(), announced.end(), [&](int other) { return apart[process][other]; });
+    };
+    // The last of the worst: low numbers go on.
+    const auto worst =
+        std::max_element(announced.rbegin(), announced.rend(), [&](int a, int b) { return pairs(a) < pairs(b); });
+    if (worst == announced.rend() || pairs(*worst) == 0) return announced;
+    announced.erase(std::next(worst).base());
+  }
 }
 
 std::vector<int> OfStore::AwaitAnnounced(const Generation& lost) const {
@@ -119,11 +165,13 @@ std::vector<int> OfStore::AwaitAnnounced(const Generation& lost) const {
 
 absl::StatusOr<Generation> OfStore::Decide(const Generation& lost) const {
   const int64_t number = lost.number + 1;
-  const std::vector<int> here = AwaitAnnounced(lost);
-  const int size = LargestGrid(settings_, static_cast<int>(here.size())).size();
+  const std::vector<int> here = AwaitAnnounced(lost), together = ReachEachOther(number, here);
+  const int size = LargestGrid(settings_, static_cast<int>(together.size())).size();
   Generation proposal;
-  proposal.members.assign(here.begin(), here.begin() + size);
-  proposal.idle.assign(here.begin() + size, here.end());
+  proposal.members.assign(together.begin(), together.begin() + size);
+  for (const int process : here) {
+    if (!Holds(proposal.members, process)) proposal.idle.push_back(process);
+  }
   if (size > 0) {
     const absl::Status mine = store_->Set(DecisionKey(number), Write(proposal));
     if (!mine.ok() && !absl::IsAlreadyExists(mine)) return mine;
@@ -131,13 +179,14 @@ absl::StatusOr<Generation> OfStore::Decide(const Generation& lost) const {
   const absl::StatusOr<std::string> decided = store_->Get(DecisionKey(number), kAtOnce);
   if (decided.ok()) return Read(*decided, number, launch_.ranks);
   return absl::UnavailableError(fmt::format("of {} ranks {} are left, too few for parallel.tensor {}", launch_.ranks,
-                                            here.size(), settings_.parallel.tensor));
+                                            together.size(), settings_.parallel.tensor));
 }
 
 absl::StatusOr<Generation> OfStore::Next(const Generation& last, const std::string& /*missed*/) {
   Generation next = last;
   while (!next.over) {
     Announce(next);
+    missed_.clear();
     absl::StatusOr<Generation> decided = Decide(next);
     if (!decided.ok()) return decided;
     next = *std::move(decided);
@@ -180,8 +229,12 @@ absl::StatusOr<std::unique_ptr<comm::Transport>> OfStore::Join(const Generation&
   options.host = launch_.host;
   options.interface = launch_.interface;
   options.generation = fmt::format("{}.{}", launch_.generation, generation.number);
-  options.connect_deadline = options_.meeting;
-  return comm::GlooGroup(options, store_);
+  options.connect_deadline = generation.first ? options_.meeting : options_.meeting_again;
+  std::vector<int> missing;  // ranks
+  options.missing = &missing;
+  absl::StatusOr<std::unique_ptr<comm::Transport>> group = comm::GlooGroup(options, store_);
+  for (const int rank : missing) missed_.push_back(generation.members[rank]);
+  return group;
 }
 
 }  // namespace

@@ -16,14 +16,19 @@
 // all. It takes as many of the announced as the largest grid with the tensor size of the settings holds, lowest numbers
 // first; the others idle until somebody is lost again or the job is over. Who comes too late for a generation idles
 // too: never are there two generations at once.
+//
+// Where those who were chosen do not all reach each other, as when the network between two hosts is cut and the store
+// is not, the group does not come together. Everybody then says whom it missed, and the next generation leaves out as
+// few as make the others complete: whoever is in most of the pairs that failed first.
 
 namespace filigree::parallel {
 
 struct StoreMembershipOptions {
-  std::chrono::milliseconds grace{11'000};    // for announcements, from one's own
-  std::chrono::milliseconds settle{500};      // of it, once all but one are there
-  std::chrono::milliseconds meeting{90'000};  // for a group to come together
-  std::function<bool()> stop_requested;       // asked while this process idles; then it is over, with kStoppedExitCode
+  std::chrono::milliseconds grace{11'000};          // for announcements, from one's own
+  std::chrono::milliseconds settle{500};            // of it, once all but one are there
+  std::chrono::milliseconds meeting{90'000};        // for the first group to come together
+  std::chrono::milliseconds meeting_again{30'000};  // for a later one, all of whom have said that they are there
+  std::function<bool()> stop_requested;  // asked while this process idles; then it is over, with kStoppedExitCode
   std::function<void(const std::string&)> idles;  // said when this process begins to
 };
 constexpr int kStoppedExitCode = 75;

@@ -75,12 +75,17 @@ TEST(Gloo, AllRanksThatDoNotComeAreNamed) {
   GlooOptions options = Rank(1, 4);
   options.connect_deadline = milliseconds(200);
   const auto store = MemoryStore();
+  std::vector<int> missing_of_1, missing_of_3;
+  options.missing = &missing_of_1;
   std::future<Joined> other = Join(options, store);
   options.rank = 3;
+  options.missing = &missing_of_3;
   for (const absl::Status& status : {GlooGroup(options, store).status(), other.get().status()}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
     EXPECT_TRUE(Says(status, "did not come within 0.2 s: 0, 2")) << status;
   }
+  EXPECT_EQ(missing_of_1, (std::vector<int>{0, 2}));
+  EXPECT_EQ(missing_of_3, (std::vector<int>{0, 2}));
 }
 
 // It has left its address and is gone before the others connect.
@@ -91,13 +96,18 @@ TEST(Gloo, ARankThatIsGoneBeforeItConnectsIsNamed) {
   EXPECT_FALSE(GlooGroup(short_lived, store).ok());
   GlooOptions options = Rank(0, 3);
   options.connect_deadline = milliseconds(1000);
+  std::vector<int> missing_of_0, missing_of_1;
+  options.missing = &missing_of_0;
   std::future<Joined> other = Join(options, store);
   options.rank = 1;
+  options.missing = &missing_of_1;
   for (const absl::Status& status : {GlooGroup(options, store).status(), other.get().status()}) {
     EXPECT_TRUE(absl::IsDeadlineExceeded(status) || absl::IsUnavailable(status)) << status;
     EXPECT_TRUE(Says(status, "rank 2 on ")) << status;
     EXPECT_FALSE(Says(status, "rank 1 on ") || Says(status, "rank 0 on ")) << status;
   }
+  EXPECT_EQ(missing_of_0, std::vector<int>{2});
+  EXPECT_EQ(missing_of_1, std::vector<int>{2});
 }
 
 TEST(Gloo, ANumberOrAGenerationThatIsTakenIsRefused) {

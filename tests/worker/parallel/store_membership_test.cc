@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <map>
+#include <string>
 #include <thread>
 
 // How processes agree who goes on. They are threads here and form no groups.
@@ -91,6 +93,43 @@ TEST(StoreMembership, OneThatAnnouncedItselfIsWaitedForThoughItIsBusy) {
   const auto found = AfterLoss(store, {0}, first, 4, WithTensor(1));
   ASSERT_TRUE(found[0].ok()) << found[0].status();
   EXPECT_EQ(found[0]->members, (std::vector<int>{0, 2}));
+}
+
+// Who did not reach whom in the last meeting, and who goes on.
+TEST(StoreMembership, WhoDoNotReachEachOtherAreNotBothAsked) {
+  struct Case {
+    const char* name;
+    std::map<int, std::string> here;  // of four
+    std::vector<int> members, idle;
+  };
+  const Case cases[] = {
+      {"a pair", {{1, "here without 2"}, {2, "here without 1"}}, {0, 1, 3}, {2}},
+      {"one side of it says so", {{2, "here without 0"}}, {0, 1, 3}, {2}},
+      {"one that nobody reaches",
+       {{0, "here without 1"}, {2, "here without 1"}, {3, "here without 1"}},
+       {0, 2, 3},
+       {1}},
+      {"one that reaches nobody", {{0, "here without 1 2 3"}}, {1, 2, 3}, {0}},
+      {"two halves", {{0, "here without 2 3"}, {1, "here without 2 3"}}, {0, 1}, {2, 3}},
+      {"a ring", {{0, "here without 2"}, {1, "here without 3"}}, {0, 1}, {2, 3}},
+      {"itself", {{1, "here without 1"}}, {0, 2, 3}, {1}},
+      {"no words of ours",
+       {{0, "here without 9"}, {1, "without 2"}, {2, "here without x 0"}, {3, "here without 0 -1"}},
+       {0, 1, 2, 3},
+       {}},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    const Store store = comm::MemoryStore();
+    for (const auto& [process, text] : one.here) {
+      ASSERT_EQ(store->Set("job/job/1/here/" + std::to_string(process), text), absl::OkStatus());
+    }
+    for (int process = 0; process < 4; ++process) (void)store->Set("job/job/1/here/" + std::to_string(process), "here");
+    const auto found = AfterLoss(store, {one.members[0]}, FirstOf(one.members[0], 4), 4, WithTensor(1));
+    ASSERT_TRUE(found[0].ok()) << found[0].status();
+    EXPECT_EQ(found[0]->members, one.members);
+    EXPECT_EQ(found[0]->idle, one.idle);
+  }
 }
 
 // Three of four ranks that share a model by two: one pair, and one that idles until the pair has lost one too.

@@ -77,7 +77,18 @@ class Connecting {
     lock.unlock();
     for (int r : late) context_.getPair(r)->close();  // which ends the wait of its thread
     for (std::thread& thread : threads_) thread.join();
+    for (int r : late) peers_[static_cast<size_t>(r)].done = false;
     return Verdict(late);
+  }
+
+  // After Finish: the ranks that are not connected, ascending.
+  std::vector<int> Missing() const {
+    std::vector<int> missing;
+    for (int r = 0; r < context_.size; ++r) {
+      const Peer& peer = peers_[static_cast<size_t>(r)];
+      if (r != context_.rank && (!peer.done || !peer.error.empty())) missing.push_back(r);
+    }
+    return missing;
   }
 
  private:
@@ -221,7 +232,11 @@ absl::StatusOr<std::unique_ptr<Transport>> ConnectGloo(std::shared_ptr<gloo::tra
   const absl::StatusOr<std::vector<Card>> cards = ReadCards(*theirs, meeting);
   if (!cards.ok()) return cards.status();
   for (int r = 0; r < meeting.size; ++r) group.hosts[static_cast<size_t>(r)] = (*cards)[static_cast<size_t>(r)].host;
-  if (absl::Status status = Connecting(*group.context, *cards).Finish(meeting.deadline); !status.ok()) return status;
+  Connecting connecting(*group.context, *cards);
+  if (absl::Status status = connecting.Finish(meeting.deadline); !status.ok()) {
+    if (meeting.missing != nullptr) *meeting.missing = connecting.Missing();
+    return status;
+  }
   auto transport = std::make_unique<GlooTransport>(std::move(group));
   if (absl::Status status = Greet(*transport, meeting.deadline); !status.ok()) return status;
   return transport;

@@ -25,6 +25,7 @@ struct GlooMeeting {
   int rank = 0, size = 1;
   std::string host;  // what this machine calls itself
   std::chrono::steady_clock::time_point deadline;
+  std::vector<int>* missing = nullptr;  // as GlooOptions'
   // Gives card r to rank r; returns theirs for this rank, in rank order; its own place is ignored. Cards may come back
   // longer than they were given, with zeros behind.
   std::function<absl::StatusOr<std::vector<std::string>>(const std::vector<std::string>& mine)> swap_cards;

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
@@ -51,7 +52,7 @@ absl::StatusOr<std::vector<std::string>> SwapThroughStore(const GlooOptions& opt
                     options.rank, options.generation));
   }
   std::vector<std::string> theirs(mine.size());
-  std::string missing;
+  std::vector<int> missing;
   for (int r = 0; r < options.size; ++r) {
     if (r == options.rank) continue;
     const auto left = std::max(std::chrono::milliseconds(0),
@@ -60,15 +61,16 @@ absl::StatusOr<std::vector<std::string>> SwapThroughStore(const GlooOptions& opt
     if (joined.ok()) {
       theirs[static_cast<size_t>(r)] = CardFor(options.rank, *joined);
     } else if (absl::IsDeadlineExceeded(joined.status())) {
-      missing += fmt::format("{}{}", missing.empty() ? "" : ", ", r);
+      missing.push_back(r);
     } else {
       return joined.status();
     }
   }
   if (missing.empty()) return theirs;
-  return absl::DeadlineExceededError(
-      fmt::format("of the {} ranks of generation {} these did not come within {:.1f} s: {}", options.size,
-                  options.generation, 1e-3 * static_cast<double>(options.connect_deadline.count()), missing));
+  if (options.missing != nullptr) *options.missing = missing;
+  return absl::DeadlineExceededError(fmt::format(
+      "of the {} ranks of generation {} these did not come within {:.1f} s: {}", options.size, options.generation,
+      1e-3 * static_cast<double>(options.connect_deadline.count()), fmt::join(missing, ", ")));
 }
 
 absl::Status NewGroup(const GlooOptions& options, KeyValueStore& store, std::unique_ptr<Transport>* transport) {
@@ -77,6 +79,7 @@ absl::Status NewGroup(const GlooOptions& options, KeyValueStore& store, std::uni
   meeting.size = options.size;
   meeting.host = HostName();
   meeting.deadline = Clock::now() + options.connect_deadline;
+  meeting.missing = options.missing;
   meeting.swap_cards = [&](const std::vector<std::string>& mine) {
     return SwapThroughStore(options, store, meeting.deadline, mine);
   };
