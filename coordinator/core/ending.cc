@@ -79,7 +79,9 @@ void EndGeneration(Turn& turn, const std::string& job) {
       MoveJob(turn, job, JobState::kQueued, fmt::format("to be placed again: {}; {}", row.reason, at));
     return;
   }
-  if (row.fruitless > row.spec->restart_limit)
+  if (row.spec->restart_limit == contract::kNoRestart)
+    MoveJob(turn, job, JobState::kFailed, fmt::format("{}; it is not to be started again; {}", row.reason, at));
+  else if (row.fruitless > row.spec->restart_limit)
     MoveJob(turn, job, JobState::kFailed,
             fmt::format("{}; {} faults in a row without progress, restart_limit is {}; {}", row.reason, row.fruitless,
                         row.spec->restart_limit, at));

@@ -104,7 +104,7 @@ absl::Status Validate(const JobSpec& spec) {
   if (!spec.idempotency_key.empty())
     if (absl::Status status = CheckId("idempotency_key", spec.idempotency_key); !status.ok()) return status;
   for (const absl::Status& status : {CheckRange("priority", spec.priority, -kMaxPriority, kMaxPriority),
-                                     CheckRange("restart_limit", spec.restart_limit, 0, kMaxRestartLimit),
+                                     CheckRange("restart_limit", spec.restart_limit, kNoRestart, kMaxRestartLimit),
                                      CheckRange("deadlines.queue", spec.deadlines.queue, 0, kMaxDeadlineSeconds),
                                      CheckRange("deadlines.start", spec.deadlines.start, 0, kMaxDeadlineSeconds),
                                      CheckRange("deadlines.drain", spec.deadlines.drain, 0, kMaxDeadlineSeconds)})

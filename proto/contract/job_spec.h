@@ -22,6 +22,7 @@ inline constexpr size_t kMaxArgumentBytes = 4096;
 inline constexpr size_t kMaxEncodedSpecBytes = 16u << 20;  // all of the above, escaped at its worst
 inline constexpr int32_t kMaxPriority = 1000;
 inline constexpr int32_t kMaxRestartLimit = 1000;
+inline constexpr int32_t kNoRestart = -1;
 inline constexpr int64_t kMaxDeadlineSeconds = int64_t{366} * 24 * 3600;
 
 // How the ranks of a job reach each other. local: threads of one process; gloo: processes that survive the loss of a
@@ -51,7 +52,8 @@ struct JobSpec {
   int32_t priority = 0;                // -kMaxPriority..kMaxPriority, the higher the sooner
   std::string idempotency_key;         // empty: none; else an id: a second submission with it is the first one
   Backend backend = Backend::kGloo;
-  int32_t restart_limit = 3;  // restarts in a row that may pass without progress
+  int32_t restart_limit =
+      3;  // restarts in a row that may pass without progress; kNoRestart: the first fault ends the job
   Deadlines deadlines;
 
   bool operator==(const JobSpec&) const = default;

@@ -52,7 +52,7 @@ void AddGridOptions(CLI::App& command, client::Submission& submission) {
 void AddQueueOptions(CLI::App& command, client::Submission& submission) {
   command.add_option("--priority", submission.priority, "-1000..1000, the higher the sooner (default: 0)");
   command.add_option("--restart-limit", submission.restart_limit,
-                     "Restarts in a row that may pass without progress (default: 3)");
+                     "Restarts in a row that may pass without progress; -1: none at all (default: 3)");
   command.add_option("--queue-deadline", submission.queue_deadline, "Seconds to wait for workers (default: for ever)");
   command.add_option("--start-deadline", submission.start_deadline, "Seconds until all ranks run (default: 60)");
   command.add_option("--drain-deadline", submission.drain_deadline, "Seconds for a last checkpoint (default: 120)");

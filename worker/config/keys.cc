@@ -219,7 +219,10 @@ void AddTelemetryKeys(std::vector<Key>& keys) {
                 Bool<S, &T::open>()},
                {"telemetry.job", OnResume::kFree,
                 "the coordinator's id of this run, which then shows what belongs to all ranks; empty: a run alone",
-                Line<S, &T::job>()}});
+                Line<S, &T::job>()},
+               {"telemetry.serve", OnResume::kFree,
+                "HOST:PORT on this machine where filigree jobs, watch, drain and cancel reach this run; empty: nowhere",
+                Line<S, &T::serve>()}});
 }
 
 }  // namespace

@@ -132,6 +132,7 @@ struct TelemetrySettings {
   std::string listen;  // HOST:PORT; ranks of one host take PORT, PORT + 1, ...; empty: nothing is shown
   bool open = false;   // whether other machines may reach `listen`
   std::string job;     // the coordinator's id of this run; empty: a run alone
+  std::string serve;   // HOST:PORT of a coordinator for this run alone; empty: none
 };
 
 struct InitSettings {

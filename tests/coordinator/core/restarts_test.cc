@@ -40,6 +40,18 @@ TEST(Restarts, AsManyFaultsInARowAsTheLimitSaysAreSurvivedAndNotOneMore) {
   }
 }
 
+TEST(Restarts, WhoAsksForNoneGetsNoneAfterProgressEither) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  const std::string job = cluster.Run(Limited(contract::kNoRestart));
+  ASSERT_TRUE(cluster.Commit(job, 5).ok());
+  FailOnce(cluster, job);
+  EXPECT_EQ(cluster.State(job), JobState::kFailed);
+  EXPECT_NE(cluster.Job(job).reason.find("planted; it is not to be started again; last checkpoint: step 5"),
+            std::string::npos)
+      << cluster.Job(job).reason;
+}
+
 TEST(Restarts, ACommitIsProgress) {
   ScriptedCluster cluster;
   cluster.Join("a", 1);

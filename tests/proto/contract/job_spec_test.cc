@@ -91,7 +91,7 @@ TEST(JobSpec, RangesAndTextsAreChecked) {
       {[](JobSpec& s) { s.data = 40000; }, "data x tensor: 40000 x 2 are 80000 ranks; at most 65536"},
       {[](JobSpec& s) { s.priority = 1001; }, "priority: 1001 is outside -1000..1000"},
       {[](JobSpec& s) { s.idempotency_key = "no spaces"; }, "idempotency_key: "},
-      {[](JobSpec& s) { s.restart_limit = -1; }, "restart_limit: -1 is outside 0..1000"},
+      {[](JobSpec& s) { s.restart_limit = -2; }, "restart_limit: -2 is outside -1..1000"},
       {[](JobSpec& s) { s.config = std::string("a\0b", 3); }, "config: has a control character at byte 1"},
       {[](JobSpec& s) { s.config = "ab\xc3("; }, "config: is not UTF-8 at byte 2"},
       {[](JobSpec& s) { s.config = "\xed\xa0\x80"; }, "config: is not UTF-8 at byte 0"},

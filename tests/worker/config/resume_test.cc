@@ -31,7 +31,7 @@ const std::vector<std::string>& FreeKeys() {
   static const std::vector<std::string> keys = {
       "run.dir", "run.name", "run.threads", "data.dir", "eval.every", "eval.sequences", "sample.every", "sample.tokens",
       "sample.top_p", "sample.prompt", "checkpoint.every", "checkpoint.keep", "telemetry.listen", "telemetry.open",
-      "telemetry.job",
+      "telemetry.job", "telemetry.serve",
       // The regime may change where the run stands, and what it means to the state is said when it does.
       "sparsity.regime", "sparsity.candidates", "sparsity.refresh_every", "sparsity.drop", "sparsity.newcomers",
       "sparsity.line_reserve", "sparsity.dense_phase",
