@@ -8,14 +8,12 @@
 // Faults on request, for tests of what survives them. The environment variable FILIGREE_FAULT holds one of
 //
 //   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, exchange, optimizer,
-//   topk,
-//                       refresh, log, checkpoint
+//                       topk, refresh, log, checkpoint
 //
 //   stop:PHASE:STEP     SIGSTOP there: a rank that hangs
 //
 //   flip:WHAT:STEP      one bit of the state changes before a step: weight, moment or mask; or, WHAT is update, of a
-//   weight
-//                       while the step updates it. Once a process.
+//                       weight while the step updates it. Once a process.
 //
 //   kill:save:N         SIGKILL before the N-th file-system operation of saves, counted from 0
 //
@@ -23,8 +21,12 @@
 //
 //   full:save:N:COUNT   operations N to N + COUNT - 1 of saves that write fail with "no space left on device"
 //
-// Where FILIGREE_FAULT_RANK is set as well, only that rank is hit. Without the variable nothing happens and nothing is
-// slower.
+// Where FILIGREE_FAULT_RANK is set as well, only that rank is hit.
+//
+// FILIGREE_FAULTS is a folder of empty files with such names, kill:PHASE:STEP, stop:PHASE:STEP or kill:save:N (here of
+// one save), that may be put there while the run goes on. Each hits one process, which takes the file away.
+//
+// Without these variables nothing happens and nothing is slower.
 
 namespace filigree::train {
 
