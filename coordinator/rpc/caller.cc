@@ -15,11 +15,12 @@ constexpr std::string_view kBearer = "Bearer ";
 
 std::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
-bool FromCertificate(const std::vector<std::string>& uris, Caller& caller) {
+bool FromCertificate(const grpc::AuthContext* peer, Caller& caller) {
+  if (peer == nullptr || !peer->IsPeerAuthenticated()) return false;
   int roles = 0;
-  for (const std::string& uri : uris) {
+  for (const grpc::string_ref& uri : peer->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
     Caller named;
-    if (!ParseRoleUri(uri, named)) continue;
+    if (!ParseRoleUri(View(uri), named)) continue;
     caller = named;
     ++roles;
   }
@@ -38,27 +39,17 @@ absl::StatusOr<Caller> WhoCalls(const grpc::ServerContextBase& context, Trust tr
 }
 
 absl::StatusOr<Caller> WhoShows(const grpc::AuthContext* peer, const CallMetadata& metadata, const Tokens* tokens) {
-  std::vector<std::string> uris;
-  if (peer != nullptr && peer->IsPeerAuthenticated())
-    for (const grpc::string_ref& uri : peer->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME))
-      uris.emplace_back(uri.data(), uri.size());
-  std::vector<std::string_view> shown;
-  const auto [first, last] = metadata.equal_range("authorization");
-  for (auto at = first; at != last; ++at) shown.push_back(View(at->second));
-  return WhoShows(uris, shown, tokens);
-}
-
-absl::StatusOr<Caller> WhoShows(const std::vector<std::string>& uris, const std::vector<std::string_view>& shown,
-                                const Tokens* tokens) {
   Caller caller;
-  if (FromCertificate(uris, caller)) return caller;
-  if (tokens == nullptr || shown.empty())
+  if (FromCertificate(peer, caller)) return caller;
+  const auto found = metadata.find("authorization");
+  if (tokens == nullptr || found == metadata.end())
     return absl::UnauthenticatedError(
         fmt::format("no certificate with one role among its alternative names (filigree://admin, reader, worker or "
                     "worker/NAME){}; see filigree certs --help",
                     tokens == nullptr ? "" : " and no token"));
-  if (shown.size() == 1 && shown[0].substr(0, kBearer.size()) == kBearer)
-    if (const auto known = tokens->Find(shown[0].substr(kBearer.size())); known) return *known;
+  const std::string_view header = View(found->second);
+  if (metadata.count("authorization") == 1 && header.substr(0, kBearer.size()) == kBearer)
+    if (const auto known = tokens->Find(header.substr(kBearer.size())); known) return *known;
   return absl::UnauthenticatedError("the token is not among those of the coordinator's token file");
 }
 

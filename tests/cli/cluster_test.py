@@ -9,40 +9,13 @@ import sqlite3
 import stat
 import subprocess
 import tempfile
-import threading
 import unittest
 
 import program
+from cluster import Coordinator
 from program import run
 
 CONFIG = '[run]\nname = "night"\nsteps = 40\ndir = "run"\n[data]\ndir = "data"\n'
-
-
-class Coordinator:
-    """`filigree coordinator` on a free port; what it printed is in .lines."""
-
-    def __init__(self, journal, *flags, listen="127.0.0.1:0"):
-        self.process = subprocess.Popen([program.PROGRAM, "coordinator", "--journal", journal, "--listen", listen, *flags],
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.lines = []
-        self.address = None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            found = re.search(r"listens on (\S+):", line)
-            if found:
-                self.address = found.group(1)
-                break
-        # A full pipe would stop it.
-        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True)
-        self.reader.start()
-
-    def stop(self, sig=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(sig)
-        code = self.process.wait(timeout=30)
-        self.reader.join(timeout=10)
-        self.process.stdout.close()
-        return code
 
 
 class ClusterTest(unittest.TestCase):

@@ -47,18 +47,15 @@ attach::MembershipOptions Options() {
 
 // What comes of a generation whose training is back, since the agent wanted something of it.
 parallel::Outcome Obey(parallel::Outcome outcome, attach::Teller& teller) {
-  // A late writer knows before its agent that its generation is over; what it may be then it will hear.
-  const bool late = train::IsSuperseded(outcome.lost);
   const bool stopped = outcome.lost.ok() && outcome.exit_code == kExitStopped;
   const bool asked = train::StopRequested();
   attach::Order order = teller.Ask();  // another rank may have heard it sooner, which looks like a loss from here
   if (stopped && !asked) order = teller.AwaitOrder(kHearWhy);
-  const bool told =
-      late || order.directive == Directive::kLeave || (stopped && order.directive == Directive::kCheckpoint);
+  const bool told = order.directive == Directive::kLeave || (stopped && order.directive == Directive::kCheckpoint);
   const bool over = outcome.lost.ok() && !stopped;  // done, or failed: that is what it is
   if (!told || over) return outcome;
   parallel::Outcome left{kExitStopped};
-  left.left = (order.keep || late) && !asked;
+  left.left = order.keep && !asked;
   return left;
 }
 

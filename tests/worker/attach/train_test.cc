@@ -188,6 +188,70 @@ TEST_F(TrainUnderAgent, GoesOnAsTheNextGenerationsAfterALossAndGrowsAgain) {
   EXPECT_NE(program("c").Said().find("going on as generation 3: 2 ranks"), std::string::npos) << program("c").Said();
 }
 
+TEST_F(TrainUnderAgent, CommitsEveryCheckpointAndWaitsForTheAnswer) {
+  agent_.on_commit = [](const v1::CommitPoint& /*point*/, int attempt) {
+    return attempt % 3 == 2 ? grpc::Status::OK : grpc::Status(grpc::StatusCode::UNAVAILABLE, "no coordinator");
+  };
+  Start("a");
+  Start("b");
+  agent_.Give("a", 1, 0, 2);
+  agent_.Give("b", 1, 1, 2);
+  for (const char* process : {"a", "b"}) EXPECT_EQ(program(process).Wait(), 0) << program(process).Said();
+  const std::vector<v1::CommitPoint> commits = agent_.commits();
+  ASSERT_EQ(commits.size(), 3u);
+  for (size_t c = 0; c < commits.size(); ++c) {
+    EXPECT_EQ(commits[c].generation(), 1);
+    EXPECT_EQ(commits[c].step(), static_cast<int64_t>(4 * (c + 1)));
+    EXPECT_EQ(commits[c].digest().size(), 32u);
+  }
+}
+
+TEST_F(TrainUnderAgent, LeavesAGenerationThatIsOverAndGoesOnFromTheLastCommit) {
+  agent_.on_commit = [](const v1::CommitPoint& point, int /*attempt*/) {
+    const bool late = point.generation() == 1 && point.step() == 8;
+    return late ? grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "generation 1 is over") : grpc::Status::OK;
+  };
+  Start("a");
+  Start("b");
+  agent_.Give("a", 1, 0, 2);
+  agent_.Give("b", 1, 1, 2);
+  for (const char* process : {"a", "b"}) {
+    const std::string lost = agent_.AwaitTake(process, 1).lost();
+    EXPECT_NE(lost.find("generation 1 is over"), std::string::npos) << lost;
+  }
+  agent_.Give("a", 2, 0, 2, 1, [](v1::Part& part) { part.set_rollback(true); });
+  agent_.Give("b", 2, 1, 2, 1, [](v1::Part& part) { part.set_rollback(true); });
+  for (const char* process : {"a", "b"}) EXPECT_EQ(program(process).Wait(), 0) << program(process).Said();
+  EXPECT_EQ(agent_.commits().size(), 3u);  // 4 of the first, 8 and 12 of the second
+  EXPECT_EQ(agent_.commits()[1].generation(), 2);
+  EXPECT_EQ(State(run_), Undisturbed());
+}
+
+TEST_F(TrainUnderAgent, LosesNoStepWhereTheOthersHoldTheState) {
+  changes_ = {{"run.steps", "300"},
+              {"checkpoint.every", "100000"},
+              {"eval.every", "0"},
+              {"sparsity.regime", "\"active\""},
+              {"sparsity.density_start", "\"1/4\""},
+              {"sparsity.embedding_density_start", "\"1/2\""},
+              {"sparsity.candidates", "1.5"},
+              {"sparsity.refresh_every", "3"}};
+  for (const char* process : {"a", "b"}) Start(process);
+  agent_.Give("a", 1, 0, 2);
+  agent_.Give("b", 1, 1, 2);
+  agent_.AwaitTell("a", IsAt(1, 30));
+  program("b").Signal(SIGKILL);
+  agent_.AwaitTake("a", 1);
+  Start("c");
+  agent_.Give("a", 2, 0, 2);
+  agent_.Give("c", 2, 1, 2);
+  for (const char* process : {"a", "c"}) EXPECT_EQ(program(process).Wait(), 0) << program(process).Said();
+  EXPECT_EQ(State(run_), Undisturbed());
+  ASSERT_FALSE(agent_.commits().empty());  // which is how the newcomer got it
+  EXPECT_EQ(agent_.commits()[0].generation(), 2);
+  EXPECT_GE(agent_.commits()[0].step(), 29);
+}
+
 TEST_F(TrainUnderAgent, LeavesAtOnceWithoutACheckpointWhenToldTo) {
   changes_ = {{"run.steps", "100000"}, {"checkpoint.every", "100000"}, {"eval.every", "0"}};
   for (const char* process : {"a", "b", "alone"}) Start(process);
