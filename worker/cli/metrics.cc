@@ -85,11 +85,11 @@ http::Build BuildOfThisProgram() {
   return {FILIGREE_VERSION, FILIGREE_REVISION, FILIGREE_CUDA_VERSION, FILIGREE_NCCL_VERSION, FILIGREE_MPI_VERSION};
 }
 
-absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, const std::string& job, bool first_start,
-                                         parallel::World& world) {
+absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, const std::string& job, bool asked,
+                                         bool first_start, parallel::World& world) {
   ShownMetrics shown;
   const bool listens = !settings.telemetry.listen.empty();
-  if (listens || !job.empty()) {
+  if (listens || asked) {
     shown.metrics = std::make_shared<metrics::RankMetrics>(Describe(settings, job, world));
   }
   absl::Status mine = listens ? Listen(settings, job, world, shown) : absl::OkStatus();

@@ -15,8 +15,8 @@ namespace filigree::cli {
 // What this program was built of, as all its processes show it.
 http::Build BuildOfThisProgram();
 
-// The metrics of a rank and where they are shown. Without telemetry.listen they are shown nowhere, and null where no
-// agent has started the process.
+// The metrics of a rank and where they are shown. Without telemetry.listen they are shown nowhere, and null unless
+// somebody has `asked` for them.
 struct ShownMetrics {
   std::shared_ptr<metrics::RankMetrics> metrics;
   std::unique_ptr<http::PageServer> server;  // ends before what it shows
@@ -28,8 +28,8 @@ struct ShownMetrics {
 // Unavailable: as PageServer::Start, with the rank. In a later generation a port that is taken is said, no more.
 // `job`: the coordinator's, which shows what belongs to the whole run and is told where each rank is, so that a port
 // that is taken gives way to any other; empty: there is none, or telemetry.job says it.
-absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, const std::string& job, bool first_start,
-                                         parallel::World& world);
+absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, const std::string& job, bool asked,
+                                         bool first_start, parallel::World& world);
 
 }  // namespace filigree::cli
 

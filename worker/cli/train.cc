@@ -11,6 +11,7 @@
 #include "worker/attach/agent_link.h"
 #include "worker/cli/command.h"
 #include "worker/cli/dry_run.h"
+#include "worker/cli/own_coordinator.h"
 #include "worker/cli/print.h"
 #include "worker/cli/train_in_world.h"
 #include "worker/cli/train_under_agent.h"
@@ -66,12 +67,21 @@ int TrainOnce(const TrainOptions& options, const absl::StatusOr<config::Settings
   surroundings.quiet = options.quiet;
   surroundings.on_failure = on_failure;
   surroundings.stop_requested = train::StopRequested;
+  const absl::StatusOr<std::unique_ptr<OwnCoordinator>> own = OwnCoordinator::Start(*settings, **world);
+  if (!own.ok()) return (*world)->first() ? Finish(own.status()) : ExitCodeOf(own.status());
+  if (*own != nullptr) (*own)->Join(surroundings);
   const parallel::Outcome outcome = TrainInWorld(surroundings, *settings, **world, over, run);
-  return outcome.lost.ok() ? outcome.exit_code : EndLostJob(**world, outcome.lost);
+  const int exit_code = outcome.lost.ok() ? outcome.exit_code : EndLostJob(**world, outcome.lost);
+  if (*own != nullptr) (*own)->End(exit_code, outcome.reason);
+  return exit_code;
 }
 
 // Ranks that meet through a store: those who are left after a loss go on in the same processes.
 int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config::Settings>& settings) {
+  if (settings.ok() && !settings->telemetry.serve.empty())
+    return Finish(absl::InvalidArgumentError(
+        "telemetry.serve: ranks that meet through a folder have no coordinator of their own, since any of them may be "
+        "lost; leave it out, or submit the run to filigree coordinator"));
   const auto tell = [](const std::string& text) { Print(stderr, "filigree: {}\n", text); };
   HeldRun run;
   parallel::StoreMembershipOptions members;

@@ -126,8 +126,9 @@ parallel::Outcome Over(const Attempt& attempt) {
 parallel::Outcome TrainTogether(const Surroundings& surroundings, const config::Settings& settings,
                                 parallel::World& world, HeldRun& run) {
   constexpr int kMostWithoutProgress = 3;
-  const absl::StatusOr<ShownMetrics> shown = ShowMetrics(settings, surroundings.job, surroundings.first_start,
-                                                         world);  // anew: ranks of a new world have new numbers
+  const absl::StatusOr<ShownMetrics> shown =
+      ShowMetrics(settings, surroundings.job, surroundings.metrics != nullptr, surroundings.first_start,
+                  world);  // anew: ranks of a new world have new numbers
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, std::move(loss)};
   if (!shown.ok()) return Over(Failed(world, shown.status()));
   if (surroundings.metrics) surroundings.metrics(*shown);

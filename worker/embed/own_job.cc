@@ -9,6 +9,7 @@
 
 #include "filigree/v1/coordinator.grpc.pb.h"
 #include "filigree/v1/workers.grpc.pb.h"
+#include "proto/contract/address.h"
 #include "proto/rpc/channel.h"
 #include "proto/rpc/job_spec.h"
 #include "proto/rpc/status.h"
@@ -48,6 +49,13 @@ absl::StatusOr<Reply> Call(Stub& stub, grpc::Status (Stub::*method)(grpc::Client
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<OwnJob>> OwnJob::Start(const Options& options) {
+  const auto address = contract::ParseAddress("the address", options.listen);
+  if (!address.ok()) return address.status();
+  if (!contract::IsLoopback(address->host))
+    return absl::InvalidArgumentError(
+        fmt::format("{} can be reached by others, and nobody is asked who he is; listen on 127.0.0.1, and come from "
+                    "other machines with ssh -L, or submit the run to a coordinator of its own",
+                    options.listen));
   std::unique_ptr<OwnJob> own(new OwnJob());
   // A process that ends takes its rows along: there is nothing to keep them for.
   auto server = coordinator::Server::Start(ServerOptionsOf(options), coordinator::Tables(),
@@ -145,7 +153,7 @@ void OwnJob::SayStopped() {
 }
 
 void OwnJob::End(v1::RankState state, const std::string& reason) {
-  if (state == v1::RANK_STATE_STOPPED && !StopWanted() && users_ != nullptr) SayStopped();
+  if (state == v1::RANK_STATE_STOPPED && !drained_ && !cancelled_ && users_ != nullptr) SayStopped();
   {
     const std::lock_guard lock(mutex_);
     if (ending_) return;

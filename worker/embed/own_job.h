@@ -44,8 +44,8 @@ class OwnJob {
   // All ranks have ended so: finished, stopped or failed, with the reason of the first. Whoever watches hears it.
   void End(v1::RankState state, const std::string& reason);
 
-  // Somebody wants the run to stop: after a checkpoint, or (Cancelled) without one.
-  bool StopWanted() const { return drained_ || cancelled_; }
+  // Somebody wants the run to stop: after a checkpoint, or without one.
+  bool Drained() const { return drained_; }
   bool Cancelled() const { return cancelled_; }
 
   const std::string& job() const { return job_; }

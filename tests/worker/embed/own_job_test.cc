@@ -79,10 +79,10 @@ TEST_F(OwnJobTest, IsPlacedRunsAndIsDone) {
   const v1::Job job = Await(v1::JOB_STATE_RUNNING);
   EXPECT_EQ(job.ranks_size(), 2);
   EXPECT_EQ(job.ranks(1).step(), 7);
-  EXPECT_FALSE(own_->StopWanted());
+  EXPECT_FALSE(own_->Drained());
   own_->End(v1::RANK_STATE_FINISHED, "");
   EXPECT_EQ(Get().state(), v1::JOB_STATE_DONE);
-  EXPECT_FALSE(own_->StopWanted());
+  EXPECT_FALSE(own_->Drained());
 }
 
 TEST_F(OwnJobTest, WhoeverDrainsItIsHeardAndSeesItStop) {
@@ -93,9 +93,9 @@ TEST_F(OwnJobTest, WhoeverDrainsItIsHeardAndSeesItStop) {
   v1::DrainReply ignored;
   grpc::ClientContext context;
   ASSERT_TRUE(users_->Drain(&context, drain, &ignored).ok());
-  for (int tries = 0; tries < 400 && !own_->StopWanted(); ++tries)
+  for (int tries = 0; tries < 400 && !own_->Drained(); ++tries)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_TRUE(own_->StopWanted());
+  EXPECT_TRUE(own_->Drained());
   EXPECT_FALSE(own_->Cancelled());
   own_->End(v1::RANK_STATE_STOPPED, "");
   EXPECT_EQ(Get().state(), v1::JOB_STATE_CANCELLED);
