@@ -29,6 +29,8 @@ tests=(
   clang-format clang-tidy python3 python3-venv python3-numpy python3-torch
   # whoever reads metrics: the server and promtool
   prometheus
+  # a browser for the coordinator's console
+  chromium chromium-driver python3-selenium
   # shells that completion scripts are for
   zsh fish
   # several hosts on this one: network namespaces, with sshd between them

@@ -37,8 +37,10 @@ void MoveJob(Turn& turn, const std::string& job, JobState to, const std::string&
 }
 
 std::string OneLine(const std::string& text) {
-  constexpr size_t kMost = 500;
-  std::string line = text.substr(0, kMost);
+  // What happened stands first, the last lines that a rank printed stand last.
+  constexpr size_t kFirst = 250, kLast = 245;
+  std::string line = text;
+  if (text.size() > kFirst + kLast) line = text.substr(0, kFirst) + " ... " + text.substr(text.size() - kLast);
   for (char& c : line)
     if (c < ' ' || c > '~') c = c == '\n' || c == '\t' ? ' ' : '?';
   return line;

@@ -15,12 +15,11 @@ constexpr std::string_view kBearer = "Bearer ";
 
 std::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
-bool FromCertificate(const grpc::AuthContext* peer, Caller& caller) {
-  if (peer == nullptr || !peer->IsPeerAuthenticated()) return false;
+bool FromCertificate(const std::vector<std::string>& uris, Caller& caller) {
   int roles = 0;
-  for (const grpc::string_ref& uri : peer->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
+  for (const std::string& uri : uris) {
     Caller named;
-    if (!ParseRoleUri(View(uri), named)) continue;
+    if (!ParseRoleUri(uri, named)) continue;
     caller = named;
     ++roles;
   }
@@ -39,17 +38,27 @@ absl::StatusOr<Caller> WhoCalls(const grpc::ServerContextBase& context, Trust tr
 }
 
 absl::StatusOr<Caller> WhoShows(const grpc::AuthContext* peer, const CallMetadata& metadata, const Tokens* tokens) {
+  std::vector<std::string> uris;
+  if (peer != nullptr && peer->IsPeerAuthenticated())
+    for (const grpc::string_ref& uri : peer->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME))
+      uris.emplace_back(uri.data(), uri.size());
+  std::vector<std::string_view> shown;
+  const auto [first, last] = metadata.equal_range("authorization");
+  for (auto at = first; at != last; ++at) shown.push_back(View(at->second));
+  return WhoShows(uris, shown, tokens);
+}
+
+absl::StatusOr<Caller> WhoShows(const std::vector<std::string>& uris, const std::vector<std::string_view>& shown,
+                                const Tokens* tokens) {
   Caller caller;
-  if (FromCertificate(peer, caller)) return caller;
-  const auto found = metadata.find("authorization");
-  if (tokens == nullptr || found == metadata.end())
+  if (FromCertificate(uris, caller)) return caller;
+  if (tokens == nullptr || shown.empty())
     return absl::UnauthenticatedError(
         fmt::format("no certificate with one role among its alternative names (filigree://admin, reader, worker or "
                     "worker/NAME){}; see filigree certs --help",
                     tokens == nullptr ? "" : " and no token"));
-  const std::string_view header = View(found->second);
-  if (metadata.count("authorization") == 1 && header.substr(0, kBearer.size()) == kBearer)
-    if (const auto known = tokens->Find(header.substr(kBearer.size())); known) return *known;
+  if (shown.size() == 1 && shown[0].substr(0, kBearer.size()) == kBearer)
+    if (const auto known = tokens->Find(shown[0].substr(kBearer.size())); known) return *known;
   return absl::UnauthenticatedError("the token is not among those of the coordinator's token file");
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,6 +35,9 @@ using CallMetadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 
 // Unauthenticated: nothing was shown, or nothing that is known here. `tokens` and `peer` may be null.
 absl::StatusOr<Caller> WhoShows(const grpc::AuthContext* peer, const CallMetadata& metadata, const Tokens* tokens);
+// The same of what travels otherwise: URIs of the peer's certificate, and the values of its header "Authorization".
+absl::StatusOr<Caller> WhoShows(const std::vector<std::string>& uris, const std::vector<std::string_view>& shown,
+                                const Tokens* tokens);
 absl::StatusOr<Caller> WhoCalls(const grpc::ServerContextBase& context, Trust trust, const Tokens* tokens);
 
 // The role and worker that a URI of the form above names; false: it is none of ours.

@@ -12,7 +12,9 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "coordinator/rpc/services.h"
 
@@ -120,6 +122,22 @@ bool Server::Look(const std::function<void(const Core& core, Now now)>& look) {
   });
   if (posted.ok()) done.get_future().wait();
   return posted.ok();
+}
+
+absl::Status Server::End(const EndRequest& request) {
+  std::promise<absl::Status> done;
+  Desk& desk = *parts_->desk;
+  const auto decide = [&](const auto& asked) {
+    using Asked = std::decay_t<decltype(asked)>;
+    if constexpr (std::is_same_v<Asked, CancelRequest>)
+      return desk.Settle(desk.core().Cancel(Desk::Time(), asked)).status();
+    else if constexpr (std::is_same_v<Asked, DrainJobRequest>)
+      return desk.Settle(desk.core().DrainJob(Desk::Time(), asked)).status();
+    else
+      return desk.Settle(desk.core().DrainWorker(Desk::Time(), asked)).status();
+  };
+  const absl::Status posted = parts_->strand->Post([&] { done.set_value(std::visit(decide, request)); });
+  return posted.ok() ? done.get_future().get() : posted;
 }
 
 void Server::Stop() {

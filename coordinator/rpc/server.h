@@ -6,9 +6,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <variant>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/core.h"
+#include "coordinator/core/messages.h"
 #include "coordinator/core/options.h"
 #include "coordinator/core/tables.h"
 #include "coordinator/rpc/desk.h"
@@ -18,6 +21,8 @@
 #include "proto/rpc/channel.h"
 
 namespace filigree::coordinator {
+
+using EndRequest = std::variant<CancelRequest, DrainJobRequest, DrainWorkerRequest>;
 
 struct ServerOptions {
   std::string address = rpc::kDefaultAddress;  // port 0: any that is free
@@ -50,6 +55,10 @@ class Server {
   // Runs `look` on the strand and waits for it: for metrics and pages. Not from a hook. False: it is stopping or
   // overloaded, and nothing was run.
   bool Look(const std::function<void(const Core& core, Now now)>& look);
+
+  // Ends a job or empties a worker as Coordinator.Cancel and Drain do, and waits until it is decided. Not from a hook.
+  // Who may do so is the caller's to know. Status: as those methods.
+  absl::Status End(const EndRequest& request);
 
   // Watchers that let their queue run full, since the start. Any thread.
   int64_t watchers_dropped() const;

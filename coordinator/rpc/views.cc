@@ -14,13 +14,6 @@ namespace {
 constexpr int kMostSlow = 16, kMostReasons = 64;
 constexpr size_t kMostReasonBytes = 500;
 
-// Telemetry of the generation that the row speaks of; null: none.
-const JobMemory* MemoryOf(const Core& core, const JobRow& row) {
-  const auto found = core.memory().jobs.find(row.id);
-  if (found == core.memory().jobs.end() || found->second.generation != row.generation) return nullptr;
-  return found->second.ranks.size() == row.ranks.size() ? &found->second : nullptr;
-}
-
 void FillHead(const Core& core, const JobRow& row, v1::Job& job) {
   job.set_id(row.id);
   job.set_number(row.number);
@@ -121,12 +114,18 @@ int64_t SilentFor(const Core& core, const JobRow& row, int64_t now_us) {
 
 }  // namespace
 
+const JobMemory* GenerationMemory(const Core& core, const JobRow& row) {
+  const auto found = core.memory().jobs.find(row.id);
+  if (found == core.memory().jobs.end() || found->second.generation != row.generation) return nullptr;
+  return found->second.ranks.size() == row.ranks.size() ? &found->second : nullptr;
+}
+
 v1::Progress ViewOfProgress(const Core& core, const JobRow& row, int64_t now_us) {
   v1::Progress progress;
   progress.set_job(row.id);
   progress.set_generation(row.generation);
   progress.set_ranks(static_cast<int32_t>(row.ranks.size()));
-  const JobMemory* memory = MemoryOf(core, row);
+  const JobMemory* memory = GenerationMemory(core, row);
   if (memory == nullptr || !row.held) return progress;
   FillCounts(*memory, progress);
   FillTimes(*memory, core.options().straggler_steps, progress);
@@ -140,7 +139,7 @@ v1::Job ViewOfJob(const Core& core, const JobRow& row, int64_t now_us) {
   FillHead(core, row, job);
   *job.mutable_spec() = rpc::ToWire(*row.spec);
   if (row.held) *job.mutable_progress() = ViewOfProgress(core, row, now_us);
-  FillRanks(row, MemoryOf(core, row), job);
+  FillRanks(row, GenerationMemory(core, row), job);
   return job;
 }
 

@@ -11,6 +11,9 @@
 
 namespace filigree::coordinator {
 
+// What ranks of the row's generation have said; null: nothing.
+const JobMemory* GenerationMemory(const Core& core, const JobRow& row);
+
 // Everything about one job; what does not fit a message (reasons of more than 64 ranks) is left out.
 v1::Job ViewOfJob(const Core& core, const JobRow& row, int64_t now_us);
 

@@ -22,10 +22,15 @@ class BoundedStream : public httplib::Stream {
   void get_local_ip_and_port(std::string& ip, int& port) const override;
   int socket() const override { return socket_; }
 
- private:
+ protected:
   using Clock = std::chrono::steady_clock;
   bool Await(short what, Clock::time_point until) const;  // NOLINT(google-runtime-int): as poll(2) has it
+  Clock::time_point read_until() const { return read_until_; }
+  std::chrono::milliseconds patience() const { return patience_; }
+  size_t bytes_left() const { return bytes_left_; }
+  void Spend(size_t bytes) { bytes_left_ -= bytes; }
 
+ private:
   const int socket_;
   const std::chrono::milliseconds patience_;
   const Clock::time_point read_until_;

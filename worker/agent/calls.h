@@ -35,7 +35,7 @@ grpc::Status CallNow(Calls& calls, Stub& stub,
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + deadline);
   if (!calls.Enter(&context)) return {grpc::StatusCode::CANCELLED, "the worker ends"};
-  const grpc::Status status = (stub.*method)(&context, request, reply);
+  grpc::Status status = (stub.*method)(&context, request, reply);
   calls.Leave(&context);
   return status;
 }

@@ -27,10 +27,16 @@ std::string Last(std::string text, size_t most) {
   return text.substr(begin);
 }
 
+// Shells and mpirun end so where a process of theirs was killed.
+std::string Meaning(int code) {
+  const char* const name = code > 128 ? sigabbrev_np(code - 128) : nullptr;
+  return name == nullptr ? "" : fmt::format(" (a process was killed by signal {}, SIG{})", code - 128, name);
+}
+
 }  // namespace
 
 std::string EndingText(const Ending& ending) {
-  if (ending.signal == 0) return fmt::format("exit code {}", ending.code);
+  if (ending.signal == 0) return fmt::format("exit code {}{}", ending.code, Meaning(ending.code));
   const char* const name = sigabbrev_np(ending.signal);
   std::string text = fmt::format("killed by signal {}", ending.signal);
   if (name != nullptr) text += fmt::format(" (SIG{})", name);

@@ -27,7 +27,8 @@ constexpr std::string_view kOthers[] = {"OMPI_",
                                         "FILIGREE_COORDINATOR=",
                                         "FILIGREE_TLS_",
                                         "FILIGREE_TOKEN_FILE=",
-                                        "FILIGREE_SERVER_NAME="};
+                                        "FILIGREE_SERVER_NAME=",
+                                        "TERM="};
 
 // Where the shell would find it; empty: nowhere.
 std::string InPath(const std::string& program) {
@@ -53,6 +54,7 @@ std::vector<std::string> EnvironmentOfRanks(char** environment) {
     });
     if (!others) kept.emplace_back(variable);
   }
+  kept.emplace_back("TERM=dumb");  // mpirun gives its ranks a terminal, and nobody sits at it
   return kept;
 }
 

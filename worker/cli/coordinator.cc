@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "coordinator/console/console.h"
 #include "coordinator/journal/journal.h"
 #include "coordinator/metrics/pages.h"
 #include "coordinator/rpc/server.h"
@@ -86,6 +87,17 @@ absl::StatusOr<std::unique_ptr<http::PageServer>> ShowPages(const CoordinatorSet
   return http::PageServer::Start(std::move(options));
 }
 
+// The console; null: nobody asked for it.
+absl::StatusOr<std::unique_ptr<coordinator::Console>> ShowConsole(const CoordinatorSettings& settings,
+                                                                  coordinator::Server& server,
+                                                                  std::shared_ptr<coordinator::History> history) {
+  if (settings.console_listen.empty()) return nullptr;
+  coordinator::ConsoleOptions options;
+  options.address = settings.console_listen;
+  options.security = settings.security;
+  return coordinator::Console::Start(options, server, std::move(history));
+}
+
 int RunCoordinator(const CoordinatorOptions& options) {
   const sigset_t signals = HoldStopSignals();
   QuietGrpc();  // starts threads, which inherit what is held
@@ -107,8 +119,11 @@ int RunCoordinator(const CoordinatorOptions& options) {
   server_options.core.lease_margin_us = server_options.core.lease_us / 10;
   server_options.core.heartbeat_us = server_options.core.lease_us / 4;
   server_options.core.max_ended = static_cast<size_t>(settings.keep_ended);
-  if (!options.quiet)
-    server_options.hooks.on_event = [](const coordinator::Event& event) { PrintNow(EventText(event)); };
+  const auto history = std::make_shared<coordinator::History>();
+  server_options.hooks.on_event = [history, quiet = options.quiet](const coordinator::Event& event) {
+    history->Add(event);
+    if (!quiet) PrintNow(EventText(event));
+  };
   server_options.hooks.on_kept = [](const absl::Status& status) {
     Print(stderr, "filigree: {}\n",
           status.ok()
@@ -124,9 +139,13 @@ int RunCoordinator(const CoordinatorOptions& options) {
   auto pages = ShowPages(settings, **server);
   if (!pages.ok()) return Finish(pages.status());
   if (*pages != nullptr) PrintNow(fmt::format("metrics are on http://{}/metrics", (*pages)->address()));
+  auto console = ShowConsole(settings, **server, history);
+  if (!console.ok()) return Finish(console.status());
+  if (*console != nullptr) PrintNow("the console is at " + (*console)->url());
   int signal = 0;
   sigwait(&signals, &signal);
   PrintNow("stopping; workers and jobs go on and are taken up again at the next start");
+  console->reset();
   pages->reset();
   (*server)->Stop();
   return kExitDone;
@@ -162,6 +181,9 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
           ->capture_default_str();
   auto* metrics = command->add_option("--metrics-listen", given->metrics_listen,
                                       "HOST:PORT of /metrics, /sd and /healthz for Prometheus (default: none)");
+  auto* console =
+      command->add_option("--console-listen", given->console_listen,
+                          "HOST:PORT of the console, a web page; it asks for what --listen asks (default: none)");
   command->add_flag("--metrics-open", given->metrics_open, "Let other machines reach them: nobody is asked who he is");
   command->add_flag("--quiet", options->quiet, "Do not print what happens");
   command->callback([=, &exit_code] {
@@ -178,6 +200,7 @@ void AddCoordinatorCommand(CLI::App& app, int& exit_code) {
     Override(client_ca, given->security.client_ca, settings.security.client_ca);
     Override(tokens, given->security.token_file, settings.security.token_file);
     Override(metrics, given->metrics_listen, settings.metrics_listen);
+    Override(console, given->console_listen, settings.console_listen);
     settings.metrics_open |= given->metrics_open;
     if (lease->count() > 0) settings.lease = given->lease;
     if (keep_ended->count() > 0) settings.keep_ended = given->keep_ended;

@@ -25,7 +25,8 @@ absl::Status ReadSection(const std::string& path, const toml::table& section, Co
                                                           {"tls_key", &settings.security.key},
                                                           {"tls_client_ca", &settings.security.client_ca},
                                                           {"token_file", &settings.security.token_file},
-                                                          {"metrics_listen", &settings.metrics_listen}};
+                                                          {"metrics_listen", &settings.metrics_listen},
+                                                          {"console_listen", &settings.console_listen}};
   std::vector<std::string> known = {"lease", "keep_ended", "metrics_open"};
   for (const auto& [name, text] : texts) known.emplace_back(name);
   for (const auto& [key, value] : section) {

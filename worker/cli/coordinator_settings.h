@@ -18,6 +18,7 @@ struct CoordinatorSettings {
   double lease = 4;             // seconds
   int64_t keep_ended = 10'000;  // jobs
   std::string metrics_listen;   // HOST:PORT of the pages for Prometheus; empty: none
+  std::string console_listen;   // HOST:PORT of the console; empty: none
   bool metrics_open = false;    // whether other machines may reach them
 };
 

@@ -44,6 +44,20 @@ TEST(Generations, TheNextOneWaitsUntilEveryWorkerSaidThatTheLastIsGone) {
   EXPECT_EQ(cluster.State(job), JobState::kRunning);
 }
 
+TEST(Generations, ALongReasonKeepsItsBeginningAndItsEnd) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  const std::string job = cluster.Run(Spec("job"));
+  cluster.Rank(job, 0).state = RankState::kFailed;
+  cluster.Rank(job, 0).reason = "exit code 3\n" + std::string(5000, 'x') + "\nlast words";
+  ASSERT_TRUE(cluster.Beat("a").ok());
+  const std::string reason = LastFault(cluster);
+  EXPECT_EQ(reason.find("rank 0 on worker a failed: exit code 3 xxx"), 0u);
+  EXPECT_NE(reason.find("xxx ... xxx"), std::string::npos);
+  EXPECT_EQ(reason.substr(reason.size() - 14), "xxx last words");
+  EXPECT_EQ(reason.size(), 500u);
+}
+
 TEST(Generations, ASilentWorkerIsWaitedForAsLongAsItsLeaseRuns) {
   ScriptedCluster cluster;
   cluster.Join("a", 1);

@@ -184,12 +184,14 @@ class FakeWorker {
 
  private:
   void Follow(const v1::Assignment& assignment) {
-    for (v1::RankReport* report : Ranks(assignment.job()))
-      if (report->generation() == assignment.generation()) {
-        if (assignment.action() != v1::ACTION_RUN) report->set_state(v1::RANK_STATE_STOPPED);
-        return;
-      }
-    if (assignment.action() != v1::ACTION_RUN) return;
+    bool known = false;
+    for (v1::RankReport* report : Ranks(assignment.job())) {
+      if (report->generation() != assignment.generation()) continue;
+      known = true;
+      if (assignment.action() != v1::ACTION_RUN && report->state() == v1::RANK_STATE_RUNNING)
+        report->set_state(v1::RANK_STATE_STOPPED);
+    }
+    if (known || assignment.action() != v1::ACTION_RUN) return;
     for (const int32_t rank : assignment.ranks()) {
       v1::RankReport& report = *beat.add_ranks();
       report.set_job(assignment.job());

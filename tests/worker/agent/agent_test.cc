@@ -234,6 +234,7 @@ TEST_F(Agents, ADrainedJobLeavesACheckpoint) {
 
 TEST_F(Agents, TheCoordinatorMayBeStartedAnew) {
   setenv("FAKE_RANK_STEPS", "300", 1);
+  setenv("FAKE_RANK_DO", "find:1:0:250,find:1:1:250", 1);  // what ranks left at the one before
   Start(2);
   const std::string job = Submit(2);
   ASSERT_TRUE(Eventually([&] { return Get(job).state() == v1::JOB_STATE_RUNNING; })) << lines();

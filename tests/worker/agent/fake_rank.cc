@@ -3,7 +3,8 @@
 //   FAKE_RANK_STEPS    how many steps the run has
 //   FAKE_RANK_JOURNAL  a file to which it adds a line for everything: "PID GENERATION RANK WHAT STEP"
 //   FAKE_RANK_DO       what goes wrong: "WHAT:GENERATION:RANK:STEP", several with commas between. WHAT: fail, die, stop
-//                      (as SIGSTOP does), lose (miss a peer), stay (hear no directive)
+//                      (as SIGSTOP does), lose (miss a peer), stay (hear no directive), find (what the others left,
+//                      again)
 
 #include <fmt/format.h>
 #include <grpcpp/create_channel.h>
@@ -104,6 +105,10 @@ class FakeRank {
     set.set_value(fmt::format("{}", part_.rank() * 7));
     v1::SetKeyReply done;
     if (!Call(&v1::Ranks::Stub::Set, set, &done).ok()) return false;
+    return FindOthers();
+  }
+
+  bool FindOthers() {
     for (int32_t rank = 0; rank < part_.data() * part_.tensor(); ++rank) {
       v1::RankGetRequest get;
       get.set_generation(part_.generation());
@@ -142,6 +147,7 @@ class FakeRank {
       Tell(v1::RANK_STATE_FAILED, "the disk is full");
       Fail(3, "no space left");
     }
+    if (Does("find") && !FindOthers()) Fail(6, "what the others left is gone");
     if (Does("die")) raise(SIGKILL);
     if (Does("stop")) raise(SIGSTOP);
     if (Does("stay"))

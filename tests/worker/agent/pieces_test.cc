@@ -118,14 +118,21 @@ TEST(Launch, MpiRanksAreStartedByOneMpirun) {
 }
 
 TEST(Launch, RanksDoNotInheritWhatBelongsToOthers) {
-  std::vector<std::string> words = {"PATH=/bin",          "OMPI_COMM_WORLD_RANK=3",  "SLURM_PROCID=1",
-                                    "FILIGREE_RANK=1",    "FILIGREE_TOKEN_FILE=/t",  "FILIGREE_TLS_KEY=/k",
-                                    "FILIGREE_HOST=10.0", "FILIGREE_COORDINATOR=c:1"};
+  std::vector<std::string> words = {"PATH=/bin",
+                                    "OMPI_COMM_WORLD_RANK=3",
+                                    "SLURM_PROCID=1",
+                                    "FILIGREE_RANK=1",
+                                    "FILIGREE_TOKEN_FILE=/t",
+                                    "FILIGREE_TLS_KEY=/k",
+                                    "FILIGREE_HOST=10.0",
+                                    "TERM=xterm",
+                                    "FILIGREE_COORDINATOR=c:1"};
   std::vector<char*> environment;
   environment.reserve(words.size() + 1);
   for (std::string& word : words) environment.push_back(word.data());
   environment.push_back(nullptr);
-  EXPECT_EQ(EnvironmentOfRanks(environment.data()), (std::vector<std::string>{"PATH=/bin", "FILIGREE_HOST=10.0"}));
+  EXPECT_EQ(EnvironmentOfRanks(environment.data()),
+            (std::vector<std::string>{"PATH=/bin", "FILIGREE_HOST=10.0", "TERM=dumb"}));
 }
 
 v1::TellRequest Good() {

@@ -246,6 +246,7 @@ TEST(Ended, ExitCodesSayHow) {
     EXPECT_NE(report.reason().find(reason), std::string::npos) << report.reason();
   };
   expect_failed({.code = 3, .tail = "disk\nfull"}, "exit code 3; printed last:\ndisk\nfull");
+  expect_failed({.code = 137}, "exit code 137 (a process was killed by signal 9, SIGKILL)");
   expect_failed({.signal = 11}, "signal 11 (SIGSEGV)");
   expect_failed({.signal = 9}, "signal 9 (SIGKILL), not by this worker");
   expect_failed({.signal = 9, .out_of_memory = true}, "out of memory");
