@@ -16,6 +16,7 @@
 #include "worker/cli/train_in_world.h"
 #include "worker/parallel/generations.h"
 #include "worker/train/commit.h"
+#include "worker/train/fault.h"
 #include "worker/train/stop.h"
 
 namespace filigree::cli {
@@ -109,7 +110,10 @@ class Generations {
     if (part.resume) fencing.resume = {part.resume->generation, part.resume->step, part.resume->digest};
     fencing.rollback = part.rollback;
     fencing.commit = [this](const train::CommitPoint& point) {
-      return attach::CommitThroughAgent(link_, teller_, {point.generation, point.step, point.digest});
+      train::FaultPoint("commit", point.step);
+      absl::Status status = attach::CommitThroughAgent(link_, teller_, {point.generation, point.step, point.digest});
+      if (status.ok()) train::FaultPoint("committed", point.step);
+      return status;
     };
     return fencing;
   }

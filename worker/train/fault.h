@@ -8,7 +8,7 @@
 // Faults on request, for tests of what survives them. The environment variable FILIGREE_FAULT holds one of
 //
 //   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, exchange, optimizer,
-//                       topk, refresh, log, checkpoint
+//                       topk, refresh, log, checkpoint; with a coordinator commit and committed: around its word
 //
 //   stop:PHASE:STEP     SIGSTOP there: a rank that hangs
 //
