@@ -106,6 +106,7 @@ class Generations {
   train::Fencing Fence() {
     train::Fencing fencing;
     const attach::Part& part = membership_.part();
+    fencing.job = part.job;
     fencing.generation = part.generation;
     if (part.resume) fencing.resume = {part.resume->generation, part.resume->step, part.resume->digest};
     fencing.rollback = part.rollback;
