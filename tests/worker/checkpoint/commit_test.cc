@@ -109,17 +109,18 @@ TEST_F(CommitTest, WhatWasNotCommittedIsPassedOver) {
 }
 
 TEST_F(CommitTest, OfTwoGenerationsTheLaterOnesIsTheNewest) {
-  TestState first(kSeed, 5), second(kSeed + 1, 5);
-  for (TestState* state : {&second, &first}) {
-    const int64_t generation = state == &first ? 9 : 10;  // not in the order of letters
-    Fencing fencing;
-    fencing.generation = generation;
-    fencing.commit = [](const CommitPoint&) { return absl::OkStatus(); };
-    ASSERT_TRUE(Save(files_, "run", state->state(), 5, &fencing).ok());
+  for (const int64_t later : {3, 10}) {  // in the order of letters, and not
+    TestState first(kSeed, 5 + later), second(kSeed + 1, 5 + later);
+    for (TestState* state : {&second, &first}) {
+      Fencing fencing;
+      fencing.generation = state == &first ? later - 1 : later;
+      fencing.commit = [](const CommitPoint&) { return absl::OkStatus(); };
+      ASSERT_TRUE(Save(files_, "run", state->state(), 5, &fencing).ok());
+    }
+    const auto newest = LoadNewest(files_, "run", nullptr);
+    ASSERT_TRUE(newest.ok()) << newest.status();
+    EXPECT_EQ(Difference(*newest, second), "");
   }
-  const auto newest = LoadNewest(files_, "run", nullptr);
-  ASSERT_TRUE(newest.ok()) << newest.status();
-  EXPECT_EQ(Difference(*newest, second), "");
 }
 
 TEST_F(CommitTest, ARefusedWriterLeavesEverythingAsItIs) {
@@ -189,6 +190,21 @@ TEST_F(CommitTest, WhoWakesUpLateRemovesNothingOfItsSuccessors) {
     EXPECT_EQ(LoadCommitted(files, "run", *coordinator.last(), &warnings)->step(), 5);
     EXPECT_TRUE(warnings.empty());
   }
+}
+
+TEST_F(CommitTest, WhoTidiesUpLateLeavesASaveOfItsSuccessorsAlone) {
+  ASSERT_TRUE(SaveStep(1).ok());
+  const Fencing late = coordinator_.Ranks();
+  coordinator_.Place(2);
+  const Fencing successor = coordinator_.Ranks();
+  TestState next(kSeed + 3, 3), other(kSeed + 2, 2);
+  std::vector<std::string> warnings;
+  const auto begun = BeginSave(files_, "run", 3, warnings, {2, NewSaveToken()});
+  ASSERT_TRUE(begun.ok());
+  const std::string part = WritePart(files_, *begun, 0, next.state(), {}).value();
+  EXPECT_TRUE(IsSuperseded(Save(files_, "run", other.state(), 1, &late).status()));
+  ASSERT_TRUE(CommitSave(files_, "run", *begun, next.state(), {&part, 1}, 2, &successor).ok());
+  EXPECT_EQ(ResumesFrom(), 3);
 }
 
 // A rank falls asleep inside its share of a save; the others lose it, and save the same step again.

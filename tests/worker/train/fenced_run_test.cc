@@ -186,6 +186,25 @@ TEST_F(FencedRunTest, GoesOnFromTheLastCommitAndNothingNewer) {
   }
 }
 
+// Where replicas differ the same processes go back, as the same generation.
+TEST_F(FencedRunTest, WhatWasCommittedIsWhereTheSameGenerationGoesBackTo) {
+  const Fencing fencing = coordinator_.Place(1);
+  const config::Settings settings = SettingsOf(RunDir());
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    Fencing mine = fencing;
+    for (const int64_t from : {0, 3}) {
+      auto run = OpenRun(settings, world->get(), "program", &mine);
+      ASSERT_TRUE(run.ok()) << run.status();
+      EXPECT_EQ(run->state->step, from);
+      EXPECT_TRUE(TrainOpened(*run, world->get(), &mine, from + 3).status.ok());
+    }
+    EXPECT_EQ(mine.resume, coordinator_.last);
+  });
+  EXPECT_EQ(coordinator_.last->step, 6);
+}
+
 TEST_F(FencedRunTest, WithoutACommitItBeginsWhateverLiesThere) {
   coordinator_.answer = absl::UnavailableError("the coordinator is away");
   EXPECT_FALSE(TrainTo(3, coordinator_.Place(1), 2).status.ok());
