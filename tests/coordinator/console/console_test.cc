@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -12,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "coordinator/certs/certs.h"
 #include "tests/coordinator/rpc/rig.h"
@@ -355,6 +360,31 @@ TEST_F(OverTls, PlainTextIsNotAnswered) {
   const std::string url = console_->url();
   httplib::Client plain("127.0.0.1", std::stoi(url.substr(url.rfind(':') + 1)));
   EXPECT_FALSE(plain.Get("/"));
+}
+
+// Whoever says nothing, or half a handshake, holds one of sixteen threads for a while and no longer.
+TEST_F(OverTls, WhoDoesNotFinishAHandshakeIsCutOffAndHoldsUpNobody) {
+  Serve(false, true);
+  const std::string url = console_->url();
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+  std::vector<int> sockets;
+  for (int i = 0; i < 8; ++i) {
+    sockets.push_back(::socket(AF_INET, SOCK_STREAM, 0));
+    ASSERT_EQ(::connect(sockets.back(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const size_t said = i % 2 == 0 ? 3 : 0;
+    ASSERT_EQ(::send(sockets.back(), "\x16\x03\x01", said, MSG_NOSIGNAL), static_cast<ssize_t>(said));
+  }
+  EXPECT_EQ(WithToken("GET", kState, kReaderToken), 200);
+  for (const int socket : sockets) {
+    pollfd ended = {socket, POLLIN, 0};
+    EXPECT_EQ(::poll(&ended, 1, 60'000), 1) << "still open";
+    char byte = 0;
+    EXPECT_LE(::recv(socket, &byte, 1, 0), 0);
+    ::close(socket);
+  }
 }
 
 TEST(Console, WithoutCredentialsItStaysOnThisMachine) {
