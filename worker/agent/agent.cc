@@ -226,7 +226,8 @@ bool RunningAgent::DrainOn(int64_t now_us) {
     session_.Drain();
   }
   // The coordinator asks all ranks of a job alike, also those of other workers; where it is away we ask our own.
-  const bool heard = session_.drain_heard() || now_us - drain_us_ > kHeardUs;
+  const bool away = !session_.speaker();  // nobody knows us
+  const bool heard = away || session_.drain_heard() || now_us - drain_us_ > kHeardUs;
   if (heard && !drained_here_) {
     drained_here_ = true;
     Do([](RankTable& table, int64_t now) { table.Drain(now); });
@@ -242,7 +243,7 @@ bool RunningAgent::DrainOn(int64_t now_us) {
     session_.Wake();
   }
   // Ranks that stopped because of this are no fault, if the coordinator hears of them before we leave.
-  return session_.heard_us() > empty_us_ || now_us - empty_us_ > kHeardUs;
+  return away || session_.heard_us() > empty_us_ || now_us - empty_us_ > kHeardUs;
 }
 
 absl::Status RunningAgent::Run() {

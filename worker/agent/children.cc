@@ -46,13 +46,24 @@ Children::~Children() {
   }
 }
 
-// Under the lock from before the fork: whoever kills all of them misses none.
+// Under the lock from before the fork until it is listed: whoever kills all of them misses none. Not while the program
+// is read, which a slow disk can delay.
 absl::StatusOr<Child> Children::Start(const Command& command) {
+  Forked forked;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!open_)
+      return absl::FailedPreconditionError("all ranks are being ended; nothing is started until that is over");
+    const absl::StatusOr<Forked> made = Fork(command);
+    if (!made.ok()) return made.status();
+    forked = *made;
+    groups_[forked.child.pid] = {};
+  }
+  absl::Status status = AwaitProgram(command, forked);
+  if (status.ok()) return forked.child;
   const std::lock_guard lock(mutex_);
-  if (!open_) return absl::FailedPreconditionError("all ranks are being ended; nothing is started until that is over");
-  absl::StatusOr<Child> child = Spawn(command);
-  if (child.ok()) groups_[child->pid] = {};
-  return child;
+  if (groups_.erase(forked.child.pid) > 0) waitpid(forked.child.pid, nullptr, 0);
+  return status;
 }
 
 void Children::Kill(pid_t pid) {

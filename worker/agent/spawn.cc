@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <linux/close_range.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -158,7 +157,7 @@ Failure ReadFailure(int report) {
 
 }  // namespace
 
-absl::StatusOr<Child> Spawn(const Command& command) {
+absl::StatusOr<Forked> Fork(const Command& command) {
   Prepared prepared = Prepare(command);
   const absl::StatusOr<Pipe> output = OpenPipe();
   if (!output.ok()) return output.status();
@@ -170,31 +169,32 @@ absl::StatusOr<Child> Spawn(const Command& command) {
   }
   prepared.output = output->write;
   prepared.report = report->write;
-  Child child;
+  Forked forked = {{-1, output->read}, report->read};
   int error = 0;
   {
     const HeldSignals held;
-    child.pid = fork();
+    forked.child.pid = fork();
     error = errno;
-    if (child.pid == 0) Become(command, prepared);
+    if (forked.child.pid == 0) Become(command, prepared);
   }
   close(output->write);
   close(report->write);
-  Failure failure;
+  if (forked.child.pid < 0) {
+    close(output->read);
+    close(report->read);
+    return absl::ErrnoToStatus(error, "cannot fork a new process");
+  }
   // Both sides do it: whichever comes first, the group is there before anybody asks for it.
-  if (child.pid > 0) {
-    setpgid(child.pid, child.pid);
-    failure = ReadFailure(report->read);
-  }
-  close(report->read);
-  if (child.pid > 0 && failure.stage == Failure::kNone) {
-    fcntl(output->read, F_SETFL, O_NONBLOCK);
-    child.output = output->read;
-    return child;
-  }
-  close(output->read);
-  if (child.pid < 0) return absl::ErrnoToStatus(error, "cannot fork a new process");
-  waitpid(child.pid, nullptr, 0);
+  setpgid(forked.child.pid, forked.child.pid);
+  fcntl(output->read, F_SETFL, O_NONBLOCK);
+  return forked;
+}
+
+absl::Status AwaitProgram(const Command& command, const Forked& forked) {
+  const Failure failure = ReadFailure(forked.report);
+  close(forked.report);
+  if (failure.stage == Failure::kNone) return absl::OkStatus();
+  close(forked.child.output);
   return Explained(command, failure);
 }
 

@@ -6,9 +6,18 @@
 
 namespace filigree::agent {
 
-// Starts one process as Children describes it; nobody watches over it yet. The call comes back when the program runs or
-// could not be started. Threads: any, see Children.
-absl::StatusOr<Child> Spawn(const Command& command);
+// A process that is about to become a program.
+struct Forked {
+  Child child;
+  int report = -1;  // where it says that it could not
+};
+
+// Forks a process that will be as Children describes it; nobody watches over it yet. Waits for nothing.
+absl::StatusOr<Forked> Fork(const Command& command);
+
+// Waits until the program runs; else says why it does not, and the process ends by itself. Closes `forked.report`, and
+// where it fails the output.
+absl::Status AwaitProgram(const Command& command, const Forked& forked);
 
 }  // namespace filigree::agent
 

@@ -75,9 +75,12 @@ class StopSignals {
   std::thread thread_;
 };
 
+// What a rank printed last may be several lines: they stand under the one that tells of it.
 void Say(const std::string& text) {
   const double now = static_cast<double>(std::time(nullptr));
-  Print("{}  {}\n", telemetry::TimeText(now), telemetry::Printable(text));
+  std::string lines;
+  for (const char c : telemetry::Printable(text)) lines += c == '\n' ? std::string("\n    | ") : std::string(1, c);
+  Print("{}  {}\n", telemetry::TimeText(now), lines);
   std::fflush(stdout);
 }
 
