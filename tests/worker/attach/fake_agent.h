@@ -53,6 +53,12 @@ class FakeAgent final : public v1::Ranks::Service {
   std::string path() const { return folder_ + "/socket"; }
   const std::string& folder() const { return folder_; }
 
+  // As an agent that is stopped: nothing that is told is answered any more.
+  void Freeze() {
+    const std::lock_guard lock(mutex_);
+    frozen_ = true;
+  }
+
   // What a process is to be next; it goes on from the last commit.
   void Give(const std::string& process, int64_t generation, int rank, int data, int tensor = 1,
             const std::function<void(v1::Part&)>& more = nullptr) {
@@ -124,8 +130,9 @@ class FakeAgent final : public v1::Ranks::Service {
     return grpc::Status::OK;
   }
   grpc::Status Tell(grpc::ServerContext* /*context*/, const v1::TellRequest* request, v1::TellReply* reply) override {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     const std::pair<std::string, int64_t> key = {request->process(), request->generation()};
+    changed_.wait(lock, [&] { return !frozen_ || stopping_; });
     tells_[request->process()].push_back(*request);
     changed_.notify_all();
     if (const auto refused = refusals_.find(key); refused != refusals_.end()) return {refused->second, "refused"};
@@ -196,7 +203,7 @@ class FakeAgent final : public v1::Ranks::Service {
   std::unique_ptr<grpc::Server> server_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool stopping_ = false;
+  bool stopping_ = false, frozen_ = false;
   int attempts_ = 0, epoch_ = 0, waiting_ = 0;
   std::map<std::string, std::optional<v1::TakeReply>> answers_;
   std::map<std::pair<std::string, int64_t>, v1::TellReply> directives_;

@@ -147,6 +147,21 @@ TEST(Teller, KnowsThatItIsAlone) {
   while (alone == 0) std::this_thread::sleep_for(milliseconds(1));
 }
 
+TEST(Teller, KnowsThatItIsAloneWhereTheAgentDoesNotAnswer) {
+  FakeAgent agent;
+  AgentLink link(agent.path(), "p");
+  std::atomic<int> alone{0};
+  TellerOptions options = Quick(&alone);
+  options.patience = milliseconds(1500);  // more than one call waits
+  Teller teller(link, options);
+  teller.Begin(1);
+  agent.AwaitTell("p", [](const auto&) { return true; });
+  EXPECT_EQ(alone, 0);
+  agent.Freeze();
+  while (alone == 0) std::this_thread::sleep_for(milliseconds(1));
+  agent.Stop();
+}
+
 TEST(Teller, KnowsThatTheAgentKnowsItNoMore) {
   FakeAgent agent;
   AgentLink link(agent.path(), "p");
