@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
 import tempfile
+import time
 import unittest
 
 import program
@@ -109,6 +111,17 @@ class Commands(ClusterTest):
         process = run("jobs", env={"FILIGREE_COORDINATOR": "10.0.0.1:7070"})
         self.assertExit(process, 2)
         self.assertSays(process, "plain text", "--tls-ca")
+
+    def test_a_command_that_comes_too_early_is_answered_when_there_is_somebody(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        early = subprocess.Popen([program.PROGRAM, "jobs", "--coordinator", address, "--timeout", "4"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.7)  # it has been refused by now
+        with self.coordinator(listen=address):
+            _, err = early.communicate(timeout=60)
+        self.assertEqual(early.returncode, 0, err)
 
     def test_watch_outlives_the_coordinator(self):
         with self.coordinator() as coordinator:

@@ -185,6 +185,14 @@ class Host:
         _check([*self.enter(), "ip", "neigh", "replace", other.address, "lladdr", "02:00:00:00:00:ff", "dev", "eth0", "nud",
                 "permanent"])
 
+    def plug(self):
+        """The cable is back."""
+        _check([*self._switch.enter(), "ip", "link", "set", self.name, "up"])
+
+    def reach(self, other):
+        """What this host sends to `other` arrives again."""
+        _check([*self.enter(), "ip", "neigh", "del", other.address, "dev", "eth0"])
+
     def limit(self, rate, burst=1 << 18):
         """What this host sends leaves at `rate` (tc's words: "1gbit") at most, in bursts of so many bytes: less than what the
         kernel sends at once makes it slower than that."""

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "absl/status/status.h"
@@ -28,6 +29,10 @@ void HoldStandardStreams() {
   }
 }
 
+// A connection that was refused is made anew in the background, where gRPC looks at it every 5 seconds: too late for a
+// worker's lease, and for who started a coordinator and asks it at once. Whoever has set the variable knows better.
+void LookAtConnectionsOften() { setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "100", 0); }
+
 // A result that did not arrive on stdout is no success. What `train` and `prepare` print is only an account of files.
 int CheckOutput(const CLI::App& app, int exit_code) {
   if (exit_code != kExitDone || app.got_subcommand("train") || app.got_subcommand("prepare")) return exit_code;
@@ -41,6 +46,7 @@ int CheckOutput(const CLI::App& app, int exit_code) {
 int main(int argc, char** argv) {
   using namespace filigree;
   cli::HoldStandardStreams();
+  cli::LookAtConnectionsOften();
   if (!kernels::SimdSupported()) {
     cli::Print(stderr, "filigree: this processor has neither AVX2 nor AVX-512; one of them is needed\n");
     return cli::kExitFailed;

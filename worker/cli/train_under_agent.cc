@@ -1,5 +1,7 @@
 #include "worker/cli/train_under_agent.h"
 
+#include <sys/prctl.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -131,6 +133,7 @@ class Generations {
 }  // namespace
 
 int TrainUnderAgent(bool quiet, const absl::StatusOr<config::Settings>& settings) {
+  prctl(PR_SET_NAME, "filigree");  // for ps and pgrep: started as /proc/self/exe it would be "exe"
   const absl::StatusOr<std::unique_ptr<attach::AgentLink>> link = attach::OpenAgentLink(std::getenv);
   if (!link.ok()) return Finish(link.status());
   attach::TellerOptions telling;
