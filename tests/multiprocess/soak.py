@@ -130,8 +130,13 @@ class Soak(ProgramTest):
     # Each does its harm and gives back when that happened and what is to follow: a fault, or nothing that is noticed.
 
     def kill_rank(self, _watch):
-        pids = self.eventually(self.ranks, 30, "there are ranks")
-        os.kill(self.rng.choice(pids), signal.SIGKILL)
+        def killed():
+            pids = self.ranks()
+            try:
+                return pids and (os.kill(self.rng.choice(pids), signal.SIGKILL) or True)
+            except ProcessLookupError:
+                return False  # it has ended by itself meanwhile
+        self.eventually(killed, 30, "there are ranks")
         return time.monotonic(), True
 
     def kill_inside(self, watch):
