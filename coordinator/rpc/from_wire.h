@@ -1,7 +1,6 @@
 #ifndef FILIGREE_COORDINATOR_RPC_FROM_WIRE_H_
 #define FILIGREE_COORDINATOR_RPC_FROM_WIRE_H_
 
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -62,7 +61,10 @@ struct LogKey {
   int64_t generation = 0;
   int32_t rank = 0;
 
-  auto operator<=>(const LogKey&) const = default;
+  bool operator==(const LogKey&) const = default;
+  bool operator<(const LogKey& other) const {
+    return generation != other.generation ? generation < other.generation : rank < other.rank;
+  }
 };
 struct LogPart {
   std::string job;

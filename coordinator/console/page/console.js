@@ -134,7 +134,7 @@ function makeCharts() {
     loss: new Chart(parent, {id: 'chart-loss', title: 'Loss', note: 'Nats a token over steps.', format: number}),
     density: new Chart(parent, {id: 'chart-density', title: 'Density', note: 'Share of the weights that are not zero.',
                                 format: percent, zero: true}),
-    phases: new Chart(parent, {id: 'chart-phases', title: 'Time of a step by phase', note: 'Mean over ranks.',
+    phases: new Chart(parent, {id: 'chart-phases', title: 'Time of a step by phase', note: 'Mean over ranks, of the present generation.',
                                format: seconds, stacked: true, wide: true}),
     churn: new Chart(parent, {id: 'chart-churn', title: 'Mask churn', note: 'Share of the mask that an update replaced.',
                               format: percent, zero: true}),
@@ -148,7 +148,10 @@ function showCurves(series) {
   const {step} = series;
   charts.loss.update(step, [{name: 'train', values: series.train_loss}, {name: 'validation', values: series.val_loss}]);
   charts.density.update(step, [{name: 'density', values: series.density}]);
-  charts.phases.update(step, series.phase_names.map((name, i) => ({name, values: series.phases[i]})));
+  // Areas of two generations would lie on each other.
+  const now = series.generation.at(-1);
+  charts.phases.update(step, series.phase_names.map(
+      (name, i) => ({name, values: series.phases[i].map((value, at) => (series.generation[at] === now ? value : null))})));
   charts.churn.update(step, [{name: 'churn', values: series.churn}]);
   charts.traffic.update(step, [{name: 'dense equivalent', values: series.dense_equivalent_bytes},
                                {name: 'sent', values: series.sent_bytes}]);
