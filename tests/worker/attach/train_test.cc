@@ -268,6 +268,7 @@ TEST_F(TrainUnderAgent, LeavesAtOnceWithoutACheckpointWhenToldTo) {
   agent_.AwaitTell("a", IsAt(2, 3));
   agent_.Direct("a", 2, v1::DIRECTIVE_LEAVE, true);
   EXPECT_EQ(agent_.AwaitTake("a", 2).lost(), "");
+  EXPECT_TRUE(agent_.commits().empty());
   agent_.TellOver("a");
   agent_.TellOver("alone");  // which never had a part
   EXPECT_EQ(program("a").Wait(), kStopped) << program("a").Said();
