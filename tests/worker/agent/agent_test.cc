@@ -51,7 +51,7 @@ class Agents : public testing::Test {
   }
   ~Agents() override { EXPECT_TRUE(Stop().ok()); }
 
-  void Start(int32_t slots) {
+  void Start(int32_t slots, std::chrono::microseconds silence = std::chrono::seconds(15)) {
     AgentOptions options;
     options.name = "a";
     options.host = "host-a";
@@ -62,7 +62,7 @@ class Agents : public testing::Test {
     options.coordinator.address = rig.server->address();
     options.grace = std::chrono::seconds(5);
     options.patience.lost_us = 500'000;
-    options.patience.silence_us = 2'000'000;
+    options.patience.silence_us = silence.count();
     options.say = [this](const std::string& line) {
       const std::lock_guard lock(mutex_);
       lines_ += line + "\n";
@@ -192,7 +192,7 @@ TEST_F(Agents, AFailureIsToldWithItsReasonAndLastLines) {
 
 TEST_F(Agents, AStoppedProcessIsFoundOut) {
   setenv("FAKE_RANK_DO", "stop:1:0:5", 1);
-  Start(1);
+  Start(1, std::chrono::seconds(2));
   const v1::Job done = EndOf(Submit(1));
   EXPECT_EQ(done.state(), v1::JOB_STATE_DONE) << done.reason();
   EXPECT_NE(lines().find("has told nothing for 2 s"), std::string::npos) << lines();

@@ -156,8 +156,10 @@ class FakeRank {
 
   // This generation and those after it; the exit code.
   int Train() {
-    Tell(v1::RANK_STATE_STARTING);
+    // Nothing is told while the others are waited for: there is one thread here, and whoever has begun to tell may not
+    // stop.
     if (!Meet()) return Next("a peer that did not come");
+    Tell(v1::RANK_STATE_STARTING);
     for (; step_ < steps_; ++step_) {
       GoWrong();
       if (Does("lose")) return Next("rank 99 on a host that is not there");
