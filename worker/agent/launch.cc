@@ -36,7 +36,7 @@ std::string InPath(const std::string& program) {
   const std::string path = variable == nullptr ? "/usr/bin:/bin" : variable;
   for (size_t at = 0; at <= path.size();) {
     const size_t end = std::min(path.find(':', at), path.size());
-    const std::string candidate = path.substr(at, end - at) + "/" + program;
+    std::string candidate = path.substr(at, end - at) + "/" + program;
     if (end > at && access(candidate.c_str(), X_OK) == 0) return candidate;
     at = end + 1;
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,7 +27,10 @@ struct RankId {
   std::string job;
   int64_t generation = 0;
   int32_t rank = 0;
-  auto operator<=>(const RankId&) const = default;
+  bool operator==(const RankId&) const = default;
+  bool operator<(const RankId& other) const {
+    return std::tie(job, generation, rank) < std::tie(other.job, other.generation, other.rank);
+  }
 };
 std::string Text(const RankId& id);  // "night-1 generation 2 rank 3"
 
