@@ -134,7 +134,10 @@ class RunningAgent : public Agent {
 SessionHooks RunningAgent::HooksOfSession() {
   SessionHooks hooks;
   hooks.reports = [this] { return Ask([](RankTable& table, int64_t) { return table.Reports(); }); };
-  hooks.begun = [this] { children_.Open(); };
+  hooks.begun = [this] {
+    Do([](RankTable& table, int64_t) { table.Forget(); });
+    children_.Open();
+  };
   hooks.follow = [this](const v1::HeartbeatReply& reply) {
     Do([&](RankTable& table, int64_t now_us) { table.Follow(now_us, reply); });
     service_.ForgetKeys([this](const std::string& job, int64_t generation) {
@@ -144,6 +147,7 @@ SessionHooks RunningAgent::HooksOfSession() {
   };
   hooks.over = [this](const std::string& why) {
     guard_.End();
+    lease_is_over_ = false;  // what is assigned after this is not meant by it
     children_.KillAll();
     options_.say(fmt::format("all ranks are ended: {}", why));
     Do([&](RankTable& table, int64_t now_us) { table.GiveUp(now_us, why); });
@@ -187,9 +191,11 @@ void RunningAgent::StartOrdered(Supervisor& supervisor) {
     const absl::StatusOr<pid_t> pid =
         wanted && guard_.Holds() ? supervisor.Start(start) : absl::CancelledError("it is not wanted any more");
     if (!pid.ok()) {
-      Do([&](RankTable& table, int64_t now_us) {
+      const bool last = Ask([&](RankTable& table, int64_t now_us) {
         table.CouldNotStart(now_us, start.process, std::string(pid.status().message()));
+        return !table.HasProcessOf(start.job);
       });
+      if (last) state_.RemoveConfig(start.job);
       continue;
     }
     options_.say(fmt::format("{}: started as process {}, {} of {} x {}",

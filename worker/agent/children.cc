@@ -17,14 +17,14 @@
 namespace filigree::agent {
 namespace {
 
-// Children of this process, by whichever of its threads.
-std::vector<pid_t> ChildrenOfThisProcess() {
+// Children of a process, by whichever of its threads.
+std::vector<pid_t> ChildrenOf(pid_t parent) {
   std::vector<pid_t> children;
-  DIR* const threads = opendir("/proc/self/task");
+  DIR* const threads = opendir(fmt::format("/proc/{}/task", parent).c_str());
   if (threads == nullptr) return children;
   while (const dirent* thread = readdir(threads)) {
     if (thread->d_name[0] == '.') continue;
-    const std::string path = fmt::format("/proc/self/task/{}/children", thread->d_name);
+    const std::string path = fmt::format("/proc/{}/task/{}/children", parent, thread->d_name);
     std::FILE* const file = std::fopen(path.c_str(), "re");
     if (file == nullptr) continue;  // the thread has ended
     for (int pid = 0; std::fscanf(file, "%d", &pid) == 1;) children.push_back(pid);
@@ -32,6 +32,14 @@ std::vector<pid_t> ChildrenOfThisProcess() {
   }
   closedir(threads);
   return children;
+}
+
+// With all that it has started, in whatever groups: mpirun gives its ranks one of their own. Stopped first: it starts
+// nothing more, and waits for no child, whose number could be another's then.
+void KillWithDescendants(pid_t pid) {
+  kill(pid, SIGSTOP);
+  for (const pid_t child : ChildrenOf(pid)) KillWithDescendants(child);
+  kill(pid, SIGKILL);
 }
 
 }  // namespace
@@ -69,7 +77,13 @@ absl::StatusOr<Child> Children::Start(const Command& command) {
 void Children::Kill(pid_t pid) {
   const std::lock_guard lock(mutex_);
   const auto found = groups_.find(pid);
-  if (found != groups_.end() && !found->second.gone) kill(-pid, SIGKILL);
+  if (found != groups_.end()) KillGroup(pid, found->second);
+}
+
+void Children::KillGroup(pid_t pid, const Group& group) {
+  if (group.gone) return;
+  if (!group.leader_ended) KillWithDescendants(pid);
+  kill(-pid, SIGKILL);
 }
 
 void Children::Signal(pid_t pid, int signal) {
@@ -81,8 +95,7 @@ void Children::Signal(pid_t pid, int signal) {
 void Children::KillAll() {
   const std::lock_guard lock(mutex_);
   open_ = false;
-  for (const auto& [pid, group] : groups_)
-    if (!group.gone) kill(-pid, SIGKILL);
+  for (const auto& [pid, group] : groups_) KillGroup(pid, group);
   if (!groups_.empty()) SweepOrphans();
 }
 
@@ -93,7 +106,7 @@ void Children::Open() {
 
 std::vector<pid_t> Children::Orphans() {
   std::vector<pid_t> orphans;
-  for (const pid_t pid : ChildrenOfThisProcess())
+  for (const pid_t pid : ChildrenOf(getpid()))
     if (groups_.count(pid) == 0) orphans.push_back(pid);
   return orphans;
 }

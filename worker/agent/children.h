@@ -50,9 +50,9 @@ class Children {
   // the path.
   absl::StatusOr<Child> Start(const Command& command);
 
-  void Kill(pid_t pid);                // its group, with SIGKILL
+  void Kill(pid_t pid);                // its group and its descendants, with SIGKILL
   void Signal(pid_t pid, int signal);  // the process alone
-  // Kills all of them, and lets none be started any more. Waits for nothing.
+  // Kills all of them with their descendants, and lets none be started any more. Waits for nothing.
   void KillAll();
   void Open();
 
@@ -67,9 +67,10 @@ class Children {
     int status = 0;
   };
 
-  void Look(pid_t pid, Group& group);  // under mutex_: how far its end has come
-  void SweepOrphans();                 // under mutex_
-  std::vector<pid_t> Orphans();        // under mutex_
+  void KillGroup(pid_t pid, const Group& group);  // under mutex_
+  void Look(pid_t pid, Group& group);             // under mutex_: how far its end has come
+  void SweepOrphans();                            // under mutex_
+  std::vector<pid_t> Orphans();                   // under mutex_
 
   mutable std::mutex mutex_;
   std::map<pid_t, Group> groups_;  // guarded by mutex_; until nothing of it is left

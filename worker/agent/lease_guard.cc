@@ -46,7 +46,7 @@ bool LeaseGuard::Begin(int64_t until_us) {
 bool LeaseGuard::Renew(int64_t until_us) {
   const std::lock_guard lock(mutex_);
   if (!CheckHeld()) return false;
-  until_us_ = std::max(until_us_, until_us);
+  until_us_ = until_us;
   return CheckHeld();
 }
 

@@ -29,7 +29,8 @@ class LeaseGuard {
 
   // A registration begins a lease; false: it is over already, and was called so.
   bool Begin(int64_t until_us);
-  // An answered heartbeat renews it; false: it is over, as above.
+  // An answered heartbeat renews it, until earlier than before where a coordinator that was started anew gives shorter
+  // leases; false: it is over, as above.
   bool Renew(int64_t until_us);
   // Whether ranks may run.
   bool Holds();

@@ -190,7 +190,10 @@ std::pair<v1::RankState, std::string> RankTable::Verdict(const Process& process,
   if (process.killed) return failed(process.killed_why);
   if (process.left == process.generation && !process.lost.empty()) return failed(process.lost);
   if (ending.signal == 0 && ending.code == 0) return {v1::RANK_STATE_FINISHED, ""};
-  if (ending.signal == 0 && ending.code == kExitStopped) return {v1::RANK_STATE_STOPPED, ""};
+  // One that was told that it is over ends as if it had been asked to.
+  const bool failed_before =
+      !process.reason.empty() && placement != nullptr && placement->directive == v1::DIRECTIVE_GO_ON;
+  if (ending.signal == 0 && ending.code == kExitStopped && !failed_before) return {v1::RANK_STATE_STOPPED, ""};
   if (placement != nullptr && placement->directive == v1::DIRECTIVE_LEAVE) return {v1::RANK_STATE_STOPPED, ""};
   if (process.reason.empty()) return failed(EndingText(ending));
   return failed(fmt::format("{} ({})", process.reason, EndingText(ending)));

@@ -97,6 +97,9 @@ class RankTable {
 
   // All processes are to be killed and what was assigned is void: the lease is over, the incarnation is refused.
   void GiveUp(int64_t now_us, const std::string& why);
+  // The worker is registered anew, and no process is left: generations count from the beginning, as a coordinator with
+  // another journal counts them.
+  void Forget() { jobs_.clear(); }
   // The worker ends: nothing is started any more, every rank is to make a checkpoint and stop.
   void Drain(int64_t now_us);
 

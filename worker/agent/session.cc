@@ -206,8 +206,12 @@ absl::Status Session::Heartbeat(int64_t sequence, bool bare) {
   absl::Status status = rpc::FromGrpc(
       CallNow(calls_, stub_, &Stub::Heartbeat, request, &reply, microseconds(std::max(lease_us_ / 2, kLeastUs))));
   if (!status.ok()) return status;
-  for (const v1::RankReport& report : request.ranks())
-    if (report.has_figures()) figures_sent_[report.job()] = report.figures().SerializeAsString();
+  std::map<std::string, std::string> figures;  // of jobs that are here still
+  for (const v1::RankReport& report : request.ranks()) {
+    if (report.has_figures()) figures[report.job()] = report.figures().SerializeAsString();
+    if (auto before = figures_sent_.extract(report.job()); !before.empty()) figures.insert(std::move(before));
+  }
+  figures_sent_ = std::move(figures);
   Obey(sent_us, std::move(reply));
   if (again_) return absl::OkStatus();
   heard_us_ = sent_us;

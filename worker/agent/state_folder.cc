@@ -49,6 +49,12 @@ absl::StatusOr<int> Lock(const std::string& folder) {
       fmt::format("{} is in use by another worker; stop it, or give this one another --name or --state", folder));
 }
 
+void RemoveFiles(const std::string& folder) {
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    unlink(at->path().c_str());
+}
+
 // The oldest log files, so that a worker that lives for years does not fill its disk with them.
 void RemoveOldLogs(const std::string& folder) {
   std::error_code error;
@@ -74,6 +80,9 @@ absl::StatusOr<StateFolder> StateFolder::Open(const std::string& path) {
     return absl::InvalidArgumentError(
         fmt::format("{}: a socket's path has at most {} bytes, this one {}; give a shorter --state", folder.socket(),
                     kMostSocketBytes, folder.socket().size()));
+  if (absolute.find_first_of("%?#") != std::string::npos)
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: ranks reach their socket by a URI, where %, ? and # mean something else; give another --state", absolute));
   fs::create_directories(fs::path(absolute).parent_path(), error);  // what is wrong shows in the next step
   for (const absl::Status& status : {MakeFolder(absolute, 0700), CheckPrivate(absolute),
                                      MakeFolder(absolute + "/configs", 0700), MakeFolder(absolute + "/logs", 0700)})
@@ -81,7 +90,9 @@ absl::StatusOr<StateFolder> StateFolder::Open(const std::string& path) {
   const absl::StatusOr<int> lock = Lock(absolute);
   if (!lock.ok()) return lock.status();
   folder.lock_ = *lock;
-  unlink(folder.socket().c_str());  // of a worker that was killed
+  // Of a worker that was killed.
+  unlink(folder.socket().c_str());
+  RemoveFiles(absolute + "/configs");
   return folder;
 }
 
@@ -94,13 +105,16 @@ StateFolder::~StateFolder() {
 
 absl::StatusOr<std::string> StateFolder::WriteConfig(const std::string& job, const std::string& config) const {
   const std::string path = fmt::format("{}/configs/{}.toml", path_, job);
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  // Aside first: ranks that were started just now may be reading the one that is there.
+  const std::string aside = path + ".new";
+  const int file = open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   bool written = file >= 0;
   for (size_t at = 0; written && at < config.size();) {
     const ssize_t count = write(file, config.data() + at, config.size() - at);
     written = count > 0;
     if (written) at += static_cast<size_t>(count);
   }
+  written = written && rename(aside.c_str(), path.c_str()) == 0;
   const int why = errno;
   if (file >= 0) close(file);
   if (!written) return absl::ErrnoToStatus(why, fmt::format("cannot write {}", path));

@@ -17,7 +17,7 @@ namespace filigree::agent {
 //   logs/JOB/gGENERATION-rankRANK.log  what ranks print (rank_log.h); the oldest beyond 1000 files are removed
 class StateFolder {
  public:
-  // Made where it is not there. InvalidArgument: its path is too long for a socket; PermissionDenied: others may enter
+  // Made where it is not there. InvalidArgument: no socket can have its path; PermissionDenied: others may enter
   // it; FailedPrecondition: another worker uses it; else what the system said.
   static absl::StatusOr<StateFolder> Open(const std::string& path);
   StateFolder(StateFolder&& other) noexcept;

@@ -152,10 +152,12 @@ bool AgentLink::SocketIsHeld() const {
   return !refused;
 }
 
-bool StartedByAgent(const parallel::Environment& environment) {
+bool UnderAgent(const parallel::Environment& environment) {
   const char* const agent = environment("FILIGREE_AGENT");
-  return agent != nullptr && *agent != '\0' && !comm::UnderMpi();
+  return agent != nullptr && *agent != '\0';
 }
+
+bool StartedByAgent(const parallel::Environment& environment) { return UnderAgent(environment) && !comm::UnderMpi(); }
 
 absl::StatusOr<std::unique_ptr<AgentLink>> OpenAgentLink(const parallel::Environment& environment) {
   const auto text = [&](const char* name) {

@@ -83,6 +83,9 @@ class AgentLink {
   std::optional<Clock::time_point> silent_since_;  // guarded by mutex_
 };
 
+// Has an agent started this process or the launcher that did?
+bool UnderAgent(const parallel::Environment& environment);
+
 // Has an agent started this process? Not where an MPI launcher stands between them.
 bool StartedByAgent(const parallel::Environment& environment);
 

@@ -19,7 +19,8 @@ namespace filigree::cli {
 // drains or cancels the run there stops it.
 class OwnCoordinator {
  public:
-  // Collective; all ranks fail if the first cannot listen. Null where nobody asked for it.
+  // Collective; all ranks fail if the first cannot listen. Null where nobody asked for it, and under an
+  // agent, whose coordinator knows the run already.
   static absl::StatusOr<std::unique_ptr<OwnCoordinator>> Start(const config::Settings& settings,
                                                                parallel::World& world);
   OwnCoordinator(const OwnCoordinator&) = delete;

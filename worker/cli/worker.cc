@@ -39,38 +39,40 @@ std::string NameOfThisHost() {
   return name;
 }
 
-// The first SIGTERM or SIGINT drains the worker, the second one ends it at once. They are waited for and not caught, so
-// this is to be made while there is one thread.
+// SIGTERM and SIGINT are waited for and not caught, so they are held back while there is one thread.
+sigset_t HoldStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+// The first one drains the worker, the second one ends it at once. Ends before the agent.
 class StopSignals {
  public:
-  StopSignals() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  }
+  StopSignals(const sigset_t& signals, agent::Agent& agent)
+      : thread_([this, signals, &agent] { Wait(signals, agent); }) {}
   ~StopSignals() {
     over_ = true;
-    if (thread_.joinable()) thread_.join();
+    thread_.join();
   }
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  void ToldTo(agent::Agent& agent) {
-    thread_ = std::thread([this, &agent] {
-      const timespec kLook = {0, 100'000'000};
-      for (int asked = 0; !over_;) {
-        if (sigtimedwait(&signals_, nullptr, &kLook) < 0) continue;
-        if (++asked == 1)
-          agent.Drain();
-        else
-          agent.StopNow();
-      }
-    });
+ private:
+  void Wait(const sigset_t& signals, agent::Agent& agent) {
+    const timespec kLook = {0, 100'000'000};
+    for (int asked = 0; !over_;) {
+      if (sigtimedwait(&signals, nullptr, &kLook) < 0) continue;
+      if (++asked == 1)
+        agent.Drain();
+      else
+        agent.StopNow();
+    }
   }
 
- private:
-  sigset_t signals_{};
   std::atomic<bool> over_ = false;
   std::thread thread_;
 };
@@ -85,7 +87,7 @@ void Say(const std::string& text) {
 }
 
 int RunWorker(WorkerOptions& options) {
-  StopSignals signals;
+  const sigset_t signals = HoldStopSignals();
   QuietGrpc();  // starts threads, which inherit what is held
   agent::AgentOptions& wanted = options.agent;
   wanted.coordinator = options.connect.channel;
@@ -98,7 +100,7 @@ int RunWorker(WorkerOptions& options) {
   if (!options.quiet)
     Say(fmt::format("filigree worker {} {}: {} slots, coordinator {}", FILIGREE_VERSION, wanted.name, wanted.slots,
                     wanted.coordinator.address));
-  signals.ToldTo(**agent);
+  const StopSignals told(signals, **agent);
   const absl::Status status = (*agent)->Run();
   if (status.ok() && !options.quiet) Say("left");
   return Finish(status);

@@ -9,7 +9,9 @@
 
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,7 +40,14 @@ bool Eventually(const std::function<bool()>& is) {
   return false;
 }
 
-// A process that is gone or only a zombie.
+// As the kernel tells it: 'S' sleeps, 'Z' has ended; 0: nobody knows.
+char StateOf(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const size_t name_end = text.rfind(')');
+  return name_end == std::string::npos || name_end + 2 >= text.size() ? '\0' : text[name_end + 2];
+}
+
 bool Gone(pid_t pid) { return kill(pid, 0) != 0 && errno == ESRCH; }
 
 Ended WaitFor(Children& children) {
@@ -139,6 +148,18 @@ TEST(Children, AllAreKilledAndNoneIsStartedUntilOpened) {
   children.Open();
   EXPECT_TRUE(children.Start(Shell("true")).ok());
   WaitFor(children);
+}
+
+// As far as that thread gets which ends ranks with the lease: nobody reaps here.
+TEST(Children, AllAreKilledWithWhatIsInOtherGroups) {
+  Children children;
+  const auto child = children.Start(Shell("setsid sh -c 'setsid sleep 1000 & echo $!; wait' & wait"));
+  ASSERT_TRUE(child.ok());
+  const pid_t escaped = std::stoi(Line(*child));
+  ASSERT_TRUE(Eventually([&] { return getpgid(escaped) == escaped; }));
+  children.KillAll();
+  EXPECT_TRUE(Eventually([&] { return StateOf(escaped) == 'Z' || Gone(escaped); }));
+  close(child->output);
 }
 
 TEST(Children, ASignalReachesTheProcessAlone) {

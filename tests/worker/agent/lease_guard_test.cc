@@ -49,7 +49,7 @@ TEST(LeaseGuard, ALateAnswerRenewsNothing) {
   EXPECT_TRUE(rig.guard.Begin(2000));
   EXPECT_TRUE(rig.guard.Renew(3000));
   rig.now_us = 2500;
-  EXPECT_TRUE(rig.guard.Renew(2700));  // an earlier end than it has changes nothing
+  EXPECT_TRUE(rig.guard.Renew(3200));
   EXPECT_TRUE(rig.guard.Holds());
   rig.now_us = 3500;  // slept past it
   EXPECT_FALSE(rig.guard.Renew(9000));
@@ -58,6 +58,16 @@ TEST(LeaseGuard, ALateAnswerRenewsNothing) {
   EXPECT_FALSE(rig.guard.Holds());
   EXPECT_FALSE(rig.guard.Renew(9000));
   EXPECT_EQ(rig.over, 1);
+}
+
+// Who was told of a long one by the process before would keep its ranks while this one places others.
+TEST(LeaseGuard, ACoordinatorThatWasStartedAnewMayGiveShorterOnes) {
+  GuardRig rig;
+  EXPECT_TRUE(rig.guard.Begin(60'000));
+  EXPECT_TRUE(rig.guard.Renew(5000));
+  rig.now_us = 5000;
+  EXPECT_TRUE(rig.EventuallyOver(1));
+  EXPECT_FALSE(rig.guard.Holds());
 }
 
 TEST(LeaseGuard, ANewRegistrationBeginsAnother) {

@@ -50,9 +50,12 @@ TEST(StateFolder, OneThatOthersMayEnterIsRefused) {
 }
 
 TEST(StateFolder, APathThatNoSocketCanHaveIsRefused) {
-  const std::string path = "/tmp/" + std::string(100, 'x');
-  EXPECT_TRUE(absl::IsInvalidArgument(StateFolder::Open(path).status()));
-  EXPECT_FALSE(std::filesystem::exists(path));
+  for (const std::string& name :
+       {std::string(100, 'x'), std::string("a?b"), std::string("a#b"), std::string("a%20b")}) {
+    const std::string path = Folder() + "/" + name;
+    EXPECT_TRUE(absl::IsInvalidArgument(StateFolder::Open(path).status())) << path;
+    EXPECT_FALSE(std::filesystem::exists(path));
+  }
 }
 
 TEST(StateFolder, OldLogsAreRemovedBeforeThereAreTooMany) {
@@ -80,6 +83,32 @@ TEST(StateFolder, ConfigurationsComeAndGo) {
   EXPECT_EQ(std::filesystem::file_size(*path), 6u);
   folder->RemoveConfig("job-1");
   EXPECT_FALSE(std::filesystem::exists(*path));
+}
+
+// A rank that was started just before may be reading it.
+TEST(StateFolder, AConfigurationIsNeverSeenHalfWritten) {
+  const auto folder = StateFolder::Open(Folder());
+  ASSERT_TRUE(folder.ok());
+  const auto path = folder->WriteConfig("job-1", "[run]\nsteps = 7\n");
+  ASSERT_TRUE(path.ok());
+  std::ifstream reading;
+  reading.rdbuf()->pubsetbuf(nullptr, 0);  // nothing is read ahead
+  reading.open(*path);
+  ASSERT_EQ(reading.get(), '[');
+  ASSERT_TRUE(folder->WriteConfig("job-1", "").ok());
+  const std::string rest{std::istreambuf_iterator<char>(reading), {}};
+  EXPECT_EQ(rest, "run]\nsteps = 7\n");
+  EXPECT_EQ(std::filesystem::file_size(*path), 0u);
+}
+
+TEST(StateFolder, ConfigurationsOfAWorkerThatWasKilledGo) {
+  const std::string path = Folder();
+  std::filesystem::create_directory(path + "/configs");
+  chmod(path.c_str(), 0700);
+  std::ofstream(path + "/configs/job-1.toml") << "[run]\n";
+  const auto folder = StateFolder::Open(path);
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  EXPECT_TRUE(std::filesystem::is_empty(path + "/configs"));
 }
 
 Start StartOf(contract::Backend backend, std::vector<int32_t> ranks) {

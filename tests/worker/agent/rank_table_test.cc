@@ -264,6 +264,15 @@ TEST(Ended, WhatItToldIsTheReasonAndComesWhenItIsGone) {
   EXPECT_NE(rig.Report(0).reason().find("no such corpus"), std::string::npos);
 }
 
+TEST(Ended, WhoIsToldThatItIsOverSinceItMissedAPeerHasFailed) {
+  TableRig rig;
+  const std::string name = rig.Started(TableRig::Run(1, {0}, 1, false, v1::BACKEND_LOCAL))[0];
+  EXPECT_TRUE(rig.Take(name, 1, "the step does not end")->over());
+  rig.table.HasEnded(rig.now_us, name, {.code = 75});
+  EXPECT_EQ(rig.State(0), v1::RANK_STATE_FAILED);
+  EXPECT_NE(rig.Report(0).reason().find("the step does not end"), std::string::npos);
+}
+
 TEST(Ended, ReasonsAreCleanAndShort) {
   TableRig rig;
   const std::string name = rig.Started(TableRig::Run(1, {0}, 1))[0];
@@ -388,6 +397,17 @@ TEST(GivenUp, EverythingIsKilledAndNothingIsReported) {
   EXPECT_FALSE(rig.table.empty());
   for (const char* name : {"p1", "p2"}) rig.table.HasEnded(rig.now_us, name, {.signal = 9});
   EXPECT_TRUE(rig.table.empty());
+}
+
+// Its numbers are lower: they would count as generations that were here before.
+TEST(GivenUp, ACoordinatorWithAnotherJournalIsFollowed) {
+  TableRig rig;
+  const std::string before = rig.Started(TableRig::Run(5, {0}, 1))[0];
+  rig.table.GiveUp(rig.now_us, "it does not know this worker");
+  rig.table.HasEnded(rig.now_us, before, {.signal = 9});
+  rig.table.Forget();
+  EXPECT_EQ(rig.Follow({TableRig::Run(1, {0}, 1)}).start.size(), 1u);
+  EXPECT_EQ(rig.State(0), v1::RANK_STATE_STARTING);
 }
 
 TEST(Drained, RanksMakeACheckpointAndNothingIsStarted) {
