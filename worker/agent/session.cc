@@ -212,14 +212,14 @@ absl::Status Session::Heartbeat(int64_t sequence, bool bare) {
     if (auto before = figures_sent_.extract(report.job()); !before.empty()) figures.insert(std::move(before));
   }
   figures_sent_ = std::move(figures);
-  Obey(sent_us, std::move(reply));
+  Obey(sent_us, reply);
   if (again_) return absl::OkStatus();
   heard_us_ = sent_us;
   if (request.leaving()) drain_heard_ = true;
   return absl::OkStatus();
 }
 
-void Session::Obey(int64_t sent_us, v1::HeartbeatReply reply) {
+void Session::Obey(int64_t sent_us, const v1::HeartbeatReply& reply) {
   lease_us_ = std::clamp<int64_t>(reply.lease_us(), 0, int64_t{3600} * 1'000'000);
   if (!guard_.Renew(sent_us + lease_us_)) return;  // too late, whatever it says
   const bool new_epoch = epoch_ != reply.epoch();

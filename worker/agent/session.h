@@ -74,7 +74,7 @@ class Session {
   bool Register();
   void Heartbeats();
   absl::Status Heartbeat(int64_t sequence, bool bare);
-  void Obey(int64_t sent_us, v1::HeartbeatReply reply);
+  void Obey(int64_t sent_us, const v1::HeartbeatReply& reply);
   v1::HeartbeatRequest NextHeartbeat(int64_t sequence, bool bare);
   void Pause(int64_t us);  // at most; less where woken or stopped
   void SayOnce(const std::string& text);

@@ -50,7 +50,7 @@ class FakeRank {
     request.set_process(process_);
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(15));
-    const grpc::Status status = (ranks_.get()->*method)(&context, request, reply);
+    grpc::Status status = (ranks_.get()->*method)(&context, request, reply);
     const bool over =
         status.error_code() == grpc::StatusCode::NOT_FOUND || status.error_code() == grpc::StatusCode::INVALID_ARGUMENT;
     if (over) Fail(5, "the agent says: " + status.error_message());

@@ -21,7 +21,7 @@ class TableRig {
       : table(
             "host", [this] { return fmt::format("p{}", ++names_); }, patience) {}
 
-  static v1::Assignment Run(int64_t generation, std::vector<int32_t> ranks, int32_t data, bool keep = true,
+  static v1::Assignment Run(int64_t generation, const std::vector<int32_t>& ranks, int32_t data, bool keep = true,
                             v1::Backend backend = v1::BACKEND_GLOO) {
     v1::Assignment assignment;
     assignment.set_job("night-1");
