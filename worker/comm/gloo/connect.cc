@@ -60,9 +60,9 @@ class Connecting {
   Connecting(Context& context, const std::vector<Card>& cards) : context_(context), cards_(cards) {
     peers_.resize(cards.size());
     threads_.reserve(cards.size());
+    open_ = context_.size - 1;  // before the first of them counts down
     for (int r = 0; r < context_.size; ++r) {
       if (r == context_.rank) continue;
-      ++open_;
       threads_.emplace_back([this, r] { Connect(r); });
     }
   }
