@@ -8,7 +8,9 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <climits>
+#include <thread>
 
 #include "worker/checkpoint/commit.h"
 
@@ -18,6 +20,7 @@ namespace {
 constexpr char kGeneration[] = "generation ";
 constexpr char kOfJob[] = " of ";
 constexpr char kBeforeProcess[] = ", process ";
+constexpr char kNameless[] = "another process";
 
 std::string HolderText(const RunLock::Generation& generation) {
   char host[HOST_NAME_MAX + 1] = {};
@@ -33,7 +36,7 @@ std::string ReadHolder(int fd) {
   const ssize_t n = ::pread(fd, text, sizeof(text) - 1, 0);
   std::string line;
   for (ssize_t i = 0; i < n && text[i] >= ' ' && text[i] <= '~'; ++i) line += text[i];
-  return line.empty() ? "another process" : line;
+  return line.empty() ? kNameless : line;
 }
 
 // Whatever does not say a generation is without one.
@@ -61,6 +64,8 @@ bool Names(const std::string& path, int fd) {
 absl::Status Later(const std::string& path, const std::string& holder) {
   return Superseded(fmt::format("{} belongs to {}: this generation is over", path, holder));
 }
+
+constexpr int kMostLooks = 1000;
 
 class Descriptor {
  public:
@@ -96,13 +101,17 @@ absl::StatusOr<RunLock> RunLock::Replace(const std::string& path, const Generati
 
 absl::StatusOr<RunLock> RunLock::Acquire(const std::string& run_dir, const Generation& generation) {
   const std::string path = run_dir + "/lock";
-  while (true) {
+  for (int looks = 0;; ++looks) {
     Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
     if (file.get() < 0) return absl::ErrnoToStatus(errno, fmt::format("cannot open {}", path));
     const bool free = ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
     if (!free && errno != EWOULDBLOCK) return absl::ErrnoToStatus(errno, fmt::format("cannot lock {}", path));
     if (!Names(path, file.get())) continue;  // somebody has replaced it just now
     const std::string holder = ReadHolder(file.get());
+    if (!free && holder == kNameless && looks < kMostLooks) {  // it is just taking it and has not said who it is
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      continue;
+    }
     const Generation held = GenerationIn(holder);
     const bool same_job = generation.number > 0 && held.number > 0 && held.job == generation.job;
     if (same_job && held.number > generation.number) return Later(path, holder);
