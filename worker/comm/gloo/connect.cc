@@ -5,8 +5,11 @@
 #include <gloo/transport/context.h>
 #include <gloo/transport/pair.h>
 #include <gloo/transport/tcp/device.h>
+#include <netdb.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -190,6 +193,24 @@ absl::Status Greet(GlooTransport& group, Clock::time_point deadline) {
   return absl::OkStatus();
 }
 
+// Gloo reads what was never written where a name has no address.
+bool HasAddress(const std::string& host, std::string* error) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int code = getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  if (code != 0) *error = gai_strerror(code);
+  if (found != nullptr) freeaddrinfo(found);
+  return code == 0;
+}
+
+// The name that Gloo looks up where it is given none.
+std::string OwnName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return gethostname(name, HOST_NAME_MAX) == 0 ? name : "";
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<gloo::transport::Device>> OpenGlooDevice(const std::string& host,
@@ -200,7 +221,8 @@ absl::StatusOr<std::shared_ptr<gloo::transport::Device>> OpenGlooDevice(const st
   attributes.iface = interface;
   std::shared_ptr<gloo::transport::Device> device;
   std::string error;
-  if (Calls([&] { device = gloo::transport::tcp::CreateDevice(attributes); }, &error)) return device;
+  const bool known = !interface.empty() || HasAddress(host.empty() ? OwnName() : host, &error);
+  if (known && Calls([&] { device = gloo::transport::tcp::CreateDevice(attributes); }, &error)) return device;
   const std::string where = !interface.empty() ? fmt::format("the network interface {}", interface)
                             : !host.empty()    ? fmt::format("the address {}", host)
                                                : "the address of this machine's own name";
