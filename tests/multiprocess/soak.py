@@ -1,4 +1,4 @@
-"""Two hundred kills: ranks at random moments and inside every phase of a step, saves and commits, workers, and the
+"""Two hundred kills: ranks at random moments, inside phases of a step, in saves and around commits, workers, and the
 coordinator, of jobs that run on a small cluster of this machine. Every job ends in the bits of one that nothing happened
 to. Prints a line of JSON for every kill and a table of what it took.
 
