@@ -26,16 +26,22 @@ void AddChannels(std::span<const kernels::ConstTile> tiles, kernels::ThreadPool&
 
 ChannelNorms::ChannelNorms(const Registry& registry, int stride) : stride_(stride), sums_(registry.size()) {}
 
+bool ChannelNorms::Takes(size_t tile, size_t tiles) const {
+  if (tiles < stride_) return tile == phase_ % tiles;
+  return tile % stride_ == (tile / stride_ + phase_) % stride_;
+}
+
 std::vector<kernels::ConstTile> ChannelNorms::Taken(std::span<const kernels::ConstTile> tiles) const {
   std::vector<kernels::ConstTile> taken;
   taken.reserve(tiles.size() / stride_ + 1);
   for (size_t n = 0; n < tiles.size(); ++n) {
-    if (Takes(n)) taken.push_back(tiles[n]);
+    if (Takes(n, tiles.size())) taken.push_back(tiles[n]);
   }
   return taken;
 }
 
-void ChannelNorms::Clear() {
+void ChannelNorms::Clear(uint64_t phase) {
+  phase_ = phase;
   for (Sums& sums : sums_) {
     std::fill(sums.rows.begin(), sums.rows.end(), 0.0);
     std::fill(sums.columns.begin(), sums.columns.end(), 0.0);
@@ -59,20 +65,20 @@ void ChannelNorms::Matrix(const TensorInfo& info, std::span<const kernels::Const
 void ChannelNorms::Table(const TensorInfo& info, std::span<const kernels::ConstTile> dx,
                          std::span<const int32_t* const> tokens, kernels::ThreadPool& pool) {
   Sums& sums = SumsOf(info);
-  const int tiles = static_cast<int>(tokens.size());
+  const size_t tiles = tokens.size();
   AddChannels(Taken(dx), pool, sums.columns);
-  std::vector<double> squares(static_cast<size_t>(tiles) * kTileTokens);  // of every token, over its channels
-  pool.Run(tiles, [&](int64_t n, int) {
-    if (!Takes(n)) return;
+  std::vector<double> squares(tiles * kTileTokens);  // of every token, over its channels
+  pool.Run(static_cast<int64_t>(tiles), [&](int64_t n, int) {
+    if (!Takes(n, tiles)) return;
     const kernels::ConstTile& tile = dx[n];
     double* of = squares.data() + n * kTileTokens;
     for (int c = 0; c < tile.channels; ++c) {
       for (int t = 0; t < kTileTokens; ++t) of[t] += double{tile.at(c, t)} * tile.at(c, t);
     }
   });
-  for (int n = 0; n < tiles; ++n) {
-    for (int t = 0; Takes(n) && t < kTileTokens; ++t) {
-      if (tokens[n][t] >= 0) sums.rows[tokens[n][t]] += squares[static_cast<size_t>(n) * kTileTokens + t];
+  for (size_t n = 0; n < tiles; ++n) {
+    for (int t = 0; Takes(n, tiles) && t < kTileTokens; ++t) {
+      if (tokens[n][t] >= 0) sums.rows[tokens[n][t]] += squares[n * kTileTokens + t];
     }
   }
 }

@@ -23,10 +23,12 @@ namespace filigree::model {
 
 class ChannelNorms : public GradientWitness {
  public:
-  // Takes one tile in `stride`, at alternating places of a sequence: enough to tell large channels from small ones.
+  // Takes one tile in `stride`, at alternating places of a sequence: enough to tell large channels from small ones. Of
+  // fewer tiles than that it takes one.
   explicit ChannelNorms(const Registry& registry, int stride = 1);
 
-  void Clear();
+  // From here on sums are 0 and the places that are taken are shifted by `phase` tiles.
+  void Clear(uint64_t phase = 0);
   void Matrix(const TensorInfo& info, std::span<const kernels::ConstTile> dy, std::span<const kernels::ConstTile> x,
               kernels::ThreadPool& pool) override;
   void Table(const TensorInfo& info, std::span<const kernels::ConstTile> dx, std::span<const int32_t* const> tokens,
@@ -41,10 +43,11 @@ class ChannelNorms : public GradientWitness {
     std::vector<double> rows, columns;
   };
   Sums& SumsOf(const TensorInfo& info);
-  bool Takes(size_t tile) const { return tile % stride_ == tile / stride_ % stride_; }
+  bool Takes(size_t tile, size_t tiles) const;
   std::vector<kernels::ConstTile> Taken(std::span<const kernels::ConstTile> tiles) const;
 
   size_t stride_;
+  uint64_t phase_ = 0;
   std::vector<Sums> sums_;
 };
 

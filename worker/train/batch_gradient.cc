@@ -76,11 +76,12 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
     const int end = static_cast<int>(batch.sequences * (shard + 1) / shards);
     const model::Network::Batch sequences{batch.tokens + static_cast<size_t>(begin) * batch.positions, end - begin,
                                           batch.positions};
-    if (shard == mine.begin + 1) FaultPoint("backward", state_.step);  // the first shard has run backward
+    if (evidence != nullptr) evidence->BeginShard(shard);
     const exchange::GradientTree::Leaf leaf = tree_.NextLeaf();
     tree_.Merge(network.LossAndGradient(sequences, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times,
                                         witness));
     if (evidence != nullptr) evidence->EndShard(shard);
+    if (shard == mine.begin) FaultPoint("backward", state_.step);
     if (world_ != nullptr) world_->progress().Tick();
   }
 }

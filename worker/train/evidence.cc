@@ -26,12 +26,19 @@ constexpr int kNormStride = 4;
 class NoEvidence : public Evidence {
  public:
   model::GradientWitness* Begin(int64_t) override { return nullptr; }
+  void BeginShard(int64_t) override {}
   void EndShard(int64_t) override {}
   void Finish() override {}
   absl::Status Exchange(exchange::GradientExchange&) override { return absl::OkStatus(); }
   absl::Status Gather(const ModelShard&, comm::Communicator&) override { return absl::OkStatus(); }
   EvidenceOf Of(const TensorInfo&, int64_t, kernels::ThreadPool&) const override { return {}; }
 };
+
+// Other places of the sequences in every shard and at every refresh, whatever their distance: steps times the golden
+// ratio are spread evenly. Of the logical shard, not of who computes it.
+uint64_t PhaseOf(int64_t step, int64_t shard) {
+  return ((static_cast<uint64_t>(step) * 0x9E3779B97F4A7C15u) >> 32) + static_cast<uint64_t>(shard);
+}
 
 std::vector<float> Roots(const double* sums, size_t size) {
   std::vector<float> roots(size);
@@ -63,11 +70,12 @@ class NormEvidence : public Evidence {
         norms_(registry_, kNormStride),
         here_(registry_),
         whole_(state.registry) {}
-  model::GradientWitness* Begin(int64_t) override {
-    norms_.Clear();
+  model::GradientWitness* Begin(int64_t s) override {
+    step_ = s;
     stack_.clear();
     return &norms_;
   }
+  void BeginShard(int64_t shard) override { norms_.Clear(PhaseOf(step_, shard)); }
   void EndShard(int64_t shard) override {
     Numbers leaf{{shard, 1}, std::vector<double>(here_.size)};
     for (const TensorInfo& info : registry_.tensors()) {
@@ -75,7 +83,6 @@ class NormEvidence : public Evidence {
       out = std::copy(norms_.rows(info.index).begin(), norms_.rows(info.index).end(), out);
       std::copy(norms_.columns(info.index).begin(), norms_.columns(info.index).end(), out);
     }
-    norms_.Clear();
     stack_.push_back(std::move(leaf));
     exchange::Collapse(stack_, /*all=*/false, Add);
   }
@@ -111,6 +118,7 @@ class NormEvidence : public Evidence {
   const model::Registry& registry_;  // of the part of the model that is here
   model::ChannelNorms norms_;        // of the shard in progress
   const ChannelLayout here_, whole_;
+  int64_t step_ = 0;
   std::vector<Numbers> stack_;  // subtrees of shards in order; one after Finish or Exchange
 };
 
@@ -132,6 +140,7 @@ class VoteEvidence : public Evidence, public model::GradientWitness {
     step_ = s;
     return this;
   }
+  void BeginShard(int64_t shard) override { norms_.BeginShard(shard); }
   void EndShard(int64_t shard) override { norms_.EndShard(shard); }
   void Finish() override { norms_.Finish(); }
   absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("votes"); }
@@ -178,6 +187,7 @@ class Oracle : public Evidence, public model::GradientWitness {
     for (auto& [tensor, gradient] : gradients_) std::fill(gradient.begin(), gradient.end(), 0.0f);
     return this;
   }
+  void BeginShard(int64_t) override {}
   void EndShard(int64_t) override {}
   void Finish() override {}
   absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("gradient"); }

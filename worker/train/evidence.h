@@ -33,7 +33,9 @@ class Evidence {
 
   // What step s should show its gradients to; null: the rule wants to see none. Earlier evidence is dropped.
   virtual model::GradientWitness* Begin(int64_t s) = 0;
-  // The logical shard has been shown. What is summed goes along the tree of shards, so that it has the same bits
+  // From here on the witness is shown the logical shard.
+  virtual void BeginShard(int64_t shard) = 0;
+  // It has been shown. What is summed goes along the tree of shards, so that it has the same bits
   // however many ranks saw them.
   virtual void EndShard(int64_t shard) = 0;
   // After the last shard: on the only rank, or over all data-parallel ranks (a rule that cannot is Unimplemented).

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
+#include "kernels/base/tile.h"
 #include "tests/support/small_model.h"
 #include "worker/model/channel_norms.h"
 #include "worker/model/network.h"
@@ -184,7 +186,9 @@ TEST_F(EvidenceTest, TheOracleRanksByTheGradientAndVotesFindItsLargest) {
   for (const config::Newcomers rule : {config::Newcomers::kGradient, config::Newcomers::kVotes}) {
     settings.sparsity.newcomers = rule;
     const std::unique_ptr<Evidence> evidence = Evidence::Make(settings, state);
-    Show(evidence->Begin(7));
+    model::GradientWitness* const witness = evidence->Begin(7);
+    evidence->BeginShard(0);
+    Show(witness);
     const model::TensorInfo& info = registry[registry.layer(1).c_fc];
     const std::vector<double>& truth = plain.seen[info.index].gradient;
     const int64_t candidates = info.numel() / 8;
@@ -215,7 +219,9 @@ TEST_F(EvidenceTest, IsOfItsOwnStepAlone) {
     for (const auto& [evidence, step, shown] :
          {std::tuple(used.get(), 3, &others), std::tuple(used.get(), 7, &mine), std::tuple(fresh.get(), 7, &mine)}) {
       tokens = *shown;
-      Show(evidence->Begin(step));
+      model::GradientWitness* const witness = evidence->Begin(step);
+      evidence->BeginShard(0);
+      Show(witness);
       evidence->EndShard(0);
       evidence->Finish();
     }
@@ -229,32 +235,81 @@ TEST_F(EvidenceTest, IsOfItsOwnStepAlone) {
   }
 }
 
-// The rule of norms: roots of the sums over a quarter of the tiles, added up over the shards.
+// The rule of norms: roots of the sums over a quarter of the tiles (of six, the tiles p and 4 + (p + 1) % 4 at phase
+// p), added up over the shards, whose phases follow each other.
 TEST_F(EvidenceTest, NormsAreSummedOverShards) {
   config::Settings settings;
   settings.train.shards = 3;
   const TrainState state(spec, settings);
   const std::unique_ptr<Evidence> evidence = Evidence::Make(settings, state);
-  model::ChannelNorms norms(registry, 4);
   model::GradientWitness* witness = evidence->Begin(3);
+  const model::TensorInfo& info = registry[registry.layer(1).mlp_c_proj];
+  std::vector<std::vector<std::vector<double>>> at(3);  // [shard][phase][row]
   for (int shard = 0; shard < 3; ++shard) {
     if (shard > 0) std::rotate(tokens.begin(), tokens.begin() + kPositions, tokens.end());
+    evidence->BeginShard(shard);
     Show(witness);
     evidence->EndShard(shard);
-    Show(&norms);  // which adds on
+    for (uint64_t phase = 0; phase < 4; ++phase) {
+      model::ChannelNorms norms(registry, 4);
+      norms.Clear(phase);
+      Show(&norms);
+      at[shard].push_back(norms.rows(info.index));
+    }
   }
   evidence->Finish();
-  for (const int tensor : {registry.wte(), registry.layer(1).mlp_c_proj}) {
-    const model::TensorInfo& info = registry[tensor];
-    const EvidenceOf found = evidence->Of(info, 1, pool);
-    ASSERT_EQ(static_cast<int64_t>(found.rows.size()), info.rows);
-    ASSERT_EQ(static_cast<int64_t>(found.columns.size()), info.cols);
+  const EvidenceOf found = evidence->Of(info, 1, pool);
+  ASSERT_EQ(static_cast<int64_t>(found.rows.size()), info.rows);
+  ASSERT_EQ(static_cast<int64_t>(found.columns.size()), info.cols);
+  int phases_that_fit = 0;
+  for (int first = 0; first < 4; ++first) {
+    bool fits = true;
     for (int64_t r = 0; r < info.rows; ++r) {
-      EXPECT_FLOAT_EQ(found.rows[r], static_cast<float>(std::sqrt(norms.rows(tensor)[r]))) << info.name;
+      double sum = 0;
+      for (int shard = 0; shard < 3; ++shard) sum += at[shard][(first + shard) % 4][r];
+      fits = fits && std::abs(found.rows[r] - std::sqrt(sum)) <= 4 * 0x1p-24 * std::sqrt(sum);
     }
-    for (int64_t c = 0; c < info.cols; ++c) {
-      EXPECT_FLOAT_EQ(found.columns[c], static_cast<float>(std::sqrt(norms.columns(tensor)[c]))) << info.name;
+    phases_that_fit += fits;
+  }
+  EXPECT_EQ(phases_that_fit, 1);
+}
+
+// Over shards and refreshes all places of a sequence get their turn, also where a shard has few tiles.
+TEST_F(EvidenceTest, EveryPlaceOfASequenceIsLookedAt) {
+  config::Settings settings;
+  settings.train.shards = 2;
+  const TrainState state(spec, settings);
+  const std::unique_ptr<Evidence> evidence = Evidence::Make(settings, state);
+  const model::TensorInfo& info = registry[registry.layer(0).c_fc];
+  for (const size_t tiles : {1, 2, 3, 4}) {
+    // Tile n has 1 in channel n alone: what is summed says which tiles were taken.
+    std::vector<kernels::Buffer<float>> dy, x;
+    std::vector<kernels::ConstTile> dy_tiles, x_tiles;
+    for (size_t n = 0; n < tiles; ++n) {
+      dy.emplace_back(static_cast<size_t>(info.rows) * kernels::kTileTokens);
+      x.emplace_back(static_cast<size_t>(info.cols) * kernels::kTileTokens);
+      std::fill_n(dy.back().data() + n * kernels::kTileTokens, kernels::kTileTokens, 1.0f);
+      dy_tiles.push_back({dy.back().data(), static_cast<int>(info.rows)});
+      x_tiles.push_back({x.back().data(), static_cast<int>(info.cols)});
     }
+    std::vector<double> taken(tiles, 0);
+    for (int64_t step = 9; step < 400; step += 20) {  // refreshes at a multiple of the stride
+      model::GradientWitness* witness = evidence->Begin(step);
+      for (const int shard : {0, 1}) {
+        evidence->BeginShard(shard);
+        witness->Matrix(info, dy_tiles, x_tiles, pool);
+        evidence->EndShard(shard);
+      }
+      evidence->Finish();
+      const EvidenceOf found = evidence->Of(info, 1, pool);
+      double of_step = 0;
+      for (size_t n = 0; n < tiles; ++n) {
+        taken[n] += found.rows[n] * found.rows[n];
+        of_step += found.rows[n] * found.rows[n];
+      }
+      EXPECT_NEAR(of_step, 2 * kernels::kTileTokens, 1e-3) << tiles << " tiles, step " << step;  // one in each shard
+    }
+    for (size_t n = 0; n < tiles; ++n) EXPECT_GT(taken[n], 0) << "tile " << n << " of " << tiles;
   }
 }
 
