@@ -35,6 +35,8 @@ tests=(
   zsh fish
   # several hosts on this one: network namespaces, with sshd between them
   iproute2 openssh-server openssh-client
+  # a Slurm of one node
+  slurmctld slurmd slurm-client munge
 )
 
 case "${1:-}" in

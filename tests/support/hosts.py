@@ -67,7 +67,7 @@ def obstacle():
     return None if tried.returncode == 0 else f"no namespaces with veth pairs here: {tried.stderr.strip()}"
 
 
-def _die_with_parent():
+def die_with_parent():
     """In a child before it becomes another program: the kernel kills it where this process ends."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
@@ -86,7 +86,7 @@ class Namespaces:
     def __init__(self, script):
         self._unshare = subprocess.Popen(
             ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "sh", "-ec", script],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
         try:
             self.pid = self._child()
         except BaseException:
@@ -157,7 +157,7 @@ class Host:
     def start(self, command, **options):
         """subprocess.Popen on this host."""
         return subprocess.Popen([*self.enter(), *map(str, command)], stdin=subprocess.DEVNULL, text=True,
-                                preexec_fn=_die_with_parent, **options)
+                                preexec_fn=die_with_parent, **options)
 
     def processes(self, name):
         """Process ids, as this machine counts them, of the programs of that name on this host; none where it is closed."""

@@ -16,15 +16,18 @@ namespace {
 constexpr size_t kTimedSteps = 128;
 constexpr char kEraseLine[] = "\r\x1b[2K";
 
-bool IsTerminal(std::FILE* out) {
-  const char* term = std::getenv("TERM");
-  return isatty(fileno(out)) == 1 && term != nullptr && std::strcmp(term, "dumb") != 0;
-}
+constexpr int kColumnsIfUnknown = 80;
 
+// 0: it does not say.
 int Columns(std::FILE* out) {
   winsize size{};
-  if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  return 80;
+  return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+// mpirun gives its processes a terminal without a width, whatever it writes to itself: a file would be full of bars.
+bool IsTerminal(std::FILE* out) {
+  const char* term = std::getenv("TERM");
+  return isatty(fileno(out)) == 1 && Columns(out) > 0 && term != nullptr && std::strcmp(term, "dumb") != 0;
 }
 
 std::string Baselines(const std::vector<NamedValue>& baselines) {
@@ -109,6 +112,10 @@ void Display::Line(const std::string& line) {
 }
 
 // One column stays free: a full line would make some terminals wrap, and the bar could not be erased.
-void Display::DrawBar() { std::fputs(BarText(completed_, steps_, Eta(), Columns(out_) - 1).c_str(), out_); }
+void Display::DrawBar() {
+  const int columns = Columns(out_);
+  const std::string bar = BarText(completed_, steps_, Eta(), (columns > 0 ? columns : kColumnsIfUnknown) - 1);
+  std::fputs(bar.c_str(), out_);
+}
 
 }  // namespace filigree::telemetry

@@ -1,6 +1,9 @@
 #include "worker/telemetry/display.h"
 
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -152,6 +155,30 @@ TEST_F(DisplayTest, TerminalRedrawsTheBarBelowTheLines) {
   text = screen.Text();
   const std::string end = "\r\x1b[2Kdone after 2 of 2 steps, in 2.0s\n";
   EXPECT_EQ(text.substr(text.size() - end.size()), end);
+}
+
+// mpirun gives ranks a terminal that has no width, and often writes to a file itself.
+TEST_F(DisplayTest, NoBarOnATerminalWithoutAWidth) {
+  const char* const before = std::getenv("TERM");
+  const std::string term = before == nullptr ? "" : before;
+  setenv("TERM", "xterm", 1);
+  for (const int columns : {0, 70}) {
+    winsize size{};
+    size.ws_col = static_cast<unsigned short>(columns);
+    int master = -1, slave = -1;
+    ASSERT_EQ(openpty(&master, &slave, nullptr, nullptr, &size), 0);
+    std::FILE* screen = fdopen(slave, "w");
+    Display display(Output::kAuto, screen, 3, 0, kNoon);
+    display.Note({1, "n"});
+    std::string text(1000, '\0');
+    const ssize_t bytes = read(master, text.data(), text.size());
+    text.resize(bytes > 0 ? static_cast<size_t>(bytes) : 0);
+    EXPECT_NE(text.find("note: n"), std::string::npos) << text;
+    EXPECT_EQ(text.find("\x1b[2K") != std::string::npos, columns > 0) << text;
+    fclose(screen);
+    close(master);
+  }
+  term.empty() ? unsetenv("TERM") : setenv("TERM", term.c_str(), 1);
 }
 
 TEST_F(DisplayTest, QuietKeepsEvaluationsNotesAndTheEnd) {
