@@ -17,6 +17,8 @@ import signal
 import subprocess
 import time
 
+import reports
+
 PORT = 2222  # of every sshd, in namespaces where nobody else listens
 PROGRAMS = ("unshare", "nsenter", "ip", "sshd", "ssh", "ssh-keygen")
 NAMESPACES = ["--net", "--uts", "--mount", "--pid"]
@@ -257,7 +259,7 @@ class Hosts:
         return ["--hostfile", path, "-n", str(slots * len(self._hosts)), "--mca", "plm_rsh_agent", " ".join(self.ssh()),
                 "--mca", "pml", "ob1", "--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", "eth0",
                 "--mca", "oob_tcp_if_include", "eth0", *KEEPALIVES, "--mca", "mpi_yield_when_idle", "1",
-                "--bind-to", "none", "--allow-run-as-root"]
+                "--bind-to", "none", "--allow-run-as-root", *(word for name in reports.OPTIONS for word in ("-x", name))]
 
     def __getitem__(self, number):
         return self._hosts[number]

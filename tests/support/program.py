@@ -11,6 +11,8 @@ import sys
 import tempfile
 import unittest
 
+import reports  # before anything is started
+
 PROGRAM = ""
 SEED = 20260101  # of the generated corpus
 
@@ -106,4 +108,8 @@ def main():
     PROGRAM = sys.argv.pop(1)
     print(f"corpus seed {SEED}", flush=True)
     # The test script imported this module under its own name: there is one PROGRAM.
-    unittest.main(module="__main__", verbosity=2)
+    runner = unittest.TextTestRunner(verbosity=2, resultclass=reports.Result)
+    ended = unittest.main(module="__main__", testRunner=runner, exit=False).result
+    late = reports.take()  # from what classes and modules of tests ended
+    print(*late, sep="\n", end="")
+    sys.exit(0 if ended.wasSuccessful() and not late else 1)

@@ -11,6 +11,7 @@
 
 #include "tests/coordinator/rpc/coordinator_process.h"
 #include "tests/coordinator/rpc/rig.h"
+#include "tests/support/child_reports.h"
 
 // More connections than a process is given files by default: gRPC would never listen again after the first that it
 // cannot accept.

@@ -12,6 +12,7 @@
 
 #include "tests/coordinator/rpc/coordinator_process.h"
 #include "tests/coordinator/rpc/rig.h"
+#include "tests/support/child_reports.h"
 
 // The coordinator's process is killed at any moment, and another one goes on with its journal.
 

@@ -20,6 +20,7 @@
 
 #include "filigree/v1/agent.grpc.pb.h"
 #include "tests/coordinator/rpc/rig.h"
+#include "tests/support/child_reports.h"
 
 // An agent, the coordinator's server in this process, and processes that speak as ranks do.
 

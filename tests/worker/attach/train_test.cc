@@ -13,6 +13,7 @@
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "tests/support/child_reports.h"
 #include "tests/worker/attach/fake_agent.h"
 #include "tests/worker/attach/program.h"
 

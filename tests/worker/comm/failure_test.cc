@@ -3,6 +3,7 @@
 #include <future>
 #include <map>
 
+#include "tests/support/patience.h"
 #include "tests/worker/comm/group.h"
 #include "tests/worker/comm/numbers.h"
 
@@ -243,7 +244,7 @@ TEST_P(Failure, ARankThatNeverCalls) {
           ExpectBroken(*member.comm, status);
         }
       },
-      milliseconds(300));
+      Patience(milliseconds(300)));
 }
 
 TEST_P(Failure, ARankThatIsGone) {
