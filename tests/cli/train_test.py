@@ -89,6 +89,7 @@ class TrainTest(ProgramTest):
             "no bigram": {"model__bigram": "false"}, "positions": {"model__d_pos_emb": 8},
             "no topk": {"model__afrac": 1}, "some places": {"model__topk_places": '["attn_in", "attn_v", "mlp_neuron"]'},
             "clip": {"optim__gradient": "clip"}, "sparse biases": {"sparsity__biases": "sparse"},
+            "one threshold": {"sparsity__scope": "global"},
             "power": {"sparsity__anneal_shape": "power"},
             "start sparse": {"sparsity__density_start": 0.5, "sparsity__embedding_density_start": 0.5},
             "constant": {"sparsity__anneal_shape": "constant"}, "odd mlp": {"model__d_mlp": 37},

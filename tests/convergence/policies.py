@@ -29,6 +29,8 @@ RUNS = [
     changed("-embeddings-whole", embedding_density_start=1), changed("-anneal80", anneal_end=0.8),
     Run("exact-anneal20", "figures", "dense anneal over a fifth of the run", {**EXACT, "sparsity.anneal_end": 0.2}),
     changed("-drop25", drop=0.25), changed("-line-reserve", line_reserve=4), changed("-r50", refresh_every=50),
+    Run("exact-global", "scope", "one threshold over all matrices", {**EXACT, "sparsity.anneal_end": 0.5, "sparsity.scope": "global"}),
+    changed("-global", "scope", scope="global"), changed("-proposals", "scope", newcomers="proposals"),
     changed("-c8", candidates=8), changed("-dense-anneal20", density_start=1, embedding_density_start=1, anneal_end=0.2),
 ]
 RUNS += [Run(f"{run.name}-s2", "seed2", run.why, {**run.settings, "run.seed": 2}) for run in RUNS[:6]]

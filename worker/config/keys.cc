@@ -116,6 +116,10 @@ void AddSparsityKeys(std::vector<Key>& keys) {
         Int<S, &P::min_alive>(0, 16384)},
        {"sparsity.biases", OnResume::kFixed, "whether biases are pruned like matrices",
         Choice<S, &P::biases>({"dense", "sparse"})},
+       {"sparsity.scope", OnResume::kFixed,
+        "what one threshold of the mask is for: each matrix (the paper), or all matrices of all layers together; "
+        "embeddings always have their own",
+        Choice<S, &P::scope>({"matrix", "global"})},
        {"sparsity.candidates", OnResume::kFree, "active regime: c, entries that exist per entry of the mask",
         Real<S, &P::candidates>(1, 65536)},
        {"sparsity.refresh_every", OnResume::kFree,
@@ -124,9 +128,8 @@ void AddSparsityKeys(std::vector<Key>& keys) {
         Real<S, &P::drop>(0, 1)},
        {"sparsity.newcomers", OnResume::kFree,
         "active regime: by row norm times column norm of the gradient's factors; all alike; by sampled votes; by the "
-        "dense "
-        "gradient (an oracle: dense work and memory)",
-        Choice<S, &P::newcomers>({"norms", "random", "votes", "gradient"})},
+        "dense gradient (an oracle: dense work and memory); by what the logical shards propose, agreed on by all ranks",
+        Choice<S, &P::newcomers>({"norms", "random", "votes", "gradient", "proposals"})},
        {"sparsity.line_reserve", OnResume::kFree,
         "active regime: reserve entries that every row and column has at least, as far as they reach",
         Int<S, &P::line_reserve>(0, 65536)},

@@ -119,14 +119,17 @@ Problem TokensOfStepFit(const Settings& s) {
 // Votes are drawn by token, and the tokens of a shard are numbered (worker/mask/wedge.h).
 Problem VotesCountTokens(const Settings& s) {
   constexpr int64_t kMost = int64_t{3} << 16, kTile = 64;
-  if (s.sparsity.regime != Regime::kActive || s.sparsity.newcomers != Newcomers::kVotes) return {};
+  const bool votes = s.sparsity.newcomers == Newcomers::kVotes,
+             proposals = s.sparsity.newcomers == Newcomers::kProposals;
+  if (s.sparsity.regime != Regime::kActive || (!votes && !proposals)) return {};
   const int64_t sequence = (s.model.n_ctx + kTile - 1) / kTile * kTile;
   const int64_t tokens = (s.train.batch + s.train.shards - 1) / s.train.shards * sequence;
   if (tokens <= kMost) return {};
   return {{"sparsity.newcomers", "train.shards", "train.batch"},
-          fmt::format("sparsity.newcomers \"votes\" takes shards of at most {} tokens, and these have {}; take "
+          fmt::format("sparsity.newcomers \"{}\" takes shards of at most {} tokens, and these have {}; take "
                       "train.shards {} or more, or newcomers \"norms\"",
-                      kMost, tokens, (s.train.batch + kMost / sequence - 1) / (kMost / sequence))};
+                      votes ? "votes" : "proposals", kMost, tokens,
+                      (s.train.batch + kMost / sequence - 1) / (kMost / sequence))};
 }
 
 // Ranks that share a model would choose differently among the entries that all of them have.
@@ -140,12 +143,23 @@ Problem LargestAreOfAWholeModel(const Settings& s) {
                   exchange == Exchange::kTopK ? "top-k" : "balanced", s.parallel.tensor)};
 }
 
+// A rank that has a part of a matrix would sample it otherwise than one that has all of it.
+Problem ProposalsAreOfAWholeModel(const Settings& s) {
+  if (s.sparsity.regime != Regime::kActive || s.sparsity.newcomers != Newcomers::kProposals || s.parallel.tensor == 1) {
+    return {};
+  }
+  return {{"sparsity.newcomers", "parallel.tensor"},
+          fmt::format("sparsity.newcomers \"proposals\" is for ranks that have the whole model, and parallel.tensor is "
+                      "{}; take parallel.tensor 1, or newcomers \"norms\"",
+                      s.parallel.tensor)};
+}
+
 }  // namespace
 
 Problem FirstBrokenRule(const Settings& settings) {
-  for (const auto rule :
-       {HeadsDivideWidth, TopkKeepsSomething, GroupsDivideHeads, AnnealHasLength, MatricesKeepSomething,
-        UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit, VotesCountTokens, LargestAreOfAWholeModel}) {
+  for (const auto rule : {HeadsDivideWidth, TopkKeepsSomething, GroupsDivideHeads, AnnealHasLength,
+                          MatricesKeepSomething, UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit,
+                          VotesCountTokens, LargestAreOfAWholeModel, ProposalsAreOfAWholeModel}) {
     Problem problem = rule(settings);
     if (!problem.keys.empty()) return problem;
   }

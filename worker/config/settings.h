@@ -19,7 +19,8 @@ enum class Activation { kGelu, kRelu };
 enum class Regime { kAuto, kExact, kActive };
 enum class AnnealShape { kLinear, kPower, kConstant };
 enum class Biases { kDense, kSparse };
-enum class Newcomers { kNorms, kRandom, kVotes, kGradient };
+enum class MaskScope { kMatrix, kGlobal };
+enum class Newcomers { kNorms, kRandom, kVotes, kGradient, kProposals };
 enum class GradientRule { kNormalise, kClip };
 enum class Backend { kAuto, kLocal, kMpi, kGloo };
 enum class Exchange { kTree, kDense, kTopK, kBalanced };
@@ -70,6 +71,7 @@ struct SparsitySettings {
   double anneal_power = 3;
   int64_t min_alive = 4;  // j: a unit's entries that are always kept, lowered where k is too small
   Biases biases = Biases::kDense;
+  MaskScope scope = MaskScope::kMatrix;  // what shares a threshold: a matrix, or all matrices of all layers
   // Active regime (docs/policy.md).
   double candidates = 4;                    // c: |C| = c k entries of a matrix exist
   int64_t refresh_every = 10;               // R, steps between changes of the candidates

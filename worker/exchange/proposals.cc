@@ -11,6 +11,7 @@
 #include "kernels/weight_topk/entry.h"
 #include "worker/exchange/byte_sections.h"
 #include "worker/exchange/entry_cut.h"
+#include "worker/parallel/grid.h"
 
 namespace filigree::exchange {
 namespace {
@@ -20,26 +21,61 @@ struct Survivors {
   std::vector<float> scores;
 };
 
+Survivors SurvivorsOf(const ProposalList& list, const EntryCut& cut) {
+  Survivors survivors;
+  for (size_t j = 0; j < list.positions.size(); ++j) {
+    if (!cut.Holds(list.positions[j], list.scores[j])) continue;
+    survivors.positions.push_back(list.positions[j]);  // NOLINT: few survive
+    survivors.scores.push_back(list.scores[j]);        // NOLINT
+  }
+  return survivors;
+}
+
+// A section for every matrix and list.
 std::string Message(std::span<const Proposals> matrices, const std::vector<EntryCut>& cuts) {
-  std::vector<Survivors> survivors(matrices.size());
-  std::vector<int64_t> lengths;
+  std::vector<Survivors> survivors;
+  std::vector<int64_t> bounds, lengths;
   for (size_t m = 0; m < matrices.size(); ++m) {
-    const Proposals& p = matrices[m];
-    for (size_t j = 0; j < p.positions.size(); ++j) {
-      if (!cuts[m].Holds(p.positions[j], p.scores[j])) continue;
-      survivors[m].positions.push_back(p.positions[j]);
-      survivors[m].scores.push_back(p.scores[j]);
+    for (const ProposalList& list : matrices[m].lists) {
+      survivors.push_back(SurvivorsOf(list, cuts[m]));                                                  // NOLINT: a few
+      bounds.push_back(matrices[m].bound);                                                              // NOLINT
+      lengths.push_back(kernels::CodedEntriesBytes<float>(survivors.back().positions, bounds.back()));  // NOLINT
     }
-    lengths.push_back(kernels::CodedEntriesBytes<float>(survivors[m].positions, p.bound));
   }
   SectionedMessage message(lengths);
-  for (size_t m = 0; m < matrices.size(); ++m) {
-    kernels::EncodeEntries<float>(survivors[m].positions, survivors[m].scores, matrices[m].bound, message.sections[m]);
+  for (size_t i = 0; i < survivors.size(); ++i) {
+    kernels::EncodeEntries<float>(survivors[i].positions, survivors[i].scores, bounds[i], message.sections[i]);
   }
   return std::move(message.bytes);
 }
 
-std::vector<uint32_t> Ranked(const std::map<uint32_t, double>& sums, int64_t wanted) {
+using Sums = std::map<uint32_t, double>;
+
+absl::Status AddSection(std::span<const uint8_t> section, int64_t bound, Sums& sums) {
+  const absl::StatusOr<int64_t> count = kernels::EntryCount<float>(section, bound);
+  if (!count.ok()) return count.status();
+  Survivors survivors = {std::vector<uint32_t>(*count), std::vector<float>(*count)};
+  absl::Status status = kernels::DecodeEntries<float>(section, bound, survivors.positions, survivors.scores);
+  if (!status.ok()) return status;
+  for (int64_t j = 0; j < *count; ++j) sums[survivors.positions[j]] += survivors.scores[j];
+  return absl::OkStatus();
+}
+
+// All proposals of this rank, list after list.
+std::vector<Survivors> Joined(std::span<const Proposals> matrices) {
+  std::vector<Survivors> joined(matrices.size());
+  for (size_t m = 0; m < matrices.size(); ++m) {
+    CHECK(matrices[m].bound < int64_t{1} << 32, "positions below {}", matrices[m].bound);
+    for (const auto& [positions, scores] : matrices[m].lists) {
+      CHECK(positions.size() == scores.size(), "{} positions, {} scores", positions.size(), scores.size());
+      joined[m].positions.insert(joined[m].positions.end(), positions.begin(), positions.end());
+      joined[m].scores.insert(joined[m].scores.end(), scores.begin(), scores.end());
+    }
+  }
+  return joined;
+}
+
+std::vector<uint32_t> Ranked(const Sums& sums, int64_t wanted) {
   std::vector<kernels::Entry> entries;
   entries.reserve(sums.size());
   for (const auto& [position, sum] : sums) {
@@ -56,31 +92,31 @@ std::vector<uint32_t> Ranked(const std::map<uint32_t, double>& sums, int64_t wan
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::vector<uint32_t>>> AgreeOnNewcomers(comm::Communicator& ranks,
+absl::StatusOr<std::vector<std::vector<uint32_t>>> AgreeOnNewcomers(comm::Communicator& ranks, int64_t shards,
                                                                     std::span<const Proposals> matrices) {
-  for (const Proposals& p : matrices) {
-    CHECK(p.positions.size() == p.scores.size() && p.bound < int64_t{1} << 32, "{} positions, {} scores below {}",
-          p.positions.size(), p.scores.size(), p.bound);
-  }
+  const auto lists_of = [&](int rank) {
+    const parallel::LeafRange range = parallel::LeavesOf(shards, rank, ranks.size());
+    return range.end - range.begin;
+  };
+  const std::vector<Survivors> all = Joined(matrices);
   std::vector<ScatteredEntries> entries;
   entries.reserve(matrices.size());
-  for (const Proposals& p : matrices) entries.push_back({p.bound, p.wanted, p.positions, p.scores});
+  for (size_t m = 0; m < matrices.size(); ++m) {
+    CHECK(std::ssize(matrices[m].lists) == lists_of(ranks.rank()), "{} lists for {} shards", matrices[m].lists.size(),
+          lists_of(ranks.rank()));
+    entries.push_back({matrices[m].bound, matrices[m].wanted, all[m].positions, all[m].scores});
+  }
   const auto cuts = CutEntries(ranks, entries, {});
   if (!cuts.ok()) return cuts.status();
   const auto received = ranks.AllGatherStrings(Message(matrices, *cuts));
   if (!received.ok()) return received.status();
-  std::vector<std::map<uint32_t, double>> sums(matrices.size());
-  for (size_t r = 0; r < received->size(); ++r) {
-    const auto sections = SectionsOf((*received)[r], matrices.size(), static_cast<int>(r));
+  std::vector<Sums> sums(matrices.size());
+  for (int r = 0; r < ranks.size(); ++r) {  // their shards in order are all shards in order
+    const auto sections = SectionsOf((*received)[r], matrices.size() * lists_of(r), r);
     if (!sections.ok()) return sections.status();
-    for (size_t m = 0; m < matrices.size(); ++m) {
-      const int64_t bound = matrices[m].bound;
-      const absl::StatusOr<int64_t> count = kernels::EntryCount<float>((*sections)[m], bound);
-      if (!count.ok()) return count.status();
-      Survivors survivors = {std::vector<uint32_t>(*count), std::vector<float>(*count)};
-      absl::Status status = kernels::DecodeEntries<float>((*sections)[m], bound, survivors.positions, survivors.scores);
-      if (!status.ok()) return status;
-      for (int64_t j = 0; j < *count; ++j) sums[m][survivors.positions[j]] += survivors.scores[j];
+    for (size_t i = 0; i < sections->size(); ++i) {
+      const size_t m = i / lists_of(r);
+      if (absl::Status status = AddSection((*sections)[i], matrices[m].bound, sums[m]); !status.ok()) return status;
     }
   }
   std::vector<std::vector<uint32_t>> agreed;

@@ -42,7 +42,8 @@ Look LookAt(size_t group, const RankQuery& query, const Range& range) {
   return look;
 }
 
-size_t BinsOf(const Look& look) { return static_cast<size_t>(((look.end - look.begin - 1) >> look.shift) + 1); }
+int64_t BinsOf(int64_t width, int shift) { return ((width - 1) >> shift) + 1; }
+size_t BinsOf(const Look& look) { return static_cast<size_t>(BinsOf(look.end - look.begin, look.shift)); }
 
 // Adds the counts of all ranks: every look's inside, then above and below where asked for.
 template <typename Count>
@@ -170,6 +171,17 @@ absl::StatusOr<std::vector<RankAnswer>> SearchRanks(comm::Communicator& ranks, s
   answers.reserve(ranges.size());
   for (const Range& range : ranges) answers.push_back({range.begin, range.above, range.keys});
   return answers;
+}
+
+std::vector<int64_t> CountsOfSearch(int64_t range) {
+  constexpr int64_t kOutside = 2;  // above and below, once
+  std::vector<int64_t> counts;
+  for (int64_t width = range; counts.empty() || width > 1;) {
+    const int shift = ShiftOf(width);
+    counts.push_back(BinsOf(width, shift) + (counts.empty() ? kOutside : 0));
+    width = int64_t{1} << shift;
+  }
+  return counts;
 }
 
 }  // namespace filigree::exchange

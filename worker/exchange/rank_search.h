@@ -63,6 +63,9 @@ using CountKeys = std::function<void(std::span<Look> looks)>;
 absl::StatusOr<std::vector<RankAnswer>> SearchRanks(comm::Communicator& ranks, std::span<const RankQuery> queries,
                                                     const CountKeys& count);
 
+// How many counts each all-reduce of a search without a guess has, for one group of keys in [0, range).
+std::vector<int64_t> CountsOfSearch(int64_t range);
+
 }  // namespace filigree::exchange
 
 #endif  // FILIGREE_WORKER_EXCHANGE_RANK_SEARCH_H_

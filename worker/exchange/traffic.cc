@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "worker/exchange/consensus.h"
+#include "worker/exchange/local_matrices.h"
+#include "worker/exchange/rank_search.h"
 #include "worker/exchange/slices.h"
 #include "worker/exchange/subtree.h"
 #include "worker/parallel/grid.h"
@@ -215,6 +217,21 @@ SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, 
   return forecast;
 }
 
+Forecast TrafficOfSharedThreshold(std::span<const OwnedMatrix> matrices, int rank, int ranks) {
+  int64_t entries = 0;
+  for (const OwnedMatrix& matrix : matrices) entries += matrix.numel;
+  const int64_t count_bytes = entries >= int64_t{1} << 32 ? 8 : 4;
+  const std::vector<int64_t> cold = CountsOfSearch(kMagnitudes);
+  Forecast forecast = {comm::TrafficOfAllReduce(cold.front(), count_bytes, rank, ranks), Accuracy::kAtMost};  // a guess
+  for (const std::vector<int64_t>& rounds : {cold, CountsOfSearch(entries)}) {
+    for (const int64_t counts : rounds) {
+      forecast.traffic += comm::TrafficOfAllReduce(counts, count_bytes, rank, ranks);
+    }
+  }
+  forecast.traffic += comm::TrafficOfAllReduce(std::ssize(matrices), kLength, rank, ranks);  // what each has kept
+  return forecast;
+}
+
 Forecast TrafficOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks) {
   Forecast forecast;
   std::vector<int64_t> whole(ranks), coded(ranks);
@@ -266,6 +283,25 @@ Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width) {
   traffic.sent_bytes = (ranks - 1) * Subtrees(leaves, rank, ranks) * node;
   traffic.received_bytes = OthersSubtrees(leaves, rank, ranks) * node;
   return traffic;
+}
+
+Forecast TrafficOfProposals(std::span<const ProposedMatrix> matrices, int64_t shards, int rank, int ranks) {
+  const int64_t groups = std::ssize(matrices);
+  Forecast forecast = {comm::TrafficOfAllReduce(groups, sizeof(int64_t), rank, ranks), Accuracy::kAbout};
+  for (const int64_t counts : CountsOfSearch(kMagnitudes)) {
+    forecast.traffic += comm::TrafficOfAllReduce(groups * counts, sizeof(uint32_t), rank, ranks);
+  }
+  int64_t list = 0;  // of one shard
+  for (const auto& [bound, wanted] : matrices) {
+    list += kBytesOfASection + (wanted < shards ? 0 : CodedBytes(wanted / shards, bound, WireValue::kFloat32));
+  }
+  for (int r = 0; r < ranks; ++r) {
+    const parallel::LeafRange mine = parallel::LeavesOf(shards, r, ranks);
+    const int64_t bytes = (mine.end - mine.begin) * list;
+    if (r == rank) forecast.traffic.sent_bytes += (ranks - 1) * bytes;
+    if (r != rank) forecast.traffic.received_bytes += bytes;
+  }
+  return forecast;
 }
 
 Traffic TrafficOfConsensus(int ranks) { return ToAll(kConsensusBytes, ranks); }

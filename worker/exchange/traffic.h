@@ -42,12 +42,17 @@ struct SumForecast {
 };
 SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks);
 
-// After the owners' updates: the weights of their matrices to all others (surviving_weights.h), or, where a matrix has
-// no mask, all of them as they are.
+// An owner's matrix in a step.
 struct OwnedMatrix {
   int owner = 0;
   int64_t numel = 0, kept = 0;  // kept == numel: no mask
 };
+
+// DistributedSelect of owners' matrices that share a threshold: at its most, with a guess that is wrong and ties.
+Forecast TrafficOfSharedThreshold(std::span<const OwnedMatrix> matrices, int rank, int ranks);
+
+// After the owners' updates: the weights of their matrices to all others (surviving_weights.h), or, where a matrix has
+// no mask, all of them as they are.
 Forecast TrafficOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks);
 
 // Bytes that come and go while they are gathered.
@@ -55,6 +60,12 @@ int64_t MemoryOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ran
 
 // GradientExchange::SumNumbers of `width` numbers a subtree.
 comm::Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width);
+
+// AgreeOnNewcomers where shards propose more than are wanted, each as many as the others.
+struct ProposedMatrix {
+  int64_t bound = 0, wanted = 0;
+};
+Forecast TrafficOfProposals(std::span<const ProposedMatrix> matrices, int64_t shards, int rank, int ranks);
 
 // Compare and Consensus as long as all agree.
 comm::Traffic TrafficOfConsensus(int ranks);

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "kernels/base/check.h"
+#include "kernels/candidate_topk/candidate_topk.h"
+#include "kernels/shared_topk/shared_topk.h"
 
 namespace filigree::mask {
 namespace {
@@ -18,8 +20,8 @@ double DensityOf(const model::TensorInfo& info, const Densities& densities) {
 
 }  // namespace
 
-MaskSet::MaskSet(const model::Registry& registry, int64_t min_alive, config::Biases biases)
-    : registry_(registry), min_alive_(min_alive), masks_(registry.size()) {
+MaskSet::MaskSet(const model::Registry& registry, int64_t min_alive, config::Biases biases, config::MaskScope scope)
+    : registry_(registry), min_alive_(min_alive), scope_(scope), masks_(registry.size()) {
   CHECK(min_alive >= 0, "min_alive = {}", min_alive);
   for (int i = 0; i < registry_.size(); ++i) {
     masks_[i].sparsified = registry_[i].density == model::Density::kWeight ||
@@ -29,17 +31,35 @@ MaskSet::MaskSet(const model::Registry& registry, int64_t min_alive, config::Bia
   }
 }
 
-int64_t MaskSet::KeptOf(int tensor, const Densities& densities, const model::Layout& layout) const {
+bool MaskSet::shares(int tensor) const {
+  return scope_ == config::MaskScope::kGlobal && registry_[tensor].density == model::Density::kWeight;
+}
+
+// Of a tensor that shares: its own k, which decides its j, whatever its share is.
+MaskSet::Choice MaskSet::ChoiceOf(int tensor, const Densities& densities, const model::Layout& layout) const {
   const model::TensorInfo& info = registry_[tensor];
-  return std::min(KeptEntries(DensityOf(info, densities), info.numel()), layout.stored(tensor));
+  const int64_t k = KeptEntries(DensityOf(info, densities), info.numel()), stored = std::min(k, layout.stored(tensor));
+  const int64_t decides_j = shares(tensor) ? k : stored;
+  return {tensor, stored, static_cast<int>(EffectiveMinAlive(info, decides_j, min_alive_).j)};
 }
 
 bool MaskSet::WillMask(int tensor, const Densities& densities, const model::Layout& layout) const {
-  return masks_[tensor].sparsified && KeptOf(tensor, densities, layout) < layout.stored(tensor);
+  if (!masks_[tensor].sparsified) return false;
+  if (!shares(tensor)) return ChoiceOf(tensor, densities, layout).k < layout.stored(tensor);
+  int64_t k = 0, stored = 0;
+  for (int i = 0; i < registry_.size(); ++i) {
+    if (!shares(i)) continue;
+    k += KeptEntries(densities.weight, registry_[i].numel());
+    stored += layout.stored(i);
+  }
+  return k < stored;
 }
 
-kernels::CandidateSelection MaskSet::CandidateRule(const model::TensorInfo& info, int64_t k) const {
-  return {k, static_cast<int>(EffectiveMinAlive(info, k, min_alive_).j), info.unit};
+kernels::WeightSelection MaskSet::SelectionOf(int tensor, const Densities& densities,
+                                              const model::Layout& layout) const {
+  const model::TensorInfo& info = registry_[tensor];
+  const Choice choice = ChoiceOf(tensor, densities, layout);
+  return {info.rows, info.cols, choice.k, choice.min_alive, info.unit};
 }
 
 void MaskSet::Update(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights) {
@@ -49,49 +69,88 @@ void MaskSet::Update(const Densities& densities, float decay, kernels::ThreadPoo
 void MaskSet::UpdateTensors(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights,
                             const std::function<bool(int)>& wanted) {
   const model::Layout& layout = weights.layout();
-  std::vector<int> on_candidates;
+  std::vector<int> sharing;
+  std::vector<Choice> choices, on_candidates;
   for (int i = 0; i < registry_.size(); ++i) {
-    const model::TensorInfo& info = registry_[i];
-    Mask& mask = masks_[i];
-    if (!mask.sparsified || !wanted(i)) continue;
-    mask.all = !WillMask(i, densities, layout);
-    mask.nonzeros = KeptOf(i, densities, layout);
-    if (mask.all) {
-      mask.threshold = {};
-      continue;
+    if (!masks_[i].sparsified || !wanted(i)) continue;
+    if (shares(i)) {
+      sharing.push_back(i);
+    } else if (WillMask(i, densities, layout)) {
+      choices.push_back(ChoiceOf(i, densities, layout));
+    } else {
+      Restore(i, nullptr, layout.stored(i), {});
     }
-    const size_t words = Words(layout.stored(i));
-    if (mask.kept.size() < words) mask.kept = kernels::Buffer<uint64_t>(words);
-    if (layout.candidates(i) != nullptr) {
-      on_candidates.push_back(i);
-      continue;
-    }
-    kernels::WeightSelection selection;
-    selection.rows = info.rows;
-    selection.cols = info.cols;
-    selection.k = mask.nonzeros;
-    selection.min_alive = static_cast<int>(EffectiveMinAlive(info, mask.nonzeros, min_alive_).j);
-    selection.unit = info.unit;
-    float* w = weights.tensor(info);
-    kernels::SelectWeights(w, selection, &mask.threshold, pool, mask.kept.data());
-    kernels::ApplySelection(mask.kept.data(), info.numel(), info.decays ? decay : 1.0f, pool, w);
   }
-  UpdateCandidates(on_candidates, decay, pool, weights);
+  Share(sharing, densities, pool, weights, choices);
+  for (const Choice& choice : choices) {
+    Mask& mask = masks_[choice.tensor];
+    mask.all = false;
+    mask.nonzeros = choice.k;
+    const size_t words = Words(layout.stored(choice.tensor));
+    if (mask.kept.size() < words) mask.kept = kernels::Buffer<uint64_t>(words);
+    if (layout.candidates(choice.tensor) != nullptr) {
+      on_candidates.push_back(choice);
+    } else {
+      Select(choice, decay, pool, weights);
+    }
+  }
+  SelectOnCandidates(std::move(on_candidates), decay, pool, weights);
+}
+
+// Adds what each of them keeps. One that keeps everything, or nothing, has a mask like the others.
+void MaskSet::Share(const std::vector<int>& tensors, const Densities& densities, kernels::ThreadPool& pool,
+                    const model::Arena& weights, std::vector<Choice>& choices) {
+  const model::Layout& layout = weights.layout();
+  std::vector<kernels::SharingMatrix> matrices;
+  matrices.reserve(tensors.size());
+  int64_t k = 0, stored = 0;
+  for (const int i : tensors) {
+    const model::TensorInfo& info = registry_[i];
+    matrices.push_back({weights.tensor(info), info.rows, info.cols, layout.candidates(i),
+                        ChoiceOf(i, densities, layout).min_alive, info.unit});
+    k += KeptEntries(densities.weight, info.numel());
+    stored += layout.stored(i);
+  }
+  if (k >= stored) {
+    for (const int i : tensors) Restore(i, nullptr, layout.stored(i), {});
+    return;
+  }
+  const std::vector<int64_t> shares = kernels::ShareEntries(matrices, k, &shared_threshold_, pool);
+  for (size_t m = 0; m < tensors.size(); ++m) choices.push_back({tensors[m], shares[m], matrices[m].min_alive});
+}
+
+void MaskSet::Select(const Choice& choice, float decay, kernels::ThreadPool& pool, model::Arena& weights) {
+  const model::TensorInfo& info = registry_[choice.tensor];
+  Mask& mask = masks_[choice.tensor];
+  float* w = weights.tensor(info);
+  kernels::SelectWeights(w, {info.rows, info.cols, choice.k, choice.min_alive, info.unit}, &mask.threshold, pool,
+                         mask.kept.data());
+  kernels::ApplySelection(mask.kept.data(), info.numel(), info.decays ? decay : 1.0f, pool, w);
 }
 
 // The sets are small: a thread takes a whole one, the largest first.
-void MaskSet::UpdateCandidates(std::vector<int> tensors, float decay, kernels::ThreadPool& pool,
-                               model::Arena& weights) {
+void MaskSet::SelectOnCandidates(std::vector<Choice> choices, float decay, kernels::ThreadPool& pool,
+                                 model::Arena& weights) {
   const model::Layout& layout = weights.layout();
-  std::stable_sort(tensors.begin(), tensors.end(), [&](int a, int b) { return layout.stored(a) > layout.stored(b); });
-  pool.Run(static_cast<int64_t>(tensors.size()), [&](int64_t task, int) {
-    const model::TensorInfo& info = registry_[tensors[task]];
-    Mask& mask = masks_[info.index];
+  std::stable_sort(choices.begin(), choices.end(),
+                   [&](const Choice& a, const Choice& b) { return layout.stored(a.tensor) > layout.stored(b.tensor); });
+  pool.Run(std::ssize(choices), [&](int64_t task, int) {
+    const auto& [tensor, k, min_alive] = choices[task];
+    const model::TensorInfo& info = registry_[tensor];
+    Mask& mask = masks_[tensor];
     float* w = weights.tensor(info);
-    kernels::SelectCandidates(*layout.candidates(info.index), w, CandidateRule(info, mask.nonzeros), &mask.threshold,
+    kernels::SelectCandidates(*layout.candidates(tensor), w, {k, min_alive, info.unit}, &mask.threshold,
                               mask.kept.data());
-    kernels::ApplyCandidateSelection(mask.kept.data(), layout.stored(info.index), info.decays ? decay : 1.0f, w);
+    kernels::ApplyCandidateSelection(mask.kept.data(), layout.stored(tensor), info.decays ? decay : 1.0f, w);
   });
+}
+
+void MaskSet::Apply(int tensor, const uint64_t* kept, float decay, kernels::ThreadPool& pool, model::Arena& weights) {
+  const model::TensorInfo& info = registry_[tensor];
+  Restore(tensor, kept, weights.layout().stored(tensor), masks_[tensor].threshold);
+  if (kept == nullptr) return;
+  kernels::ApplySelection(kept, weights.layout().stored(tensor), info.decays ? decay : 1.0f, pool,
+                          weights.tensor(info));
 }
 
 const uint64_t* MaskSet::kept(int tensor) const { return masks_[tensor].all ? nullptr : masks_[tensor].kept.data(); }

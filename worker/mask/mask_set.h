@@ -7,7 +7,6 @@
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
-#include "kernels/candidate_topk/candidate_topk.h"
 #include "kernels/weight_topk/weight_topk.h"
 #include "worker/config/settings.h"
 #include "worker/mask/density.h"
@@ -21,6 +20,11 @@
 //
 // j is min_alive, lowered to floor(k / units) where k is too small.
 //
+// With scope global the matrices of the layers (density class kWeight) share a threshold: together they keep the sum of
+// their k's, every unit its j largest (j of the matrix's own k), the rest by |w| among all of them; ties: the earlier
+// tensor, then the lower index (kernels/shared_topk). What a matrix keeps is its share. Embeddings, which follow
+// another density, and sparse biases keep their own k.
+//
 // A tensor at density 1 has no mask (kept() is null). Where a tensor has candidates, the choice is among them, and a
 // mask is a bitmap over them (kernels/csr/pattern.h).
 
@@ -29,7 +33,8 @@ namespace filigree::mask {
 class MaskSet {
  public:
   // Borrows the registry. Tensors of density class kBias take part where `biases` is kSparse.
-  MaskSet(const model::Registry& registry, int64_t min_alive, config::Biases biases);
+  MaskSet(const model::Registry& registry, int64_t min_alive, config::Biases biases,
+          config::MaskScope scope = config::MaskScope::kMatrix);
 
   // Will Update with these densities leave the tensor a mask? If not, it decays elsewhere.
   bool WillMask(int tensor, const Densities& densities, const model::Layout& layout) const;
@@ -39,9 +44,17 @@ class MaskSet {
   // threads.
   void Update(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights);
 
-  // The same for the tensors that `wanted` names; the others keep their masks.
+  // The same for the tensors that `wanted` names; the others keep their masks. Of matrices that share a threshold those
+  // that are wanted share theirs.
   void UpdateTensors(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights,
                      const std::function<bool(int tensor)>& wanted);
+
+  // Does this tensor share its threshold with others?
+  bool shares(int tensor) const;
+  // What a whole tensor keeps at these densities, before it shares: k is its own.
+  kernels::WeightSelection SelectionOf(int tensor, const Densities& densities, const model::Layout& layout) const;
+  // A mask that was chosen elsewhere, null: all are kept; the weights outside become 0, those inside decay.
+  void Apply(int tensor, const uint64_t* kept, float decay, kernels::ThreadPool& pool, model::Arena& weights);
 
   // Bitmap over a tensor's stored values, null: all are kept.
   const uint64_t* kept(int tensor) const;
@@ -59,9 +72,16 @@ class MaskSet {
   size_t bytes() const;
 
  private:
-  void UpdateCandidates(std::vector<int> tensors, float decay, kernels::ThreadPool& pool, model::Arena& weights);
-  int64_t KeptOf(int tensor, const Densities& densities, const model::Layout& layout) const;
-  kernels::CandidateSelection CandidateRule(const model::TensorInfo& info, int64_t k) const;
+  struct Choice {
+    int tensor = 0;
+    int64_t k = 0;
+    int min_alive = 0;
+  };
+  Choice ChoiceOf(int tensor, const Densities& densities, const model::Layout& layout) const;
+  void Share(const std::vector<int>& tensors, const Densities& densities, kernels::ThreadPool& pool,
+             const model::Arena& weights, std::vector<Choice>& choices);
+  void Select(const Choice& choice, float decay, kernels::ThreadPool& pool, model::Arena& weights);
+  void SelectOnCandidates(std::vector<Choice> choices, float decay, kernels::ThreadPool& pool, model::Arena& weights);
 
   struct Mask {
     bool sparsified = false;
@@ -73,7 +93,9 @@ class MaskSet {
 
   const model::Registry& registry_;
   int64_t min_alive_;
-  std::vector<Mask> masks_;  // one a tensor
+  config::MaskScope scope_;
+  float shared_threshold_ = 0;  // the guess of the next
+  std::vector<Mask> masks_;     // one a tensor
 };
 
 }  // namespace filigree::mask

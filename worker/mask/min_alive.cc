@@ -55,16 +55,25 @@ MinAlive EffectiveMinAlive(const model::TensorInfo& tensor, int64_t k, int64_t m
 }
 
 std::vector<std::string> MinAliveNotes(const model::Registry& registry, const Densities& final_densities,
-                                       int64_t min_alive) {
+                                       int64_t min_alive, config::MaskScope scope) {
   const std::vector<KindAlive> kinds = MaskedKinds(registry, final_densities.weight, min_alive);
   if (kinds.empty() || min_alive == 0) return {};
+  const bool global = scope == config::MaskScope::kGlobal;
   std::vector<std::string> shares, lowered, decided;
+  int64_t k = 0, by_units = 0;
   for (const KindAlive& x : kinds) {
+    k += x.k;
+    by_units += x.effective.j * x.units;
     shares.push_back(fmt::format("{} {:.0f} %", x.kind, 100 * x.effective.share_of_k));
     if (x.effective.j < min_alive) {
       lowered.push_back(fmt::format("{} to {} (k = {} for {} units)", x.kind, x.effective.j, x.k, x.units));
     }
     if (x.k <= min_alive * x.units) decided.push_back(x.kind);
+  }
+  if (global) {
+    shares = {
+        fmt::format("all matrices together {:.0f} %", 100 * static_cast<double>(by_units) / static_cast<double>(k))};
+    decided = by_units == k ? std::vector<std::string>{"all matrices"} : std::vector<std::string>();
   }
   std::vector<std::string> notes;
   notes.push_back(fmt::format("min alive (j = {}) decides this share of the entries kept at the final density: {}",

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/config/settings.h"
 #include "worker/mask/density.h"
 #include "worker/model/registry.h"
 
@@ -27,9 +28,10 @@ MinAlive EffectiveMinAlive(const model::TensorInfo& tensor, int64_t k, int64_t m
 
 // What a user should know before the first step, one sentence each: min alive's share of k at the final density, where
 // it is lowered, where it leaves the global ranking nothing to choose (k / units = f_w * D at most j). The matrices of
-// all layers are named once, by kind. Empty: nothing to say, as no matrix is masked or min alive is 0.
+// all layers are named once, by kind. With scope global the ranking is one for all of them, and so is its share of k.
+// Empty: nothing to say, as no matrix is masked or min alive is 0.
 std::vector<std::string> MinAliveNotes(const model::Registry& registry, const Densities& final_densities,
-                                       int64_t min_alive);
+                                       int64_t min_alive, config::MaskScope scope = config::MaskScope::kMatrix);
 
 }  // namespace filigree::mask
 

@@ -4,6 +4,7 @@
 #include "worker/model/shared_traffic.h"
 #include "worker/optim/blocks.h"
 #include "worker/train/batch_gradient.h"
+#include "worker/train/candidates.h"
 #include "worker/train/evidence.h"
 #include "worker/train/ownership.h"
 #include "worker/train/rank_layout.h"
@@ -80,6 +81,19 @@ class Step {
     parts_.push_back({"losses", exchange::TrafficOfNumbers(leaves, data_rank_, grid_.data, 1)});
     AddEvidence("evidence for newcomers",
                 exchange::TrafficOfNumbers(leaves, data_rank_, grid_.data, train::EvidenceNumbers(settings_, part_)));
+    AddProposals();
+  }
+
+  void AddProposals() {
+    if (settings_.sparsity.newcomers != config::Newcomers::kProposals || refresh_every() == 0) return;
+    std::vector<exchange::ProposedMatrix> matrices;
+    for (const model::TensorInfo& info : part_.tensors()) {
+      if (info.index == part_.wte() || train::FirstCandidates(settings_, info) == 0) continue;
+      matrices.push_back({info.numel(), train::NewcomersOf(settings_, info, s_)});
+    }
+    const exchange::Forecast agreed =
+        exchange::TrafficOfProposals(matrices, settings_.train.shards, data_rank_, grid_.data);
+    parts_.push_back({"newcomers that shards propose", agreed.traffic, refresh_every(), agreed.accuracy});
   }
 
   // Where matrices have owners: what these tell the others.
@@ -91,6 +105,10 @@ class Step {
       sums[matrix.owner] += kDouble * ((matrix.numel + optim::kBlockElements - 1) / optim::kBlockElements);
     }
     parts_.push_back({"sizes of the owners' gradients", TrafficOfGather(sums, data_rank_)});
+    if (const auto sharing = train::SharingMatrices(settings_, part_, owners, s_); !sharing.empty()) {
+      const exchange::Forecast threshold = exchange::TrafficOfSharedThreshold(sharing, data_rank_, grid_.data);
+      parts_.push_back({"threshold of all matrices", threshold.traffic, 1, threshold.accuracy});
+    }
     const exchange::Forecast weights =
         exchange::TrafficOfWeights(train::OwnedMatrices(settings_, part_, owners, s_), data_rank_, grid_.data);
     parts_.push_back({"weights of the owners", weights.traffic, 1, weights.accuracy});

@@ -104,7 +104,7 @@ absl::StatusOr<double> BatchGradient::SumOverData(Evidence* evidence) {
   if (absl::Status status = sum_->Sum(tree_.nodes()); !status.ok()) return status;
   if (evidence != nullptr) {
     world_->data().Name("evidence for newcomers");
-    if (absl::Status status = evidence->Exchange(sum_->numbers()); !status.ok()) return status;
+    if (absl::Status status = evidence->Exchange(sum_->numbers(), world_->data()); !status.ok()) return status;
   }
   return loss->front();
 }

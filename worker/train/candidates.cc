@@ -24,11 +24,27 @@ int64_t CandidatesOf(const config::SparsitySettings& settings, int64_t k, int64_
   return std::clamp(static_cast<int64_t>(settings.candidates * static_cast<double>(k)), k, numel);
 }
 
-// The k that a mask has, or should have had where too few entries exist: the set has to grow then.
-int64_t MaskAt(const config::Settings& settings, const TensorInfo& info, int64_t s, int64_t kept) {
+mask::Densities DensitiesOf(const config::Settings& settings, int64_t s) {
   const int64_t last = settings.run.steps - 1;
-  const mask::Densities f = mask::DensitiesAt(settings.sparsity, settings.run.steps, std::clamp<int64_t>(s, 0, last));
-  return std::max(kept, KeptAt(info, f));
+  return mask::DensitiesAt(settings.sparsity, settings.run.steps, std::clamp<int64_t>(s, 0, last));
+}
+
+bool SharesThreshold(const config::Settings& settings, const TensorInfo& info) {
+  return settings.sparsity.scope == config::MaskScope::kGlobal && info.density == model::Density::kWeight;
+}
+
+// The entries that every unit should have: those of min alive, at the k that a mask has, or should have had where too
+// few entries exist.
+int64_t UnitCandidates(const config::Settings& settings, const TensorInfo& info, int64_t s, int64_t kept) {
+  const int64_t own = KeptAt(info, DensitiesOf(settings, s));
+  const int64_t k = SharesThreshold(settings, info) ? own : std::max(kept, own);
+  return mask::EffectiveMinAlive(info, k, settings.sparsity.min_alive).j;
+}
+
+// |C| of a matrix whose mask is a share of what several keep.
+int64_t SharingCandidates(const config::SparsitySettings& settings, int64_t k, int64_t share, int64_t numel) {
+  const int64_t whole = CandidatesOf(settings, k, numel);
+  return whole == numel ? numel : std::min(numel, share + whole - k);
 }
 
 // The mask of a changed set: what was kept and is still there, which is everything that was kept.
@@ -68,12 +84,60 @@ mask::Membership NextMembership(const config::Settings& settings, int64_t s, con
   input.ranked = found.ranked;
   input.line_reserve = static_cast<int>(settings.sparsity.line_reserve);
   input.unit = info.unit;
-  const int64_t k = MaskAt(settings, info, s, state.masks.nonzeros(t));
-  input.unit_candidates = static_cast<int>(mask::EffectiveMinAlive(info, k, settings.sparsity.min_alive).j);
+  input.unit_candidates = static_cast<int>(UnitCandidates(settings, info, s, state.masks.nonzeros(t)));
   input.seed = static_cast<uint64_t>(settings.run.seed);
   input.stream = kernels::StreamOf((info.name + "/newcomers").c_str());
   input.step = s;
   return mask::Refresh(input, pool);
+}
+
+std::vector<int64_t> KeptNow(const TrainState& state) {
+  std::vector<int64_t> kept;
+  kept.reserve(state.registry.size());
+  for (int t = 0; t < state.registry.size(); ++t) kept.push_back(state.masks.nonzeros(t));
+  return kept;
+}
+
+// |C| at the beginning, where `kept` entries are in the mask. Shares do not count yet: a run that draws its candidates
+// knows them only afterwards.
+std::vector<int64_t> FirstCandidatesOf(const config::Settings& settings, const model::Registry& registry,
+                                       const std::vector<int64_t>& kept) {
+  const mask::Densities f = DensitiesOf(settings, 0);
+  std::vector<int64_t> wanted(registry.size());
+  for (const TensorInfo& info : registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    const int64_t k = KeptAt(info, f), now = kept[info.index];
+    wanted[info.index] = SharesThreshold(settings, info)
+                             ? std::max(now, CandidatesOf(settings.sparsity, k, info.numel()))
+                             : CandidatesOf(settings.sparsity, std::max(now, k), info.numel());
+  }
+  return wanted;
+}
+
+// New sets of these sizes, and the masks on them.
+void ChangeCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
+                      const std::vector<int64_t>& all_wanted, kernels::ThreadPool& pool, TrainState& state) {
+  std::vector<TrainState::Change> changes;
+  std::vector<kernels::Buffer<uint64_t>> masks;
+  for (const TensorInfo& info : state.registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    const int t = info.index;
+    const int64_t wanted = all_wanted[t];
+    const bool may_be_whole = state.layout->candidates(t) != nullptr || settings.sparsity.dense_phase;
+    if (wanted == info.numel() && state.layout->stored(t) == info.numel() && may_be_whole) continue;
+    mask::Membership next = NextMembership(settings, s, evidence, info, wanted, pool, state);
+    masks.push_back(MovedMask(state.masks.kept(t), next.source));
+    changes.push_back({t, std::move(next.pattern), std::move(next.source)});
+  }
+  std::vector<int> tensors;
+  tensors.reserve(changes.size());
+  for (const TrainState::Change& change : changes) tensors.push_back(change.tensor);
+  if (changes.empty()) return;
+  state.ChangeCandidates(std::move(changes), pool);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    state.masks.Restore(tensors[i], masks[i].data(), state.layout->stored(tensors[i]),
+                        state.masks.threshold(tensors[i]));
+  }
 }
 
 }  // namespace
@@ -82,8 +146,35 @@ bool MayHaveCandidates(const TensorInfo& info) {
   return info.density == model::Density::kWeight || info.density == model::Density::kEmbedding;
 }
 
-int64_t WantedCandidates(const config::Settings& settings, const TensorInfo& info, int64_t s, int64_t kept) {
-  return CandidatesOf(settings.sparsity, MaskAt(settings, info, s, kept), info.numel());
+std::vector<int64_t> WantedCandidates(const config::Settings& settings, const model::Registry& registry, int64_t s,
+                                      const std::vector<int64_t>& kept) {
+  const mask::Densities f = DensitiesOf(settings, s);
+  int64_t shared = 0, shared_k = 0;
+  for (const TensorInfo& info : registry.tensors()) {
+    if (!SharesThreshold(settings, info)) continue;
+    shared += kept[info.index];
+    shared_k += KeptAt(info, f);
+  }
+  std::vector<int64_t> wanted(registry.size());
+  for (const TensorInfo& info : registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    const int64_t k = KeptAt(info, f), now = kept[info.index];
+    if (SharesThreshold(settings, info)) {
+      // Where too few entries exist for the masks, all sets have to grow.
+      const int64_t share = shared < shared_k ? std::max(now, k) : now;
+      wanted[info.index] = SharingCandidates(settings.sparsity, k, share, info.numel());
+    } else {
+      wanted[info.index] = CandidatesOf(settings.sparsity, std::max(now, k), info.numel());
+    }
+  }
+  return wanted;
+}
+
+int64_t NewcomersOf(const config::Settings& settings, const TensorInfo& info, int64_t s) {
+  const int64_t k = KeptAt(info, DensitiesOf(settings, s));
+  const int64_t candidates = CandidatesOf(settings.sparsity, k, info.numel()), reserve = candidates - k;
+  if (candidates == info.numel()) return 0;
+  return reserve - static_cast<int64_t>((1 - settings.sparsity.drop) * static_cast<double>(reserve));
 }
 
 bool RefreshDue(const config::Settings& settings, int64_t s) {
@@ -107,7 +198,8 @@ void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool
                             [&](int tensor) { return FirstCandidates(settings, state.registry[tensor]) > 0; });
   config::Settings keep_all = settings;
   keep_all.sparsity.drop = 0;
-  RefreshCandidates(keep_all, /*s=*/-1, /*evidence=*/nullptr, pool, state);
+  const std::vector<int64_t> wanted = FirstCandidatesOf(settings, state.registry, KeptNow(state));
+  ChangeCandidates(keep_all, /*s=*/-1, /*evidence=*/nullptr, wanted, pool, state);
   std::fill_n(m.data(), m.size(), 0.0f);
 }
 
@@ -146,27 +238,7 @@ std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const conf
 
 void RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence, kernels::ThreadPool& pool,
                        TrainState& state) {
-  std::vector<TrainState::Change> changes;
-  std::vector<kernels::Buffer<uint64_t>> masks;
-  for (const TensorInfo& info : state.registry.tensors()) {
-    if (!MayHaveCandidates(info)) continue;
-    const int t = info.index;
-    const int64_t wanted = WantedCandidates(settings, info, s, state.masks.nonzeros(t));
-    const bool may_be_whole = state.layout->candidates(t) != nullptr || settings.sparsity.dense_phase;
-    if (wanted == info.numel() && state.layout->stored(t) == info.numel() && may_be_whole) continue;
-    mask::Membership next = NextMembership(settings, s, evidence, info, wanted, pool, state);
-    masks.push_back(MovedMask(state.masks.kept(t), next.source));
-    changes.push_back({t, std::move(next.pattern), std::move(next.source)});
-  }
-  std::vector<int> tensors;
-  tensors.reserve(changes.size());
-  for (const TrainState::Change& change : changes) tensors.push_back(change.tensor);
-  if (changes.empty()) return;
-  state.ChangeCandidates(std::move(changes), pool);
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    state.masks.Restore(tensors[i], masks[i].data(), state.layout->stored(tensors[i]),
-                        state.masks.threshold(tensors[i]));
-  }
+  ChangeCandidates(settings, s, evidence, WantedCandidates(settings, state.registry, s, KeptNow(state)), pool, state);
 }
 
 }  // namespace filigree::train

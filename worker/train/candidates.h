@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
@@ -13,6 +14,13 @@
 //
 //   |C| = min(numel, floor(c * k))         k: entries of the mask, at the density of the step
 //
+// With sparsity.scope "global" a matrix of the layers keeps a share n of all their k's that is not its own k. Its
+// reserve stays what its own k asks for, so that all sets together are as large as ever, and every matrix can grow:
+//
+//   |C| = min(numel, n + floor(c * k) - k)     where floor(c * k) < numel; else numel
+//
+// At the beginning, when n is not known, it has floor(c * k) as well.
+//
 // Where that is the whole matrix the matrix stays whole as long as sparsity.dense_phase is on (the dense phase of a run
 // that anneals), else it exists on candidates from the first step.
 
@@ -21,9 +29,13 @@ namespace filigree::train {
 // May this tensor exist on candidates? Matrices that follow a density; sparse biases stay whole, they are small.
 bool MayHaveCandidates(const model::TensorInfo& info);
 
-// |C| of a matrix with `kept` entries in its mask, at a refresh of step s: k is the schedule's, or what the mask keeps
-// where that is more.
-int64_t WantedCandidates(const config::Settings& settings, const model::TensorInfo& info, int64_t s, int64_t kept);
+// |C| of every tensor, of which `kept` entries are in its mask, at a refresh of step s: k is the schedule's, or what
+// the mask keeps where that is more. 0: it has no candidates.
+std::vector<int64_t> WantedCandidates(const config::Settings& settings, const model::Registry& registry, int64_t s,
+                                      const std::vector<int64_t>& kept);
+
+// How many newcomers the refresh after step s has room for in a matrix on candidates: those dropped from its reserve.
+int64_t NewcomersOf(const config::Settings& settings, const model::TensorInfo& info, int64_t s);
 
 // Do the candidates change after step s?
 bool RefreshDue(const config::Settings& settings, int64_t s);

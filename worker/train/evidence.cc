@@ -7,12 +7,17 @@
 
 #include "fmt/format.h"
 #include "kernels/base/buffer.h"
+#include "kernels/base/check.h"
 #include "kernels/base/random.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/sddmm/sddmm.h"
+#include "worker/comm/local.h"
+#include "worker/exchange/proposals.h"
 #include "worker/mask/newcomers.h"
 #include "worker/mask/wedge.h"
 #include "worker/model/channel_norms.h"
+#include "worker/train/candidates.h"
+#include "worker/train/shard_proposals.h"
 
 namespace filigree::train {
 namespace {
@@ -29,7 +34,7 @@ class NoEvidence : public Evidence {
   void BeginShard(int64_t) override {}
   void EndShard(int64_t) override {}
   void Finish() override {}
-  absl::Status Exchange(exchange::GradientExchange&) override { return absl::OkStatus(); }
+  absl::Status Exchange(exchange::GradientExchange&, comm::Communicator&) override { return absl::OkStatus(); }
   absl::Status Gather(const ModelShard&, comm::Communicator&) override { return absl::OkStatus(); }
   EvidenceOf Of(const TensorInfo&, int64_t, kernels::ThreadPool&) const override { return {}; }
 };
@@ -52,24 +57,28 @@ bool HasChannels(const TensorInfo& info) {
 
 // Where numbers a row, then numbers a column, of each tensor that has channels stand, one tensor after another.
 struct ChannelLayout {
-  explicit ChannelLayout(const model::Registry& registry) {
+  // tables_only: of those whose rows are tokens.
+  explicit ChannelLayout(const model::Registry& registry, bool tables_only = false) {
     for (const TensorInfo& info : registry.tensors()) {
       offsets.push_back(size);
-      size += HasChannels(info) ? static_cast<size_t>(info.rows + info.cols) : 0;
+      const bool wanted = HasChannels(info) && (!tables_only || info.index == registry.wte());
+      size += wanted ? static_cast<size_t>(info.rows + info.cols) : 0;
+      has.push_back(wanted);
     }
   }
   std::vector<size_t> offsets;
+  std::vector<bool> has;
   size_t size = 0;
 };
 
 // Squares of channels, shard by shard, and their sums along the tree of shards.
 class NormEvidence : public Evidence {
  public:
-  NormEvidence(const TrainState& state, const ModelShard* shard)
+  NormEvidence(const TrainState& state, const ModelShard* shard, bool tables_only = false)
       : registry_(shard == nullptr ? state.registry : shard->registry()),
         norms_(registry_, kNormStride),
-        here_(registry_),
-        whole_(state.registry) {}
+        here_(registry_, tables_only),
+        whole_(state.registry, tables_only) {}
   model::GradientWitness* Begin(int64_t s) override {
     step_ = s;
     stack_.clear();
@@ -79,6 +88,7 @@ class NormEvidence : public Evidence {
   void EndShard(int64_t shard) override {
     Numbers leaf{{shard, 1}, std::vector<double>(here_.size)};
     for (const TensorInfo& info : registry_.tensors()) {
+      if (!here_.has[info.index]) continue;
       double* out = leaf.values.data() + here_.offsets[info.index];
       out = std::copy(norms_.rows(info.index).begin(), norms_.rows(info.index).end(), out);
       std::copy(norms_.columns(info.index).begin(), norms_.columns(info.index).end(), out);
@@ -87,7 +97,7 @@ class NormEvidence : public Evidence {
     exchange::Collapse(stack_, /*all=*/false, Add);
   }
   void Finish() override { exchange::Collapse(stack_, /*all=*/true, Add); }
-  absl::Status Exchange(exchange::GradientExchange& ranks) override {
+  absl::Status Exchange(exchange::GradientExchange& ranks, comm::Communicator&) override {
     absl::StatusOr<std::vector<double>> sum = ranks.SumNumbers(stack_);
     if (!sum.ok()) return sum.status();
     stack_.clear();
@@ -104,7 +114,7 @@ class NormEvidence : public Evidence {
     return absl::OkStatus();
   }
   EvidenceOf Of(const TensorInfo& info, int64_t, kernels::ThreadPool&) const override {
-    if (norms_.rows(info.index).empty()) return {};
+    if (norms_.rows(info.index).empty() || !whole_.has[info.index]) return {};
     const double* sums = stack_.front().values.data() + whole_.offsets[info.index];
     return {Roots(sums, info.rows), Roots(sums + info.rows, info.cols), {}};
   }
@@ -132,7 +142,7 @@ absl::Status OnlyAlone(const char* rule) {
 class VoteEvidence : public Evidence, public model::GradientWitness {
  public:
   VoteEvidence(const config::Settings& settings, const TrainState& state)
-      : settings_(settings), state_(state), norms_(state, nullptr) {}
+      : settings_(settings), state_(state), norms_(state, nullptr, /*tables_only=*/true) {}
 
   model::GradientWitness* Begin(int64_t s) override {
     votes_.clear();
@@ -143,7 +153,7 @@ class VoteEvidence : public Evidence, public model::GradientWitness {
   void BeginShard(int64_t shard) override { norms_.BeginShard(shard); }
   void EndShard(int64_t shard) override { norms_.EndShard(shard); }
   void Finish() override { norms_.Finish(); }
-  absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("votes"); }
+  absl::Status Exchange(exchange::GradientExchange&, comm::Communicator&) override { return OnlyAlone("votes"); }
   absl::Status Gather(const ModelShard&, comm::Communicator&) override { return OnlyAlone("votes"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {
@@ -180,6 +190,92 @@ class VoteEvidence : public Evidence, public model::GradientWitness {
   int64_t step_ = 0;
 };
 
+// What logical shards propose for matrices on candidates, agreed on by all ranks; a whole matrix needs no newcomers,
+// and tables go by norms.
+class ProposalEvidence : public Evidence, public model::GradientWitness {
+ public:
+  ProposalEvidence(const config::Settings& settings, const TrainState& state)
+      : settings_(settings), state_(state), norms_(state, nullptr, /*tables_only=*/true) {}
+
+  model::GradientWitness* Begin(int64_t s) override {
+    step_ = s;
+    proposed_.clear();
+    agreed_.clear();
+    tables_ = norms_.Begin(s);
+    return this;
+  }
+  void BeginShard(int64_t shard) override {
+    shard_ = shard;
+    norms_.BeginShard(shard);
+  }
+  void EndShard(int64_t shard) override { norms_.EndShard(shard); }
+  void Finish() override {
+    norms_.Finish();
+    comm::Communicator alone(std::move(comm::LocalTransports(1).front()), {});
+    const absl::Status agreed = Agree(alone);
+    CHECK(agreed.ok(), "{}", agreed.ToString());
+  }
+  absl::Status Exchange(exchange::GradientExchange& ranks, comm::Communicator& data) override {
+    if (absl::Status status = norms_.Exchange(ranks, data); !status.ok()) return status;
+    return Agree(data);
+  }
+  absl::Status Gather(const ModelShard&, comm::Communicator&) override {
+    return absl::UnimplementedError(
+        "sparsity.newcomers \"proposals\" is for ranks that have the whole model; take \"norms\" or parallel.tensor 1");
+  }
+  void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
+              kernels::ThreadPool& pool) override {
+    constexpr int64_t kMost = int64_t{1} << 21, kVotesPerNewcomer = 4;
+    const kernels::PatternView* candidates = state_.layout->candidates(info.index);
+    if (candidates == nullptr) return;
+    ShardFactors factors;
+    factors.dy = dy;
+    factors.x = x;
+    factors.candidates = *candidates;
+    factors.samples =
+        std::min(kMost, kVotesPerNewcomer * NewcomersOf(settings_, info, step_) / settings_.train.shards + 1);
+    factors.seed = static_cast<uint64_t>(settings_.run.seed);
+    factors.stream = kernels::StreamOf((info.name + "/proposals").c_str());
+    factors.step = step_ * settings_.train.shards + shard_;
+    proposed_[info.index].push_back(ProposeNewcomers(factors, pool));
+  }
+  void Table(const TensorInfo& info, std::span<const ConstTile> dx, std::span<const int32_t* const> tokens,
+             kernels::ThreadPool& pool) override {
+    tables_->Table(info, dx, tokens, pool);
+  }
+  EvidenceOf Of(const TensorInfo& info, int64_t candidates, kernels::ThreadPool& pool) const override {
+    const auto found = agreed_.find(info.index);
+    return found == agreed_.end() ? norms_.Of(info, candidates, pool) : EvidenceOf{{}, {}, found->second};
+  }
+
+ private:
+  absl::Status Agree(comm::Communicator& ranks) {
+    std::vector<exchange::Proposals> matrices;
+    matrices.reserve(proposed_.size());
+    for (const auto& [tensor, shards] : proposed_) {
+      const TensorInfo& info = state_.registry[tensor];
+      exchange::Proposals& matrix = matrices.emplace_back();
+      matrix.bound = info.numel();
+      matrix.wanted = NewcomersOf(settings_, info, step_);
+      matrix.lists.reserve(shards.size());
+      for (const ShardProposals& shard : shards) matrix.lists.push_back({shard.positions, shard.scores});
+    }
+    auto agreed = exchange::AgreeOnNewcomers(ranks, settings_.train.shards, matrices);
+    if (!agreed.ok()) return agreed.status();
+    auto positions = agreed->begin();
+    for (const auto& [tensor, shards] : proposed_) agreed_[tensor] = std::move(*positions++);
+    return absl::OkStatus();
+  }
+
+  const config::Settings& settings_;
+  const TrainState& state_;
+  NormEvidence norms_;                        // of tables
+  model::GradientWitness* tables_ = nullptr;  // takes them
+  int64_t step_ = 0, shard_ = 0;
+  std::map<int, std::vector<ShardProposals>> proposed_;  // by tensor: of this rank's shards
+  std::map<int, std::vector<uint32_t>> agreed_;
+};
+
 // The dense gradient of every matrix. Memory of the dense size: for studies.
 class Oracle : public Evidence, public model::GradientWitness {
  public:
@@ -190,7 +286,7 @@ class Oracle : public Evidence, public model::GradientWitness {
   void BeginShard(int64_t) override {}
   void EndShard(int64_t) override {}
   void Finish() override {}
-  absl::Status Exchange(exchange::GradientExchange&) override { return OnlyAlone("gradient"); }
+  absl::Status Exchange(exchange::GradientExchange&, comm::Communicator&) override { return OnlyAlone("gradient"); }
   absl::Status Gather(const ModelShard&, comm::Communicator&) override { return OnlyAlone("gradient"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {
@@ -245,13 +341,16 @@ std::unique_ptr<Evidence> Evidence::Make(const config::Settings& settings, const
       return std::make_unique<VoteEvidence>(settings, state);
     case config::Newcomers::kGradient:
       return std::make_unique<Oracle>();
+    case config::Newcomers::kProposals:
+      return std::make_unique<ProposalEvidence>(settings, state);
   }
   return nullptr;
 }
 
 int64_t EvidenceNumbers(const config::Settings& settings, const model::Registry& part) {
-  if (settings.sparsity.newcomers != config::Newcomers::kNorms) return 0;  // the others have none, or only alone
-  return static_cast<int64_t>(ChannelLayout(part).size);
+  const bool proposals = settings.sparsity.newcomers == config::Newcomers::kProposals;
+  if (settings.sparsity.newcomers != config::Newcomers::kNorms && !proposals) return 0;  // none, or only alone
+  return static_cast<int64_t>(ChannelLayout(part, proposals).size);
 }
 
 }  // namespace filigree::train

@@ -14,7 +14,8 @@
 #include "worker/train/state.h"
 
 // What a step before a refresh learns of where newcomers are worth a try, by the rule of sparsity.newcomers
-// (docs/policy.md): norms of channels, votes, or, as an oracle for studies, the dense gradient itself.
+// (docs/policy.md): norms of channels, what logical shards propose, or, for studies, votes and as an oracle the dense
+// gradient itself.
 
 namespace filigree::train {
 
@@ -40,7 +41,7 @@ class Evidence {
   virtual void EndShard(int64_t shard) = 0;
   // After the last shard: on the only rank, or over all data-parallel ranks (a rule that cannot is Unimplemented).
   virtual void Finish() = 0;
-  virtual absl::Status Exchange(exchange::GradientExchange& ranks) = 0;
+  virtual absl::Status Exchange(exchange::GradientExchange& ranks, comm::Communicator& data) = 0;
   // After that, where the ranks of a group share the model: from this rank's part to the whole.
   virtual absl::Status Gather(const ModelShard& shard, comm::Communicator& group) = 0;
   // `candidates`: that the matrix will have.

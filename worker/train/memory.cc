@@ -55,6 +55,7 @@ int64_t BytesOfEvidence(const config::Settings& settings, const model::TensorInf
   constexpr int64_t kVotes = 4 * sizeof(uint64_t);  // a candidate
   switch (settings.sparsity.newcomers) {
     case config::Newcomers::kVotes:
+    case config::Newcomers::kProposals:
       return stored * kVotes;
     case config::Newcomers::kGradient:
       return info.numel() * kFloat;

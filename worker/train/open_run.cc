@@ -241,8 +241,8 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
     if (!status.ok()) return status;
   }
   const config::SparsitySettings& sparsity = run.settings.sparsity;
-  for (std::string& note :
-       mask::MinAliveNotes(run.state->registry, {sparsity.density, sparsity.embedding_density}, sparsity.min_alive)) {
+  for (std::string& note : mask::MinAliveNotes(run.state->registry, {sparsity.density, sparsity.embedding_density},
+                                               sparsity.min_alive, sparsity.scope)) {
     run.notes.push_back(std::move(note));
   }
   return run;

@@ -24,6 +24,11 @@ kernels::Buffer<uint64_t> BitmapOf(const uint64_t* kept, int64_t entries) {
   return bitmap;
 }
 
+exchange::OwnedMatrix OwnedAt(const mask::Densities& f, const model::TensorInfo& info, int owner) {
+  const double density = info.density == model::Density::kEmbedding ? f.embedding : f.weight;
+  return {owner, info.numel(), mask::KeptEntries(density, info.numel())};
+}
+
 // The whole matrix is its owner's part.
 exchange::SurvivingMatrix MatrixOf(const model::TensorInfo& info, int owner, int ranks, float* weights,
                                    uint64_t* kept) {
@@ -51,13 +56,24 @@ std::vector<exchange::OwnedMatrix> OwnedMatrices(const config::Settings& setting
   const mask::Densities f = mask::DensitiesAt(settings.sparsity, settings.run.steps, s);
   std::vector<exchange::OwnedMatrix> matrices;
   for (size_t tensor = 0; tensor < owners.size(); ++tensor) {
-    if (owners[tensor] < 0) continue;
-    const model::TensorInfo& info = registry[static_cast<int>(tensor)];
-    const double density = info.density == model::Density::kEmbedding ? f.embedding : f.weight;
-    matrices.push_back(
-        {owners[tensor], info.numel(), std::min(info.numel(), mask::KeptEntries(density, info.numel()))});
+    if (owners[tensor] >= 0) matrices.push_back(OwnedAt(f, registry[static_cast<int>(tensor)], owners[tensor]));
   }
   return matrices;
+}
+
+std::vector<exchange::OwnedMatrix> SharingMatrices(const config::Settings& settings, const model::Registry& registry,
+                                                   const std::vector<int>& owners, int64_t s) {
+  if (settings.sparsity.scope != config::MaskScope::kGlobal) return {};
+  const mask::Densities f = mask::DensitiesAt(settings.sparsity, settings.run.steps, s);
+  std::vector<exchange::OwnedMatrix> matrices;
+  bool masked = false;
+  for (size_t tensor = 0; tensor < owners.size(); ++tensor) {
+    const model::TensorInfo& info = registry[static_cast<int>(tensor)];
+    if (owners[tensor] < 0 || info.density != model::Density::kWeight) continue;
+    matrices.push_back(OwnedAt(f, info, owners[tensor]));
+    masked = masked || matrices.back().kept < info.numel();
+  }
+  return masked ? matrices : std::vector<exchange::OwnedMatrix>();
 }
 
 Ownership::Ownership(std::vector<int> owners, comm::Communicator& data, parallel::Progress* progress)
@@ -95,6 +111,46 @@ absl::Status Ownership::GatherBlockSums(const model::Layout& layout, std::vector
   size_t next = 0;
   for (const std::vector<size_t>& of : owned) {
     for (const size_t b : of) sums[b] = all[next++];
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ownership::ChooseMasks(const mask::Densities& f, float decay, kernels::ThreadPool& pool,
+                                    model::Arena& weights, mask::MaskSet& masks) {
+  std::vector<int> together;
+  for (int tensor = 0; tensor < std::ssize(owners_); ++tensor) {
+    if (owners_[tensor] >= 0 && masks.shares(tensor)) together.push_back(tensor);
+  }
+  const auto alone = [&](int tensor) { return Updates(tensor) && (owner(tensor) < 0 || !masks.shares(tensor)); };
+  masks.UpdateTensors(f, decay, pool, weights, alone);
+  return together.empty() ? absl::OkStatus() : ChooseTogether(together, f, decay, pool, weights, masks);
+}
+
+// All that share a threshold have a mask, or none has.
+absl::Status Ownership::ChooseTogether(const std::vector<int>& tensors, const mask::Densities& f, float decay,
+                                       kernels::ThreadPool& pool, model::Arena& weights, mask::MaskSet& masks) {
+  const bool masked = masks.WillMask(tensors.front(), f, weights.layout());
+  std::vector<kernels::Buffer<uint64_t>> kept(tensors.size());
+  std::vector<exchange::MatrixPart> parts(tensors.size());
+  std::vector<exchange::ShardedMatrix> matrices(masked ? tensors.size() : 0);
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    const kernels::WeightSelection selection = masks.SelectionOf(tensors[i], f, weights.layout());
+    const int64_t offset = weights.layout().offset(tensors[i]), numel = selection.rows * selection.cols;
+    kept[i] = kernels::Buffer<uint64_t>(static_cast<size_t>((numel + 63) / 64));
+    parts[i] = {{0, selection.rows, 0, selection.cols}, weights.data() + offset, selection.cols};
+    matrices[i] = {selection, {parts.data() + i, Updates(tensors[i]) ? size_t{1} : size_t{0}}, kept[i].data()};
+  }
+  if (masked) {
+    std::optional<parallel::Progress::Waiting> waiting;
+    if (progress_ != nullptr) waiting.emplace(*progress_);
+    data_->Name("the threshold of all matrices");
+    if (select_ == nullptr) {
+      select_ = std::make_unique<exchange::DistributedSelect>(*data_, exchange::SelectScope::kGlobal, pool);
+    }
+    if (absl::Status status = select_->Select(matrices); !status.ok()) return status;
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (Updates(tensors[i])) masks.Apply(tensors[i], masked ? kept[i].data() : nullptr, decay, pool, weights);
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
 #define FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
 
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -8,6 +9,7 @@
 #include "kernels/base/thread_pool.h"
 #include "worker/comm/communicator.h"
 #include "worker/config/settings.h"
+#include "worker/exchange/distributed_select.h"
 #include "worker/exchange/traffic.h"
 #include "worker/mask/mask_set.h"
 #include "worker/model/arena.h"
@@ -17,7 +19,8 @@
 #include "worker/parallel/progress.h"
 
 // Exact regime over data-parallel ranks: every sparsified matrix has one owner (worker/exchange/owners.h), who alone
-// gets the sum of its gradients, updates it, chooses its mask and holds its moments. What all need of it travels: sums
+// gets the sum of its gradients, updates it, chooses its mask (with sparsity.scope "global" all owners agree on the
+// threshold) and holds its moments. What all need of it travels: sums
 // of squares of the gradient, and the weights that survive. Everything else every rank updates itself.
 
 namespace filigree::train {
@@ -33,6 +36,10 @@ std::vector<int> OwnersIn(const config::Settings& settings, const model::Registr
 // What owners have in step s, for forecasts.
 std::vector<exchange::OwnedMatrix> OwnedMatrices(const config::Settings& settings, const model::Registry& registry,
                                                  const std::vector<int>& owners, int64_t s);
+
+// Of these, those that share a threshold in step s. Empty: none has a mask, or each has a threshold of its own.
+std::vector<exchange::OwnedMatrix> SharingMatrices(const config::Settings& settings, const model::Registry& registry,
+                                                   const std::vector<int>& owners, int64_t s);
 
 class Ownership {
  public:
@@ -51,6 +58,13 @@ class Ownership {
   // rank. Collective. Errors: those of the communicator.
   absl::StatusOr<optim::GradientSize> Measure(const model::Arena& gradient, kernels::ThreadPool& pool) const;
 
+  // The masks of step's weights at densities `f`, of those tensors that this rank updates; kept entries decay
+  // (worker/mask/mask_set.h). Where matrices share a threshold and have owners, these agree on it
+  // (worker/exchange/distributed_select.h): collective then, with the errors of the communicator, and weights and masks
+  // are unspecified after one. The masks are those that a rank alone chooses.
+  absl::Status ChooseMasks(const mask::Densities& f, float decay, kernels::ThreadPool& pool, model::Arena& weights,
+                           mask::MaskSet& masks);
+
   // After the owners' updates and masks, chosen at densities `f`: weights and masks of all matrices as their owners
   // have them. Collective. Errors: those of the communicator, InvalidArgument where bytes that arrive do not fit;
   // weights and masks of others' matrices are then unspecified.
@@ -62,6 +76,8 @@ class Ownership {
   absl::Status GatherArena(model::Arena& arena) const;
 
  private:
+  absl::Status ChooseTogether(const std::vector<int>& tensors, const mask::Densities& f, float decay,
+                              kernels::ThreadPool& pool, model::Arena& weights, mask::MaskSet& masks);
   absl::Status GatherBlockSums(const model::Layout& layout, std::vector<double>& sums) const;
   absl::Status GatherWhole(int tensor, model::Arena& weights) const;
   absl::Status GatherMasked(const std::vector<int>& tensors, const model::Registry& registry, kernels::ThreadPool& pool,
@@ -70,6 +86,7 @@ class Ownership {
   std::vector<int> owners_;
   comm::Communicator* data_ = nullptr;
   parallel::Progress* progress_ = nullptr;
+  std::unique_ptr<exchange::DistributedSelect> select_;  // with the last threshold; null: there was none
 };
 
 }  // namespace filigree::train

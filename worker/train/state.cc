@@ -14,7 +14,7 @@ TrainState::TrainState(const model::ModelSpec& spec_in, const config::Settings& 
       layout(std::move(layout_in)),
       weights(layout),
       optimizer(registry, layout, settings.optim),
-      masks(registry, settings.sparsity.min_alive, settings.sparsity.biases) {}
+      masks(registry, settings.sparsity.min_alive, settings.sparsity.biases, settings.sparsity.scope) {}
 
 void TrainState::ChangeCandidates(std::vector<Change> changes, kernels::ThreadPool& pool) {
   const model::Layout before = *layout;

@@ -102,7 +102,9 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   result.optimizer_seconds = watch.Lap();
 
   FaultPoint("topk", s);
-  state_.masks.UpdateTensors(f, state_.optimizer.DecayFactor(result.lr), pool_, state_.weights, updates);
+  const float decay = state_.optimizer.DecayFactor(result.lr);
+  absl::Status chosen = ownership_.ChooseMasks(f, decay, pool_, state_.weights, state_.masks);
+  if (!chosen.ok()) return chosen;
   result.topk_seconds = watch.Lap();
   absl::Status gathered = ownership_.GatherWeights(f, state_.registry, pool_, state_.weights, state_.masks);
   if (!gathered.ok()) return gathered;

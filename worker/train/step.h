@@ -78,7 +78,7 @@ class Stepper {
   std::unique_ptr<ModelShard> shard_;          // this part of it; null, both: all of it
   model::Network network_;
   BatchGradient batch_gradient_;
-  const Ownership ownership_;
+  Ownership ownership_;
   std::unique_ptr<Evidence> evidence_;  // of the steps before candidates change
   std::unique_ptr<Replicas> replicas_;  // null: alone
 };

@@ -79,9 +79,13 @@ absl::StatusOr<StoredArenas> ReadSets(
 absl::Status NarrowSets(const checkpoint::Checkpoint& from, const model::Registry& registry,
                         const config::Settings& settings, kernels::ThreadPool& pool, StoredArenas& stored) {
   std::vector<model::Layout::Change> patterns;
+  std::vector<int64_t> kept;
+  kept.reserve(registry.size());
+  for (const model::TensorInfo& info : registry.tensors()) kept.push_back(from.Find(info.name)->kept);
+  const std::vector<int64_t> all_wanted = WantedCandidates(settings, registry, from.step(), kept);
   for (const model::TensorInfo& info : registry.tensors()) {
     if (!MayHaveCandidates(info) || stored.sets[info.index].has_value()) continue;
-    const int64_t wanted = WantedCandidates(settings, info, from.step(), from.Find(info.name)->kept);
+    const int64_t wanted = all_wanted[info.index];
     if (wanted == info.numel() && settings.sparsity.dense_phase) continue;
     absl::StatusOr<checkpoint::CandidateTensor> set = Narrowed(from, info, wanted, settings.optim.eps, pool);
     if (!set.ok()) return set.status();

@@ -176,6 +176,21 @@ TEST(Rules, ShardsOfVotesCountTheirTokens) {
                 "--sparsity.newcomers=votes: sparsity.newcomers \"votes\" takes shards of at most 196608 tokens, and "
                 "these have 196864; take train.shards 2 or more, or newcomers \"norms\"");
   ExpectTaken({"--sparsity.regime=active", "--train.shards=1", "--train.batch=769"});
+  ExpectRefused(
+      {"--sparsity.regime=active", "--sparsity.newcomers=proposals", "--train.shards=1", "--train.batch=769"},
+      "--sparsity.newcomers=proposals: sparsity.newcomers \"proposals\" takes shards of at most 196608 tokens, "
+      "and these have 196864; take train.shards 2 or more, or newcomers \"norms\"");
+}
+
+TEST(Rules, ProposalsAreOfAWholeModel) {
+  const std::vector<std::string> shared = {"--sparsity.regime=active", "--sparsity.newcomers=proposals",
+                                           "--model.tensor_groups=2", "--parallel.tensor=2"};
+  ExpectRefused(
+      shared,
+      "--sparsity.newcomers=proposals: sparsity.newcomers \"proposals\" is for ranks that have the whole model, "
+      "and parallel.tensor is 2; take parallel.tensor 1, or newcomers \"norms\"");
+  ExpectTaken({shared[0], shared[1], shared[2]});
+  ExpectTaken({"--sparsity.regime=exact", shared[1], shared[2], shared[3]});
 }
 
 }  // namespace

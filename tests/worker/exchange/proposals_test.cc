@@ -12,6 +12,7 @@
 #include "tests/support/ranks.h"
 #include "tests/support/tiles.h"
 #include "worker/comm/communicator.h"
+#include "worker/parallel/grid.h"
 
 namespace filigree::exchange {
 namespace {
@@ -37,7 +38,7 @@ Proposed Draw(uint64_t seed, int64_t bound, double density, bool votes) {
 
 // By sorting all proposals.
 std::vector<uint32_t> Expected(const std::vector<Proposed>& ranks, int64_t wanted) {
-  std::vector<std::tuple<int64_t, uint32_t, size_t, float>> all;  // -magnitude, position, rank, score
+  std::vector<std::tuple<int64_t, uint32_t, size_t, float>> all;  // -magnitude, position, shard, score
   for (size_t r = 0; r < ranks.size(); ++r) {
     for (size_t j = 0; j < ranks[r].positions.size(); ++j) {
       all.push_back(
@@ -55,7 +56,7 @@ std::vector<uint32_t> Expected(const std::vector<Proposed>& ranks, int64_t wante
   std::stable_sort(all.begin(), all.end(),
                    [](const auto& a, const auto& b) { return std::get<2>(a) < std::get<2>(b); });
   std::map<uint32_t, double> sums;
-  for (const auto& [magnitude, position, rank, score] : all) sums[position] += score;
+  for (const auto& [magnitude, position, shard, score] : all) sums[position] += score;
   std::vector<std::pair<int64_t, uint32_t>> order;
   order.reserve(sums.size());
   for (const auto& [position, sum] : sums)
@@ -68,19 +69,22 @@ std::vector<uint32_t> Expected(const std::vector<Proposed>& ranks, int64_t wante
   return positions;
 }
 
+constexpr int64_t kShards = 5;
+
+// However many ranks share the shards.
 TEST(Proposals, AgreeOnTheLargestOfAll) {
-  for (const int ranks : {1, 2, 3, 4}) {
+  for (const int ranks : {1, 2, 3, 4, 5}) {
     struct Case {
       int64_t bound, wanted;
       std::vector<Proposed> proposed;
     };
     std::vector<Case> cases;
-    uint64_t seed = 1000 * ranks;
+    uint64_t seed = 1000;  // the same cases, another cut
     for (const bool votes : {false, true}) {
       for (const int64_t bound : {1, 100, 5000}) {
         for (const int64_t wanted : {int64_t{0}, int64_t{1}, bound / 10, bound}) {
           Case c = {bound, wanted, {}};
-          for (int r = 0; r < ranks; ++r) c.proposed.push_back(Draw(++seed, bound, r == 1 ? 0 : 0.3, votes));
+          for (int n = 0; n < kShards; ++n) c.proposed.push_back(Draw(++seed, bound, n == 1 ? 0 : 0.3, votes));
           cases.push_back(std::move(c));
         }
       }
@@ -89,10 +93,13 @@ TEST(Proposals, AgreeOnTheLargestOfAll) {
       comm::Communicator comm(std::move(transport), {});
       std::vector<Proposals> matrices;
       for (const Case& c : cases) {
-        const Proposed& mine = c.proposed[comm.rank()];
-        matrices.push_back({c.bound, c.wanted, mine.positions, mine.scores});
+        Proposals& mine = matrices.emplace_back(Proposals{c.bound, c.wanted, {}});
+        const parallel::LeafRange shards = parallel::LeavesOf(kShards, comm.rank(), ranks);
+        for (int64_t n = shards.begin; n < shards.end; ++n) {
+          mine.lists.push_back({c.proposed[n].positions, c.proposed[n].scores});
+        }
       }
-      const auto agreed = AgreeOnNewcomers(comm, matrices);
+      const auto agreed = AgreeOnNewcomers(comm, kShards, matrices);
       ASSERT_TRUE(agreed.ok()) << agreed.status().ToString();
       for (size_t i = 0; i < cases.size(); ++i) {
         EXPECT_EQ((*agreed)[i], Expected(cases[i].proposed, cases[i].wanted))
@@ -107,8 +114,8 @@ TEST(Proposals, OnlySurvivorsTravel) {
   testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
     comm::Communicator comm(std::move(transport), {});
     const Proposed mine = Draw(5 + comm.rank(), bound, 0.05, false);
-    const Proposals matrix = {bound, wanted, mine.positions, mine.scores};
-    ASSERT_TRUE(AgreeOnNewcomers(comm, {&matrix, 1}).ok());
+    const Proposals matrix = {bound, wanted, {{mine.positions, mine.scores}}};
+    ASSERT_TRUE(AgreeOnNewcomers(comm, 2, {&matrix, 1}).ok());
     const comm::Traffic traffic = comm.traffic();
     EXPECT_LT(traffic.sent_bytes + traffic.received_bytes, 2 * (2048 + 1024 + 1024 + 32) * 4 + 2 * 8192 + wanted * 6);
     EXPECT_GT(mine.positions.size(), 50'000u);

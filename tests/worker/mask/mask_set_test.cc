@@ -1,11 +1,16 @@
 #include "worker/mask/mask_set.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/csr/pattern.h"
+#include "kernels/shared_topk/shared_topk.h"
 #include "tests/support/small_model.h"
 
 namespace filigree::mask {
@@ -15,6 +20,12 @@ using testing_support::FillWeights;
 using testing_support::SmallSpec;
 
 constexpr uint64_t kSeed = 7;
+
+int64_t Ones(const std::vector<uint64_t>& mask) {
+  int64_t ones = 0;
+  for (const uint64_t word : mask) ones += std::popcount(word);
+  return ones;
+}
 
 bool Bit(const uint64_t* bits, int64_t i) { return bits[i / 64] >> (i % 64) & 1; }
 
@@ -50,8 +61,9 @@ std::vector<bool> PlainMask(const model::TensorInfo& info, const float* w, doubl
 }
 
 struct Fixture {
-  explicit Fixture(int threads = 1, config::Biases biases = config::Biases::kDense, int64_t min_alive = 2)
-      : registry(SmallSpec()), weights(registry), masks(registry, min_alive, biases), pool(threads) {
+  explicit Fixture(int threads = 1, config::Biases biases = config::Biases::kDense, int64_t min_alive = 2,
+                   config::MaskScope scope = config::MaskScope::kMatrix)
+      : registry(SmallSpec()), weights(registry), masks(registry, min_alive, biases, scope), pool(threads) {
     FillWeights(registry, kSeed, 0.1f, weights);
   }
   const model::Registry registry;
@@ -164,6 +176,135 @@ TEST(MaskSet, ARestoredSetGoesOnAsIfNothingHadHappened) {
   for (Fixture* f : {&a, &b}) f->masks.Update({0.2, 0.3}, 0.9f, f->pool, f->weights);
   EXPECT_EQ(std::memcmp(a.weights.data(), b.weights.data(), a.weights.size() * sizeof(float)), 0);
   EXPECT_EQ(a.masks.bytes(), b.masks.bytes());
+}
+
+// Scope global: of every tensor that shares, the mask of the definition (kernels/shared_topk), each with the j of its
+// own k. Whole tensors, or on candidates where `layout` has them.
+std::vector<std::vector<uint64_t>> SharedMasks(const model::Registry& registry, const model::Arena& weights,
+                                               double density, int64_t min_alive) {
+  std::vector<kernels::SharingMatrix> matrices;
+  std::vector<std::vector<uint64_t>> masks;
+  int64_t k = 0, entries = 0;
+  for (const model::TensorInfo& info : registry.tensors()) {
+    if (info.density != model::Density::kWeight) continue;
+    const int64_t own = KeptEntries(density, info.numel());
+    matrices.push_back({weights.tensor(info), info.rows, info.cols, weights.layout().candidates(info.index),
+                        static_cast<int>(EffectiveMinAlive(info, own, min_alive).j), info.unit});
+    k += own;
+    entries += matrices.back().entries();
+    masks.emplace_back((matrices.back().entries() + 63) / 64);
+  }
+  std::vector<uint64_t*> kept;
+  for (std::vector<uint64_t>& mask : masks) kept.push_back(mask.data());
+  kernels::ref::SelectSharing(matrices, std::min(k, entries), kept);
+  return masks;
+}
+
+// One update with scope global: matrices against the definition, all others against scope matrix.
+void ExpectSharedUpdate(Fixture& f, const Densities& densities, int64_t min_alive) {
+  const auto expected = SharedMasks(f.registry, f.weights, densities.weight, min_alive);
+  model::Arena old(f.registry), others(f.registry);
+  for (model::Arena* copy : {&old, &others}) {
+    std::memcpy(copy->data(), f.weights.data(), f.weights.size() * sizeof(float));
+  }
+  MaskSet alone(f.registry, min_alive, config::Biases::kSparse);
+  alone.Update(densities, 0.9f, f.pool, others);
+  f.masks.Update(densities, 0.9f, f.pool, f.weights);
+  auto next = expected.begin();
+  int64_t kept = 0, k = 0;
+  for (const model::TensorInfo& info : f.registry.tensors()) {
+    SCOPED_TRACE(testing::Message() << info.name << ", seed " << kSeed << ", f_w " << densities.weight);
+    const int64_t stored = f.weights.layout().stored(info.index);
+    if (info.density != model::Density::kWeight) {
+      EXPECT_EQ(std::memcmp(f.weights.tensor(info), others.tensor(info), stored * sizeof(float)), 0);
+      EXPECT_EQ(f.masks.nonzeros(info.index), alone.nonzeros(info.index));
+      continue;
+    }
+    const std::vector<uint64_t>& mask = *next++;
+    const int64_t ones = Ones(mask);
+    EXPECT_EQ(f.masks.nonzeros(info.index), ones);
+    kept += ones;
+    k += KeptEntries(densities.weight, info.numel());
+    ASSERT_EQ(f.masks.kept(info.index) == nullptr, densities.weight == 1);
+    for (int64_t e = 0; e < stored; ++e) {
+      const float w0 = old.tensor(info)[e], w = f.weights.tensor(info)[e];
+      if (f.masks.kept(info.index) == nullptr) {
+        ASSERT_EQ(w, w0) << "it decays elsewhere";
+        continue;
+      }
+      ASSERT_EQ(Bit(f.masks.kept(info.index), e), Bit(mask.data(), e)) << "entry " << e;
+      ASSERT_EQ(w, Bit(mask.data(), e) ? w0 * 0.9f : 0.0f) << "entry " << e;
+    }
+  }
+  EXPECT_EQ(kept, k);
+}
+
+TEST(MaskSet, AMatrixKeepsItsShareWhereTheScopeIsGlobal) {
+  Fixture f(2, config::Biases::kSparse, 2, config::MaskScope::kGlobal);
+  testing_support::Rng rng(kSeed + 1);
+  // Some matrices are larger than others, by layer.
+  for (const model::TensorInfo& info : f.registry.tensors()) {
+    for (int64_t i = 0; i < info.numel(); ++i) f.weights.tensor(info)[i] *= 1 + static_cast<float>(info.index % 5);
+  }
+  for (const double density : {1.0, 0.9, 0.5, 0.24, 0.11, 0.06, 0.2}) {
+    ExpectSharedUpdate(f, {density, std::sqrt(density)}, 2);
+    for (int64_t i = 0; i < f.weights.size(); ++i) f.weights.data()[i] += 0.05f * rng.Normal();
+  }
+}
+
+TEST(MaskSet, SharesTiesZerosAndMatricesBelowTheirMinAlive) {
+  for (const int64_t min_alive : {int64_t{0}, int64_t{2}, int64_t{100}}) {
+    Fixture f(1, config::Biases::kSparse, min_alive, config::MaskScope::kGlobal);
+    for (int64_t i = 0; i < f.weights.size(); ++i) f.weights.data()[i] = i % 3 == 0 ? 0.5f : i % 3 == 1 ? -0.5f : 0.0f;
+    for (const double density : {0.8, 0.4, 0.1}) ExpectSharedUpdate(f, {density, density}, min_alive);
+    std::fill_n(f.weights.data(), f.weights.size(), 0.0f);
+    ExpectSharedUpdate(f, {0.3, 0.3}, min_alive);
+  }
+}
+
+// Every other matrix on a third of its entries, as in the middle of a dense phase.
+std::shared_ptr<model::Layout> HalfOnCandidates(const model::Registry& registry) {
+  auto layout = std::make_shared<model::Layout>(registry.numels());
+  std::vector<model::Layout::Change> changes;
+  testing_support::Rng rng(kSeed);
+  for (const model::TensorInfo& info : registry.tensors()) {
+    if (info.density != model::Density::kWeight || info.index % 2 == 0) continue;
+    std::vector<uint64_t> bits((info.numel() + 63) / 64);
+    for (int64_t i = 0; i < info.numel(); ++i) bits[i / 64] |= uint64_t{rng.Below(3) == 0} << (i % 64);
+    changes.push_back({info.index, kernels::Pattern::FromDenseBitmap(static_cast<int>(info.rows),
+                                                                     static_cast<int>(info.cols), bits.data())});
+  }
+  EXPECT_GT(changes.size(), 1);
+  layout->Apply(std::move(changes));
+  return layout;
+}
+
+TEST(MaskSet, WholeMatricesAndCandidatesShareOneThreshold) {
+  const model::Registry registry(SmallSpec());
+  for (const int threads : {1, 3}) {
+    model::Arena weights(HalfOnCandidates(registry));
+    testing_support::Rng rng(kSeed + 2);
+    for (int64_t i = 0; i < weights.size(); ++i) weights.data()[i] = rng.Normal();
+    MaskSet masks(registry, 2, config::Biases::kDense, config::MaskScope::kGlobal);
+    kernels::ThreadPool pool(threads);
+    for (const double density : {0.5, 0.3, 0.1}) {
+      const auto expected = SharedMasks(registry, weights, density, 2);
+      masks.Update({density, density}, 1, pool, weights);
+      auto next = expected.begin();
+      for (const model::TensorInfo& info : registry.tensors()) {
+        if (info.density != model::Density::kWeight) continue;
+        const std::vector<uint64_t>& mask = *next++;
+        ASSERT_EQ(masks.nonzeros(info.index), Ones(mask)) << info.name;
+        EXPECT_EQ(std::memcmp(masks.kept(info.index), mask.data(), mask.size() * sizeof(uint64_t)), 0) << info.name;
+      }
+    }
+    // More than there is: everything stays.
+    masks.Update({0.99, 0.5}, 1, pool, weights);
+    for (const model::TensorInfo& info : registry.tensors()) {
+      if (info.density != model::Density::kWeight) continue;
+      EXPECT_EQ(masks.kept(info.index), nullptr) << info.name;
+    }
+  }
 }
 
 TEST(MaskSetDeath, RefusesAMaskForADenseTensor) {

@@ -79,6 +79,21 @@ TEST(MinAliveNotes, NamesWhatIsLowered) {
   EXPECT_THAT(notes[1], AllOf(HasSubstr("lowered from 4"), HasSubstr("mlp.c_fc.weight to 2 (k = 512 for 256 units)")));
 }
 
+TEST(MinAliveNotes, SpeaksOfAllMatricesWhereTheyShareAThreshold) {
+  const model::Registry registry(Spec());
+  constexpr auto kGlobal = config::MaskScope::kGlobal;
+  const auto notes = MinAliveNotes(registry, {0.25, 0.5}, 4, kGlobal);
+  ASSERT_EQ(notes.size(), 1);
+  // c_attn and c_fc: rows of 64 keep 16; c_proj: columns of 64 in a square matrix, and in one of 256.
+  EXPECT_THAT(notes[0], AllOf(HasSubstr("all matrices together 25 %"), Not(HasSubstr("c_attn"))));
+  const auto all = MinAliveNotes(registry, {1.0 / 16, 0.5}, 4, kGlobal);
+  ASSERT_EQ(all.size(), 2);
+  EXPECT_THAT(all[1], AllOf(HasSubstr("alone decides"), HasSubstr("all matrices")));
+  const auto lowered = MinAliveNotes(registry, {1.0 / 32, 0.5}, 4, kGlobal);
+  ASSERT_EQ(lowered.size(), 3);
+  EXPECT_THAT(lowered[1], HasSubstr("mlp.c_fc.weight to 2"));
+}
+
 TEST(MinAliveNotes, SilentWhereNothingIsMaskedOrAsked) {
   const model::Registry registry(Spec());
   EXPECT_TRUE(MinAliveNotes(registry, {1, 0.5}, 4).empty());

@@ -13,9 +13,12 @@
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/tile.h"
+#include "kernels/csr/pattern.h"
 #include "tests/support/small_model.h"
 #include "worker/model/channel_norms.h"
 #include "worker/model/network.h"
+#include "worker/train/candidates.h"
+#include "worker/train/shard_proposals.h"
 
 namespace filigree::train {
 namespace {
@@ -204,6 +207,87 @@ TEST_F(EvidenceTest, TheOracleRanksByTheGradientAndVotesFindItsLargest) {
       EXPECT_GE(std::abs(truth[found.ranked[e - 1]]), std::abs(truth[found.ranked[e]]) * (1 - 1e-4));
     }
   }
+}
+
+// Where every third entry of a matrix is a candidate: what shards propose are other positions, best first, and the
+// gradient there is large.
+TEST_F(EvidenceTest, ProposalsAreNoCandidatesAndHaveLargeGradients) {
+  config::Settings settings;
+  settings.train.shards = 2;
+  settings.sparsity.newcomers = config::Newcomers::kProposals;
+  settings.sparsity.density = settings.sparsity.density_start = 1.0 / 9;
+  settings.sparsity.candidates = 3;
+  const model::TensorInfo& info = registry[registry.layer(1).c_fc];
+  std::vector<uint64_t> third((info.numel() + 63) / 64);
+  for (int64_t i = 0; i < info.numel(); i += 3) third[i / 64] |= uint64_t{1} << (i % 64);
+  const auto layout = std::make_shared<model::Layout>(registry.numels());
+  std::vector<model::Layout::Change> changes;
+  changes.push_back({info.index, kernels::Pattern::FromDenseBitmap(static_cast<int>(info.rows),
+                                                                   static_cast<int>(info.cols), third.data())});
+  layout->Apply(std::move(changes));
+  const TrainState state(spec, settings, layout);
+  PlainWitness plain;
+  const std::unique_ptr<Evidence> evidence = Evidence::Make(settings, state);
+  model::GradientWitness* witness = evidence->Begin(7);
+  for (int64_t shard = 0; shard < 2; ++shard) {
+    evidence->BeginShard(shard);
+    Show(witness);
+    Show(&plain);
+    evidence->EndShard(shard);
+    std::rotate(tokens.begin(), tokens.begin() + kPositions, tokens.end());
+  }
+  evidence->Finish();
+  const std::vector<uint32_t> ranked = evidence->Of(info, 0, pool).ranked;
+  const std::vector<double>& truth = plain.seen[info.index].gradient;
+  const int64_t newcomers = NewcomersOf(settings, info, 7);
+  ASSERT_GT(newcomers, 50);
+  ASSERT_LE(std::ssize(ranked), newcomers);
+  ASSERT_GT(std::ssize(ranked), newcomers / 2);
+  double of_ranked = 0, of_all = 0;
+  for (const uint32_t position : ranked) {
+    EXPECT_NE(position % 3, 0u);
+    of_ranked += std::abs(truth[position]) / static_cast<double>(ranked.size());
+  }
+  for (const double g : truth) of_all += std::abs(g) / static_cast<double>(truth.size());
+  EXPECT_GT(of_ranked, 1.5 * of_all);
+  EXPECT_TRUE(evidence->Of(registry[registry.layer(0).c_fc], 0, pool).ranked.empty()) << "it is whole";
+  EXPECT_FALSE(evidence->Of(registry[registry.wte()], 0, pool).rows.empty()) << "a table goes by norms";
+}
+
+// The score of a position is the shard's gradient there.
+TEST_F(EvidenceTest, ScoresAreTheGradientOfTheShard) {
+  class Proposing : public model::GradientWitness {
+   public:
+    explicit Proposing(const model::TensorInfo& info)
+        : info_(info), empty_(static_cast<int>(info.rows), static_cast<int>(info.cols), 0) {}
+    void Matrix(const model::TensorInfo& info, std::span<const kernels::ConstTile> dy,
+                std::span<const kernels::ConstTile> x, kernels::ThreadPool& pool) override {
+      if (info.index == info_.index) proposals = ProposeNewcomers({dy, x, empty_.view(), 300, 5, 6, 7}, pool);
+    }
+    void Table(const model::TensorInfo&, std::span<const kernels::ConstTile>, std::span<const int32_t* const>,
+               kernels::ThreadPool&) override {}
+    ShardProposals proposals;
+
+   private:
+    const model::TensorInfo& info_;
+    kernels::Pattern empty_;
+  };
+  const model::TensorInfo& info = registry[registry.layer(0).mlp_c_proj];
+  Proposing proposing(info);
+  PlainWitness plain;
+  Show(&proposing);
+  Show(&plain);
+  const auto& [positions, scores] = proposing.proposals;
+  ASSERT_GT(positions.size(), 100u);
+  ASSERT_EQ(scores.size(), positions.size());
+  EXPECT_TRUE(std::is_sorted(positions.begin(), positions.end()));
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < positions.size(); ++i) {
+    const double truth = plain.seen[info.index].gradient[positions[i]];
+    error += std::pow(scores[i] - truth, 2);
+    norm += truth * truth;
+  }
+  EXPECT_LE(std::sqrt(error), 128 * 0x1p-24 * std::sqrt(norm));
 }
 
 // Every rule looks at one step: what an earlier one showed leaves no trace.

@@ -135,6 +135,11 @@ config::Settings Newcomers(config::Newcomers rule) {
   return settings;
 }
 
+config::Settings Global(config::Settings settings) {
+  settings.sparsity.scope = config::MaskScope::kGlobal;
+  return settings;
+}
+
 INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
                          testing::Values(Grid{"exact_2", testing_support::ExactRun(), 4, 2},
                                          Grid{"exact_3", testing_support::ExactRun(), 5, 3},
@@ -148,6 +153,9 @@ INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
                                          Grid{"exact_1x3", testing_support::ExactRun(), 4, 3, 3, 3},
                                          Grid{"active_1x2", Newcomers(config::Newcomers::kNorms), 4, 2, 2, 2},
                                          Grid{"active_2x2", Newcomers(config::Newcomers::kNorms), 4, 4, 2, 4},
+                                         Grid{"active_proposals_2", Newcomers(config::Newcomers::kProposals), 4, 2},
+                                         Grid{"active_proposals_3", Newcomers(config::Newcomers::kProposals), 7, 3},
+                                         Grid{"active_proposals_4", Newcomers(config::Newcomers::kProposals), 4, 4},
                                          Grid{"active_1x4", Newcomers(config::Newcomers::kRandom), 4, 4, 4, 4},
                                          Grid{"active_from_dense_1x2",
                                               testing_support::ActiveRun(testing_support::Start::kDense), 4, 2, 2, 2},
@@ -155,6 +163,25 @@ INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
                                          Grid{"active_from_dense_2",
                                               testing_support::ActiveRun(testing_support::Start::kDense), 4, 2}),
                          [](const auto& param) { return param.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    GlobalScope, RanksTest,
+    testing::Values(Grid{"exact_2", Global(testing_support::ExactRun()), 4, 2},
+                    Grid{"exact_3", Global(testing_support::ExactRun()), 5, 3},
+                    Grid{"exact_4", Global(testing_support::ExactRun()), 4, 4},
+                    Grid{"exact_7", Global(testing_support::ExactRun()), 7, 7},
+                    Grid{"exact_1x2", Global(testing_support::ExactRun()), 4, 2, 2, 2},
+                    Grid{"exact_2x2", Global(testing_support::ExactRun()), 4, 4, 2, 4},
+                    Grid{"active_2", Global(Newcomers(config::Newcomers::kNorms)), 4, 2},
+                    Grid{"active_3", Global(Newcomers(config::Newcomers::kNorms)), 7, 3},
+                    Grid{"active_proposals_2", Global(Newcomers(config::Newcomers::kProposals)), 4, 2},
+                    Grid{"active_1x2", Global(Newcomers(config::Newcomers::kNorms)), 4, 2, 2, 2},
+                    Grid{"active_2x2", Global(Newcomers(config::Newcomers::kNorms)), 4, 4, 2, 4},
+                    Grid{"active_from_dense_2", Global(testing_support::ActiveRun(testing_support::Start::kDense)), 4,
+                         2},
+                    Grid{"active_everything_1x2",
+                         Global(testing_support::ActiveRun(testing_support::Start::kEverything)), 4, 2, 2, 2}),
+    [](const auto& param) { return param.param.name; });
 
 // Rounded or partial sums: a function of the grid.
 struct Lossy {
@@ -203,6 +230,8 @@ TEST_P(LossyRanksTest, StayTheSameAndComeOutTheSameAgain) {
 
 INSTANTIATE_TEST_SUITE_P(Ways, LossyRanksTest,
                          testing::Values(Lossy{"exact_2_bf16", testing_support::ExactRun(), 2, 1,
+                                               config::Exchange::kTree, config::Wire::kBf16},
+                                         Lossy{"exact_3_global_bf16", Global(testing_support::ExactRun()), 3, 1,
                                                config::Exchange::kTree, config::Wire::kBf16},
                                          Lossy{"active_3_bf16", Newcomers(config::Newcomers::kNorms), 3, 1,
                                                config::Exchange::kTree, config::Wire::kBf16},

@@ -159,9 +159,12 @@ class StoredStateTest : public testing::Test {
 };
 
 TEST_F(StoredStateTest, ARunGoesOnBitForBitInEitherRegime) {
+  constexpr auto kMatrix = config::MaskScope::kMatrix, kGlobal = config::MaskScope::kGlobal;
   for (const Regime regime : {Regime::kActive, Regime::kExact}) {
-    for (const Start start : {Start::kSparse, Start::kDense}) {
-      const config::Settings settings = SettingsOf(regime, start);
+    for (const auto& [start, scope] : {std::pair(Start::kSparse, kMatrix), std::pair(Start::kDense, kMatrix),
+                                       std::pair(Start::kSparse, kGlobal), std::pair(Start::kDense, kGlobal)}) {
+      config::Settings settings = SettingsOf(regime, start);
+      settings.sparsity.scope = scope;
       const std::unique_ptr<TrainState> state = Begin(settings);
       for (const int64_t at : {0, 3, 11, 18}) {  // before, between and after changes of candidates
         Train(settings, at, *state);
