@@ -205,6 +205,19 @@ class ClusterTrainTest(ProgramTest):
         self.at(job, generation, step, data)
         return self.processes()
 
+    def test_the_ranks_of_a_worker_that_is_stopped_end_before_the_coordinator_takes_it_for_lost(self):
+        worker = self.worker("a")
+        name = self.submit(self.config(run__steps=ENDLESS, checkpoint__every=ENDLESS, **QUIET), "--data=1")
+        self.at(name, 1, 5)
+        pids = list(self.processes())
+        self.assertEqual(len(pids), 1)
+        worker.process.send_signal(signal.SIGSTOP)
+        said = self.coordinator.lines
+        self.eventually(lambda: any("worker_lost" in line for line in said[:]))
+        self.assertFalse(lives(pids[0]))
+        worker.process.send_signal(signal.SIGCONT)
+        self.at(name, 2, 5)
+
     def test_a_cancelled_job_leaves_no_process(self):
         self.worker("a", slots=2)
         name = self.submit(self.config(run__steps=ENDLESS, checkpoint__every=ENDLESS, **QUIET), "--data=2")

@@ -164,7 +164,9 @@ RanksHooks RunningAgent::HooksOfService() {
     return Ask([&](RankTable& table, int64_t now_us) { return table.Take(now_us, request); });
   };
   hooks.tell = [this](const v1::TellRequest& request) {
-    return Ask([&](RankTable& table, int64_t now_us) { return table.Tell(now_us, request); });
+    auto told = Ask([&](RankTable& table, int64_t now_us) { return table.Tell(now_us, request); });
+    if (told.ok()) told->set_lease_left_us(guard_.LeftUs());
+    return told;
   };
   hooks.job_of = [this](const std::string& process, int64_t generation) {
     return Ask([&](RankTable& table, int64_t) { return table.JobOf(process, generation); });

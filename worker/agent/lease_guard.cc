@@ -55,6 +55,11 @@ bool LeaseGuard::Holds() {
   return CheckHeld();
 }
 
+int64_t LeaseGuard::LeftUs() {
+  const std::lock_guard lock(mutex_);
+  return CheckHeld() ? std::max<int64_t>(until_us_ - clock_(), 0) : 0;
+}
+
 void LeaseGuard::End() {
   const std::lock_guard lock(mutex_);
   state_ = State::kNone;

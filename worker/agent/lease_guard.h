@@ -34,6 +34,8 @@ class LeaseGuard {
   bool Renew(int64_t until_us);
   // Whether ranks may run.
   bool Holds();
+  // How long they may, if it is not renewed; 0: they may not.
+  int64_t LeftUs();
   // The lease was given back or taken away: nothing is called for it.
   void End();
 

@@ -37,7 +37,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& path) {
   return grpc::CreateCustomChannel(kPrefix + path, grpc::InsecureChannelCredentials(), arguments);
 }
 
-void SetDeadline(grpc::ClientContext& context, milliseconds deadline) {
+void SetDeadline(grpc::ClientContext& context, std::chrono::microseconds deadline) {
   context.set_deadline(std::chrono::system_clock::now() + deadline);
 }
 
@@ -72,7 +72,7 @@ absl::StatusOr<Taken> AgentLink::Take(int64_t after, const std::string& lost, mi
   return TakenOf(reply, after);
 }
 
-absl::StatusOr<Order> AgentLink::Tell(v1::TellRequest request, milliseconds deadline) {
+absl::StatusOr<Order> AgentLink::Tell(v1::TellRequest request, std::chrono::microseconds deadline) {
   request.set_process(process_);
   grpc::ClientContext context;
   SetDeadline(context, deadline);

@@ -51,6 +51,8 @@ enum class Directive { kGoOn, kCheckpoint, kLeave };
 struct Order {
   Directive directive = Directive::kGoOn;
   bool keep = false;  // having left, this process takes a part again; else it ends
+  // Of the worker's lease when the agent answered; to be counted from before it was asked. Absent: it does not say.
+  std::optional<std::chrono::microseconds> lease_left = std::nullopt;
 };
 
 class AgentLink {
@@ -61,7 +63,7 @@ class AgentLink {
   // Asks what this process is to be in a generation after `after`, and waits for it. `lost`: as in agent.proto.
   absl::StatusOr<Taken> Take(int64_t after, const std::string& lost, milliseconds wait);
   // Fills in the process's name.
-  absl::StatusOr<Order> Tell(v1::TellRequest request, milliseconds deadline);
+  absl::StatusOr<Order> Tell(v1::TellRequest request, std::chrono::microseconds deadline);
   absl::Status Commit(const CommitPoint& point);
   absl::Status Set(int64_t generation, const std::string& key, const std::string& value);
   absl::StatusOr<std::string> Get(int64_t generation, const std::string& key, milliseconds wait);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kMostRanks = 65536;
 constexpr int64_t kMostSteps = int64_t{1} << 53;
+constexpr int64_t kLongestLeaseUs = int64_t{3600} * 1'000'000;
 
 absl::Status Senseless(const std::string& what) {
   return absl::DataLossError(fmt::format(
@@ -60,13 +61,23 @@ absl::StatusOr<Taken> TakenOf(const v1::TakeReply& reply, int64_t after) {
 }
 
 absl::StatusOr<Order> OrderOf(const v1::TellReply& reply) {
+  Order order;
+  order.keep = reply.keep();
+  if (reply.has_lease_left_us()) {
+    if (reply.lease_left_us() < 0 || reply.lease_left_us() > kLongestLeaseUs)
+      return Senseless(fmt::format("{} us are left of the worker's lease", reply.lease_left_us()));
+    order.lease_left = std::chrono::microseconds(reply.lease_left_us());
+  }
   switch (reply.directive()) {
     case v1::DIRECTIVE_GO_ON:
-      return Order{Directive::kGoOn, reply.keep()};
+      order.directive = Directive::kGoOn;
+      return order;
     case v1::DIRECTIVE_CHECKPOINT:
-      return Order{Directive::kCheckpoint, reply.keep()};
+      order.directive = Directive::kCheckpoint;
+      return order;
     case v1::DIRECTIVE_LEAVE:
-      return Order{Directive::kLeave, reply.keep()};
+      order.directive = Directive::kLeave;
+      return order;
     default:
       return Senseless(fmt::format("directive {} is not known here", static_cast<int>(reply.directive())));
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <utility>
 
 #include "worker/attach/report.h"
@@ -13,9 +14,17 @@ namespace {
 
 constexpr milliseconds kDeadline{1000};  // of one call
 constexpr milliseconds kLastWord{2000};
+constexpr int64_t kLeastUs = 10'000;  // between two words, however little is left of the lease
+constexpr int64_t kUnknownUs = 86'400'000'000;
 constexpr size_t kMostReasonBytes = 8192;
 
 }  // namespace
+
+int64_t BootTimeUs() {
+  timespec now = {};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
 
 Teller::Teller(AgentLink& link, TellerOptions options)
     : link_(link), options_(std::move(options)), thread_([this] { Run(); }) {}
@@ -32,6 +41,7 @@ Teller::~Teller() {
 void Teller::Begin(int64_t generation) {
   const std::lock_guard lock(mutex_);
   generation_ = generation;
+  lease_until_us_.reset();  // it went on meanwhile, and nobody told
   metrics_ = nullptr;
   address_.clear();
   failure_.clear();
@@ -100,25 +110,47 @@ void Teller::Run() {
       changed_.wait(lock);
       continue;
     }
-    const v1::TellRequest request = Compose();
-    const bool last = last_;
-    const int64_t asked = asked_;
-    hurry_ = false;
-    lock.unlock();
-    const absl::StatusOr<Order> heard = link_.Tell(request, kDeadline);
-    const bool gone = link_.Gone(options_.patience);
-    if (gone || absl::IsNotFound(heard.status())) {
-      options_.alone(gone ? fmt::format("the agent at {} is gone", link_.path())
-                          : fmt::format("the agent at {} knows this process no more", link_.path()));
-    }
-    lock.lock();
-    Hear(request.generation(), heard);
-    answered_ = asked;
-    const bool answered = !absl::IsUnavailable(heard.status()) && !absl::IsDeadlineExceeded(heard.status());
-    if (last && answered && generation_ == request.generation()) generation_ = 0;
+    TellOnce(lock);
     changed_.notify_all();
-    changed_.wait_for(lock, options_.interval, [this] { return stopping_ || hurry_; });
+    // Half of what is left each time: the agent, whose lease goes on until it is over, has many chances to say so.
+    const std::chrono::microseconds pause(std::max(LeaseLeftUs() / 2, kLeastUs));
+    changed_.wait_for(lock, std::min<std::chrono::microseconds>(options_.interval, pause),
+                      [this] { return stopping_ || hurry_; });
   }
+}
+
+void Teller::TellOnce(std::unique_lock<std::mutex>& lock) {
+  const v1::TellRequest request = Compose();
+  const bool last = last_;
+  const int64_t asked = asked_;
+  hurry_ = false;
+  const std::chrono::microseconds left(std::max(LeaseLeftUs(), kLeastUs));
+  lock.unlock();
+  const int64_t sent_us = options_.now_us();
+  const absl::StatusOr<Order> heard = link_.Tell(request, std::min<std::chrono::microseconds>(kDeadline, left));
+  lock.lock();
+  if (heard.ok() && heard->lease_left && generation_ == request.generation())
+    lease_until_us_ = sent_us + heard->lease_left->count();
+  if (const std::string why = WhyAlone(heard.status()); !why.empty()) {
+    lock.unlock();
+    options_.alone(why);
+    lock.lock();
+  }
+  Hear(request.generation(), heard);
+  answered_ = asked;
+  const bool answered = !absl::IsUnavailable(heard.status()) && !absl::IsDeadlineExceeded(heard.status());
+  if (last && answered && generation_ == request.generation()) generation_ = 0;
+}
+
+std::string Teller::WhyAlone(const absl::Status& heard) const {
+  if (link_.Gone(options_.patience)) return fmt::format("the agent at {} is gone", link_.path());
+  if (absl::IsNotFound(heard)) return fmt::format("the agent at {} knows this process no more", link_.path());
+  if (LeaseLeftUs() > 0) return "";
+  return fmt::format("the lease of the worker whose agent is at {} is over", link_.path());
+}
+
+int64_t Teller::LeaseLeftUs() const {
+  return lease_until_us_ ? std::max<int64_t>(*lease_until_us_ - options_.now_us(), 0) : kUnknownUs;
 }
 
 v1::TellRequest Teller::Compose() const {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -15,15 +16,25 @@
 // A thread that tells the agent several times a second how this rank gets on, and hears what it is to do. It tells of
 // one generation at a time, from Begin to End, and is silent in between.
 //
+// The agent says how long its worker's lease has to run. From the first answer of a generation on this process ends
+// with the lease as it was last heard of, also where the agent does not run any more (SIGSTOP) and so can end nobody:
+// never later than the agent itself would, as what is left is counted from before it was asked. Without an answer, and
+// with an agent that says nothing of a lease, `patience` counts alone.
+//
 // Threads: any may call.
 
 namespace filigree::attach {
 
+// A clock that goes on while the machine sleeps, as the agent's; microseconds.
+int64_t BootTimeUs();
+
 struct TellerOptions {
   milliseconds interval{250};
   milliseconds patience{5000};  // with an agent that does not answer
-  // The agent is gone, or knows this process no more. Called on the teller's thread; is to end the process.
+  // The agent is gone or its lease over, or it knows this process no more. Called on the teller's thread; is to end the
+  // process.
   std::function<void(const std::string& why)> alone;
+  std::function<int64_t()> now_us = BootTimeUs;  // for the lease
 };
 
 class Teller {
@@ -57,6 +68,10 @@ class Teller {
 
  private:
   void Run();
+  void TellOnce(std::unique_lock<std::mutex>& lock);
+  // Is this process to end? `heard`: what the last Tell has brought.
+  std::string WhyAlone(const absl::Status& heard) const;
+  int64_t LeaseLeftUs() const;  // a day, where nothing is known of it
   v1::TellRequest Compose() const;
   void Hear(int64_t generation, const absl::StatusOr<Order>& heard);
   void TellLast(const std::string& failure);
@@ -67,7 +82,8 @@ class Teller {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   // All guarded by mutex_.
-  int64_t generation_ = 0;  // 0: silent
+  int64_t generation_ = 0;                 // 0: silent
+  std::optional<int64_t> lease_until_us_;  // as it was last heard of in this generation
   std::shared_ptr<const metrics::RankMetrics> metrics_;
   std::string address_, failure_;
   Order order_;

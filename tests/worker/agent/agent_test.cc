@@ -160,6 +160,7 @@ TEST_F(Agents, AJobRunsFromSubmissionToItsEnd) {
   EXPECT_EQ(done.last_commit().step(), 20);
   EXPECT_EQ(done.restarts(), 0);
   EXPECT_EQ(PidsOf(1).size(), 2u);
+  for (const Said& said : Journal()) EXPECT_TRUE(said.what != "no-lease" && said.what != "long-lease") << said.what;
   EXPECT_NE(Text("state/logs/" + job + "/g1-rank1.log").find("finishes"), std::string::npos);
   EXPECT_TRUE(Eventually([&] { return Text("state/configs/" + job + ".toml").empty(); }));  // nobody needs it
   EXPECT_TRUE(Stop().ok());

@@ -27,6 +27,7 @@ using std::chrono::milliseconds;
 
 constexpr char kDigest[] = "0123456789abcdef";
 constexpr int kExitStopped = 75;
+constexpr int64_t kLongestLeaseUs = 3'600'000;  // with a coordinator's defaults
 
 std::string Variable(const char* name) {
   const char* const value = std::getenv(name);
@@ -129,6 +130,8 @@ class FakeRank {
     v1::TellReply reply;
     const grpc::Status status = Call(&v1::Ranks::Stub::Tell, request, &reply);
     keep_ = status.ok() ? reply.keep() : true;
+    if (status.ok() && !(reply.has_lease_left_us() && reply.lease_left_us() > 0)) Note("no-lease");
+    if (status.ok() && reply.lease_left_us() > kLongestLeaseUs) Note("long-lease");
     return status.ok() ? reply.directive() : v1::DIRECTIVE_LEAVE;
   }
 

@@ -70,6 +70,18 @@ TEST(LeaseGuard, ACoordinatorThatWasStartedAnewMayGiveShorterOnes) {
   EXPECT_FALSE(rig.guard.Holds());
 }
 
+TEST(LeaseGuard, SaysWhatIsLeft) {
+  GuardRig rig;
+  EXPECT_EQ(rig.guard.LeftUs(), 0);
+  rig.guard.Begin(6000);
+  EXPECT_EQ(rig.guard.LeftUs(), 5000);
+  rig.now_us = 5999;
+  EXPECT_EQ(rig.guard.LeftUs(), 1);
+  rig.now_us = 6000;
+  EXPECT_EQ(rig.guard.LeftUs(), 0);
+  EXPECT_EQ(rig.over, 1);
+}
+
 TEST(LeaseGuard, ANewRegistrationBeginsAnother) {
   GuardRig rig;
   rig.guard.Begin(2000);

@@ -85,6 +85,12 @@ class FakeAgent final : public v1::Ranks::Service {
     reply.set_directive(directive);
     reply.set_keep(keep);
   }
+  // What its lease is said to have left; `answering`: is called when it is said, with the agent's lock held.
+  void Lease(int64_t left_us, std::function<void()> answering = nullptr) {
+    const std::lock_guard lock(mutex_);
+    lease_left_us_ = left_us;
+    answering_ = std::move(answering);
+  }
   void Refuse(const std::string& process, int64_t generation, grpc::StatusCode code) {
     const std::lock_guard lock(mutex_);
     refusals_[{process, generation}] = code;
@@ -138,6 +144,8 @@ class FakeAgent final : public v1::Ranks::Service {
     if (const auto refused = refusals_.find(key); refused != refusals_.end()) return {refused->second, "refused"};
     reply->set_directive(v1::DIRECTIVE_GO_ON);
     if (const auto told = directives_.find(key); told != directives_.end()) *reply = told->second;
+    if (lease_left_us_) reply->set_lease_left_us(*lease_left_us_);
+    if (answering_) answering_();
     return grpc::Status::OK;
   }
   grpc::Status Commit(grpc::ServerContext* /*context*/, const v1::RankCommitRequest* request,
@@ -204,6 +212,8 @@ class FakeAgent final : public v1::Ranks::Service {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stopping_ = false, frozen_ = false;
+  std::optional<int64_t> lease_left_us_;
+  std::function<void()> answering_;
   int attempts_ = 0, epoch_ = 0, waiting_ = 0;
   std::map<std::string, std::optional<v1::TakeReply>> answers_;
   std::map<std::pair<std::string, int64_t>, v1::TellReply> directives_;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 #include <string>
 #include <thread>
@@ -86,6 +87,26 @@ TEST(AgentLink, RefusesPartsThatMakeNoSense) {
     ASSERT_FALSE(taken.ok()) << words;
     EXPECT_TRUE(absl::IsDataLoss(taken.status())) << taken.status();
     EXPECT_NE(std::string(taken.status().message()).find(words), std::string::npos) << taken.status();
+  }
+}
+
+TEST(AgentLink, HearsWhatIsLeftOfTheLeaseAndRefusesNonsense) {
+  FakeAgent agent;
+  AgentLink link(agent.path(), "p");
+  v1::TellRequest request;
+  request.set_generation(1);
+  absl::StatusOr<Order> order = link.Tell(request, milliseconds(10'000));
+  ASSERT_TRUE(order.ok()) << order.status();
+  EXPECT_FALSE(order->lease_left.has_value());
+  for (const int64_t left_us : {int64_t{0}, int64_t{1234}, int64_t{3'600'000'000}}) {
+    agent.Lease(left_us);
+    order = link.Tell(request, milliseconds(10'000));
+    ASSERT_TRUE(order.ok()) << order.status();
+    EXPECT_EQ(order->lease_left, std::chrono::microseconds(left_us));
+  }
+  for (const int64_t left_us : {int64_t{-1}, int64_t{3'600'000'001}, std::numeric_limits<int64_t>::max()}) {
+    agent.Lease(left_us);
+    EXPECT_TRUE(absl::IsDataLoss(link.Tell(request, milliseconds(10'000)).status())) << left_us;
   }
 }
 

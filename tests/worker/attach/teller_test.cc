@@ -5,6 +5,7 @@
 #include <atomic>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -170,6 +171,89 @@ TEST(Teller, KnowsThatTheAgentKnowsItNoMore) {
   agent.Refuse("p", 1, grpc::StatusCode::NOT_FOUND);
   teller.Begin(1);
   while (alone == 0) std::this_thread::sleep_for(milliseconds(1));
+}
+
+// A rank of an agent that says what is left of its lease, with a clock that the test turns.
+class Leased {
+ public:
+  explicit Leased(int64_t left_us, std::function<void(Leased&)> answering = nullptr) {
+    agent_.Lease(left_us, [this, answering] {
+      if (answering) answering(*this);
+    });
+    TellerOptions options = Quick(&alone);
+    options.patience = std::chrono::hours(1);
+    options.now_us = [this] { return now_us.load(); };
+    options.alone = [this](const std::string& why) {
+      if (alone++ == 0) this->why = why;
+    };
+    teller_.emplace(link_, options);
+  }
+  ~Leased() {
+    agent_.Stop();
+    teller_.reset();
+  }
+  // A generation of which the agent has heard.
+  void Begin(int64_t generation) {
+    teller_->Begin(generation);
+    teller_->Ask();
+  }
+  void End() { teller_->End(); }
+  FakeAgent& agent() { return agent_; }
+
+  std::atomic<int64_t> now_us = 5'000'000;
+  std::atomic<int> alone = 0;
+  std::string why;
+
+ private:
+  FakeAgent agent_;
+  AgentLink link_{agent_.path(), "p"};
+  std::optional<Teller> teller_;
+};
+
+TEST(Teller, EndsWithTheLeaseOfAnAgentThatDoesNotRunAnyMore) {
+  Leased rank(2'000'000);
+  rank.Begin(1);
+  rank.agent().Freeze();
+  rank.now_us += 1'999'999;
+  std::this_thread::sleep_for(milliseconds(300));  // calls that are not answered
+  EXPECT_EQ(rank.alone, 0);
+  rank.now_us += 1;
+  while (rank.alone == 0) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_NE(rank.why.find("lease"), std::string::npos) << rank.why;
+}
+
+// The agent looks at its lease when it answers, some time after it was asked.
+TEST(Teller, CountsALeaseFromBeforeItAsked) {
+  Leased rank(2'000'000, [](Leased& asked) { asked.now_us += 1'500'000; });
+  rank.Begin(1);
+  rank.agent().Freeze();
+  rank.now_us += 499'999;
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_EQ(rank.alone, 0);
+  rank.now_us += 1;
+  while (rank.alone == 0) std::this_thread::sleep_for(milliseconds(1));
+}
+
+TEST(Teller, GoesOnAsLongAsTheLeaseIsRenewed) {
+  Leased rank(2'000'000);
+  rank.Begin(1);
+  for (int i = 0; i < 5; ++i) {
+    rank.now_us += 1'500'000;
+    const size_t said = rank.agent().tells("p").size();
+    rank.agent().AwaitTell("p", [n = size_t{0}, said](const auto&) mutable { return ++n > said + 1; });
+  }
+  EXPECT_EQ(rank.alone, 0);
+  rank.agent().Lease(0);  // it is over there
+  while (rank.alone == 0) std::this_thread::sleep_for(milliseconds(1));
+}
+
+TEST(Teller, KnowsNothingOfTheLeaseBetweenGenerations) {
+  Leased rank(2'000'000);
+  rank.Begin(1);
+  rank.End();
+  rank.now_us += 3'600'000'000;
+  rank.Begin(2);
+  EXPECT_EQ(rank.alone, 0);
 }
 
 TEST(Report, LeavesOutWhatTheCoordinatorWouldRefuse) {
