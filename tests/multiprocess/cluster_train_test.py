@@ -54,8 +54,9 @@ class ClusterTrainTest(ProgramTest):
         self.assertIsNotNone(started.address, "".join(started.lines))
         return started
 
-    def worker(self, name, slots=1):
-        started = Worker(self.folder, name, self.coordinator.address, "--slots", str(slots), FILIGREE_HOST="127.0.0.1")
+    def worker(self, name, slots=1, **env):
+        started = Worker(self.folder, name, self.coordinator.address, "--slots", str(slots), FILIGREE_HOST="127.0.0.1",
+                         **env)
         self.addCleanup(started.stop)
         self.workers.append(started)
         self.eventually(lambda: "registered" in started.said)
@@ -217,6 +218,23 @@ class ClusterTrainTest(ProgramTest):
         self.assertFalse(lives(pids[0]))
         worker.process.send_signal(signal.SIGCONT)
         self.at(name, 2, 5)
+
+    def test_who_is_lost_in_the_last_save_costs_no_step(self):
+        faults = os.path.join(self.folder, "faults")
+        os.makedirs(faults)
+        changes = {**QUIET, **ACTIVE, "run__steps": 30, "checkpoint__every": 20, "eval__every": 30}
+        for name in ("a", "b"):
+            self.worker(name, FILIGREE_FAULTS=faults)
+        with open(os.path.join(faults, "kill:commit:30"), "w", encoding="utf-8"):
+            pass  # of the rank that asks for it
+        job = self.submit(self.config(**changes), "--data=2")
+        ended = self.ended(job)
+        self.assertEqual((ended["last_commit"]["step"], ended["restarts"], os.listdir(faults)), (30, 1, []))
+        self.assertEqual(self.state(), self.alone(**changes))
+        self.assertEqual([record["step"] for record in self.log("run")], [0, 30])
+        self.assertEqual([record["step"] for record in self.log("step")], list(range(30)))
+        self.assertEqual([record["step"] for record in self.log("eval")], [30])
+        self.assertEqual(self.log("end")[-1]["reason"], "done")
 
     def test_a_cancelled_job_leaves_no_process(self):
         self.worker("a", slots=2)

@@ -59,6 +59,7 @@ absl::Status OpenOrKeep(const config::Settings& settings, parallel::World& world
   if (!opened.ok()) return opened.status();
   run = std::make_unique<train::OpenedRun>(*std::move(opened));
   if (kept->way == train::Kept::Way::kCheckpoint) {
+    run->last_save_owed = run->state->step >= run->settings.run.steps;  // the log has not heard that it is over
     run->notes.push_back(fmt::format("newcomers take over the state of step {} that other ranks had", kept->step));
     run->last_steps = std::move(kept->last_steps);
   }
@@ -88,7 +89,7 @@ Attempt TrainOn(const Surroundings& surroundings, const config::Settings& settin
   if (first_attempt && surroundings.first_start && !surroundings.quiet && world.first()) {
     Print("{}\n", config::ToToml(run->settings));
   }
-  if (run->state->step >= run->settings.run.steps) {
+  if (run->state->step >= run->settings.run.steps && !run->last_save_owed) {
     if (world.first()) {
       Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
             run->settings.run.steps);

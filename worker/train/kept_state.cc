@@ -24,7 +24,8 @@ namespace {
 
 // Can the run go on from what this rank has in memory?
 bool Usable(const OpenedRun* run, const Fencing* fencing) {
-  if (run == nullptr || run->state == nullptr || run->state->step >= run->settings.run.steps) return false;
+  if (run == nullptr || run->state == nullptr) return false;
+  if (run->state->step >= run->settings.run.steps && !run->last_save_owed) return false;
   if (fencing != nullptr && fencing->rollback) return false;
   if (fencing != nullptr && fencing->resume && run->state->step < fencing->resume->step) return false;
   const config::ParallelSettings& parallel = run->settings.parallel;

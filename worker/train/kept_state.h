@@ -31,7 +31,8 @@ struct Kept {
 // Which way the ranks go on, the same answer on all; collective. `run`: of this rank, null: it has none. A step changes
 // nothing before its last exchange is over, so that states are whole. What counts is the newest that any rank holds, if
 // all who hold it have the same digests, none is owed an unsent gradient (parallel.wire, parallel.exchange) and no
-// matrix had an owner, who alone has its moments (ownership.h).
+// matrix had an owner, who alone has its moments (ownership.h). The state after the last step counts where its save
+// alone is missing (OpenedRun::last_save_owed): else the evaluation at the end would be left out.
 //
 // Where all hold it the first rank takes the lock of the run folder if it has it not. Where newcomers do not, or ranks
 // that are behind, those who do save it together into the run folder, which with fencing is a commit. Never with

@@ -29,6 +29,8 @@ struct OpenedRun {
   std::unique_ptr<kernels::ThreadPool> pool;
   std::unique_ptr<TrainState> state;
   bool resumed = false;
+  // All steps are done, and what comes after the last one, on all ranks; only the last checkpoint is not known to be.
+  bool last_save_owed = false;
   std::optional<checkpoint::Checkpoint> resumed_from;  // until the trainer has taken what is left in it
   std::vector<std::string> notes;                      // what the user should know before the first step
 };

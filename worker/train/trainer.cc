@@ -331,6 +331,7 @@ absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
   absl::Status mine = CheckLock();
   if (together()) mine = options_.world->Agree(mine);
   if (!mine.ok()) return mine;
+  run_.last_save_owed = state_.step == run_.settings.run.steps;
   if (!together()) return checkpoint::Save(*options_.file_system, dir, StateToSave(), keep, options_.fencing);
   // Every rank writes a share: one that has gone wrong since the last step must not get into the checkpoint to which
   // all go back.

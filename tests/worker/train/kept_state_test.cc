@@ -114,7 +114,7 @@ class KeptStateTest : public ::testing::Test {
     };
     Trainer trainer(*mine.run, options);
     const auto end = trainer.Run();
-    EXPECT_EQ(end.ok(), steps >= settings_.run.steps) << end.status();
+    EXPECT_EQ(end.ok(), steps >= settings_.run.steps && last_save_works_) << end.status();
   }
 
   static std::string Sha(const Process& process) {
@@ -154,6 +154,7 @@ class KeptStateTest : public ::testing::Test {
 
   inline static std::string folder_;
   config::Settings settings_;
+  bool last_save_works_ = true;
 };
 
 TEST_F(KeptStateTest, AllWhoAreLeftGoOnFromMemoryAlsoUnderANewFirstRank) {
@@ -271,7 +272,7 @@ class FencedKeptStateTest : public KeptStateTest {
       process->fencing->rollback = rollback;
       process->fencing->resume = last_;
       process->fencing->commit = [this](const CommitPoint& point) {
-        last_ = point;
+        if (answer_.ok()) last_ = point;
         return answer_;
       };
     }
@@ -324,6 +325,37 @@ TEST_F(FencedKeptStateTest, NobodyGoesBehindTheLastCommitNorCommitsItAgain) {
   EXPECT_EQ(Generation({&a, &d}, 9)[0].way, Way::kNothing);
   EXPECT_EQ(last_->step, 9);
   EXPECT_EQ(Sha(d), Undisturbed());
+}
+
+// Whoever asks for the commit is lost before there is an answer.
+TEST_F(FencedKeptStateTest, AfterTheLastStepWhatIsKeptWantsTheSaveAlone) {
+  enum Next { kAllWhoAreLeft, kANewcomerToo, kNotThatFar };
+  for (const Next next : {kAllWhoAreLeft, kANewcomerToo, kNotThatFar}) {
+    fs::remove_all(RunDir());
+    last_.reset();
+    Process a, b, c;
+    Place(1, {&a, &b});
+    answer_ = absl::UnavailableError("the coordinator is not reached");
+    last_save_works_ = false;
+    Generation({&a, &b}, 9);
+    Lose(a);
+    EXPECT_EQ(b.run->state->step, 9);
+    EXPECT_TRUE(b.run->last_save_owed);
+    if (next == kNotThatFar) b.run->last_save_owed = false;  // lost in the evaluation at the end
+    answer_ = absl::OkStatus();
+    last_save_works_ = true;
+    std::vector<Process*> processes = {&b};
+    if (next == kANewcomerToo) processes.insert(processes.begin(), &c);
+    Place(2, processes);
+    const auto kept = Generation(processes, 9);
+    constexpr Way kWays[] = {Way::kMemory, Way::kCheckpoint, Way::kNothing};
+    EXPECT_EQ(kept[0].way, kWays[next]);
+    EXPECT_EQ(kept[0].step, next == kNotThatFar ? 0 : 9);
+    EXPECT_EQ(last_->step, 9);
+    EXPECT_EQ(last_->generation, 2);
+    EXPECT_EQ(Sha(b), Undisturbed());
+    ExpectWholeLog();
+  }
 }
 
 TEST_F(FencedKeptStateTest, ALateWriterSavesNothingForNewcomers) {
