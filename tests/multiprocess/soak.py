@@ -29,6 +29,26 @@ AT_SAVES = ["checkpoint", "commit", "committed"]
 OPERATIONS = 12  # of one save that are hit
 
 
+def generation_of(said):
+    """Of an event, a snapshot or progress; 0: it is of none."""
+    return said.get("snapshot", said.get("progress", said)).get("generation", 0)
+
+
+class Hit:
+    """A moment at which harm was done, and what there was: the log as the ranks of then write it, since the next
+    generation puts a file of its own in its place, and the newest generation that was heard of."""
+
+    def __init__(self, run_dir, generation):
+        self.at, self.wall, self.generation = time.monotonic(), time.time(), generation
+        self.log = open(os.path.join(run_dir, "steps.jsonl"), "rb")
+
+    def last_step(self):
+        """What those ranks have done in the end; -1: no step."""
+        with self.log:
+            lines = self.log.read().split(b"\n")[:-1]
+        return max([json.loads(line)["step"] for line in lines if b'"kind":"step"' in line], default=-1)
+
+
 class Watch:
     """What the coordinator says of a job, as it happens: (seconds of the monotonic clock, object)."""
 
@@ -52,6 +72,11 @@ class Watch:
         with self.lock:
             steps = [said["progress"]["step"] for _, said in self.heard if "progress" in said]
         return steps[-1] if steps else 0
+
+    def generation(self):
+        """The newest that was heard of."""
+        with self.lock:
+            return max([generation_of(said) for _, said in self.heard], default=0)
 
     def state(self):
         with self.lock:
@@ -106,30 +131,30 @@ class Soak(ProgramTest):
         return self.fail(f"{words}: not within {seconds} s; kills so far {json.dumps(self.kills[-5:])}"
                          f"\n--- coordinator\n{''.join(self.coordinator.lines[-40:])}{said}")
 
-    def ranks(self):
-        """Process ids of all ranks."""
+    def ranks(self, workers=None):
+        """Process ids of all ranks, or of those of some workers."""
         found = []
-        for worker in self.workers.values():
+        for worker in workers or self.workers.values():
             children = subprocess.run(["pgrep", "-P", str(worker.process.pid)], capture_output=True, text=True, check=False)
             found += [int(pid) for pid in children.stdout.split()]
         return found
 
-    def logged(self, kind):
-        """The last record of that kind in the run's log; None: there is none near its end."""
-        try:
-            with open(os.path.join(self.run_dir, "steps.jsonl"), "rb") as lines:
-                lines.seek(max(0, os.path.getsize(lines.name) - (1 << 16)))
-                tail = lines.read().split(b"\n")
-        except OSError:
-            return None
-        for line in reversed(tail[1:-1]):
-            if b'"' + kind.encode() + b'"' in line and json.loads(line).get("kind") == kind:
-                return json.loads(line)
-        return None
+    def with_rank(self):
+        """A worker that has one; None: nobody has."""
+        names = [name for name, worker in sorted(self.workers.items()) if self.ranks([worker])]
+        return self.rng.choice(names) if names else None
 
-    # Each does its harm and gives back when that happened and what is to follow: a fault, or nothing that is noticed.
+    def went_on_at(self, hit):
+        """The step at which the next generation has begun; None: there was none, the run was over."""
+        begun = [record for record in self.log("run", self.run_dir) if record["started"] > hit.wall]
+        return begun[0]["step"] if begun else None
 
-    def kill_rank(self, _watch):
+    def hit(self, watch):
+        return Hit(self.run_dir, watch.generation())
+
+    # Each does its harm and gives back its Hit and what is to follow: a fault, or nothing that is noticed.
+
+    def kill_rank(self, watch):
         def killed():
             pids = self.ranks()
             try:
@@ -137,7 +162,7 @@ class Soak(ProgramTest):
             except ProcessLookupError:
                 return False  # it has ended by itself meanwhile
         self.eventually(killed, 30, "there are ranks")
-        return time.monotonic(), True
+        return self.hit(watch), True
 
     def kill_inside(self, watch):
         """At a place of the program: a file that the rank which comes there takes away before it dies."""
@@ -152,15 +177,15 @@ class Soak(ProgramTest):
         for place in places:
             with open(os.path.join(self.faults, place), "w", encoding="utf-8"):
                 pass
-        hit = self.taken(places)
-        moment = time.monotonic()
+        taken = self.taken(places)
+        hit = self.hit(watch)
         for place in places:
             try:
                 os.unlink(os.path.join(self.faults, place))
             except FileNotFoundError:
                 pass
-        self.place = hit or "none"
-        return moment, bool(hit)
+        self.place = taken or "none"
+        return hit, bool(taken)
 
     def taken(self, places, seconds=4):
         end = time.monotonic() + seconds
@@ -171,32 +196,32 @@ class Soak(ProgramTest):
             time.sleep(0.005)
         return None
 
-    def kill_worker(self, _watch):
+    def kill_worker(self, watch):
         """With its rank; another one takes its name some time later."""
-        name = self.rng.choice(sorted(self.workers))
+        name = self.eventually(self.with_rank, 30, "a worker has a rank")
         self.workers[name].stop(signal.SIGKILL)
-        moment = time.monotonic()
+        hit = self.hit(watch)
         time.sleep(self.rng.choice([0, 0.5, LEASE + 1]))
         self.start_worker(name)
-        return moment, True
+        return hit, True
 
-    def kill_coordinator(self, _watch):
+    def kill_coordinator(self, watch):
         address = self.coordinator.address
         self.coordinator.stop(signal.SIGKILL)
-        moment = time.monotonic()
+        hit = self.hit(watch)
         away = self.rng.choice([0, 0, 0.5, LEASE + 2])
         time.sleep(away)
         self.coordinator = self.start_coordinator(address)
-        return moment, away > LEASE
+        return hit, away > LEASE
 
     def kill_both(self, watch):
         """A rank while nobody is there to hear of it."""
         address = self.coordinator.address
         self.coordinator.stop(signal.SIGKILL)
-        moment, _ = self.kill_rank(watch)
+        hit, _ = self.kill_rank(watch)
         self.coordinator = self.start_coordinator(address)
         self.kills.append({"what": "coordinator", "with": "rank"})
-        return moment, True
+        return hit, True
 
     def disturb(self, watch):
         kind, harm = self.rng.choice([("rank", self.kill_rank), ("rank", self.kill_rank), ("inside", self.kill_inside),
@@ -205,40 +230,41 @@ class Soak(ProgramTest):
                                       ("coordinator", self.kill_coordinator), ("both", self.kill_both)])
         self.place = ""
         step = watch.step()
-        moment, noticed = harm(watch)
-        last = self.logged("step")
+        hit, noticed = harm(watch)
         if kind == "inside" and not noticed:
+            hit.log.close()
             return  # nobody came there in time
         kill = {"what": kind, "place": self.place, "step": step}
         self.kills.append(kill)
         if noticed:
-            self.follow(watch, moment, kill)
-            note = self.logged("note")  # of where the next generation went on
-            if last and note and watch.state() != "done":
-                kill["steps_lost"] = max(0, last["step"] + 1 - note["step"])
+            self.follow(watch, hit, kill)
+            done, kill["went_on_at"] = hit.last_step() + 1, self.went_on_at(hit)
+            kill["steps_lost"] = None if kill["went_on_at"] is None else done - kill["went_on_at"]
         else:
+            hit.log.close()
             self.eventually(lambda: watch.step() > step or watch.state() == "done", 60, "the run goes on")
-            kill["recovery_s"] = round(time.monotonic() - moment, 3)
+            kill["recovery_s"] = round(time.monotonic() - hit.at, 3)
         print(json.dumps(kill), flush=True)
 
-    def follow(self, watch, moment, kill):
-        """Until the run is on its way again, in a later generation."""
+    def follow(self, watch, hit, kill):
+        """Until the run is on its way again, in a later generation than that one. A coordinator that has just been started
+        says of the one that was hit that it runs: it has not heard of the fault yet."""
         def fault():
-            return [at for at, said in watch.since(moment) if said.get("event") in ("fault", "worker_lost")
+            return [at for at, said in watch.since(hit.at) if said.get("event") in ("fault", "worker_lost")
                     or said.get("to") == "recovering" or said.get("snapshot", {}).get("state") == "recovering"]
 
         def again():
             if watch.state() == "done":
                 return time.monotonic()
-            heard = watch.since(moment)
+            heard = [(at, said) for at, said in watch.since(hit.at) if generation_of(said) > hit.generation]
             runs = [at for at, said in heard if said.get("to") == "running"
                     or said.get("snapshot", {}).get("state") == "running"]
             steps = [at for at, said in heard if "progress" in said and runs and at > runs[-1]]
             return steps[-1] if runs and steps else None
         at = self.eventually(again, 90, f"the run is on its way again after {kill}")
         noticed = fault()
-        kill["detection_s"] = round(noticed[0] - moment, 3) if noticed else None
-        kill["recovery_s"] = round(at - moment, 3)
+        kill["detection_s"] = round(noticed[0] - hit.at, 3) if noticed else None
+        kill["recovery_s"] = round(at - hit.at, 3)
 
     def one_job(self, number, expected):
         self.run_dir = os.path.join(self.folder, f"run-{number}")
