@@ -36,10 +36,12 @@ def generation_of(said):
 
 class Hit:
     """A moment at which harm was done, and what there was: the log as the ranks of then write it, since the next
-    generation puts a file of its own in its place, and the newest generation that was heard of."""
+    generation puts a file of its own in its place, and the newest generation that was heard of with its ranks: of one
+    nothing lives on."""
 
-    def __init__(self, run_dir, generation):
-        self.at, self.wall, self.generation = time.monotonic(), time.time(), generation
+    def __init__(self, run_dir, watch):
+        self.at, self.wall = time.monotonic(), time.time()
+        self.generation, self.ranks = watch.generation()
         self.log = open(os.path.join(run_dir, "steps.jsonl"), "rb")
 
     def last_step(self):
@@ -74,9 +76,12 @@ class Watch:
         return steps[-1] if steps else 0
 
     def generation(self):
-        """The newest that was heard of."""
+        """The newest that was heard of, and how many ranks it has."""
         with self.lock:
-            return max([generation_of(said) for _, said in self.heard], default=0)
+            newest = max([generation_of(said) for _, said in self.heard], default=0)
+            told = [said["progress"]["ranks"] for _, said in self.heard
+                    if "progress" in said and generation_of(said) == newest]
+        return newest, told[-1] if told else None
 
     def state(self):
         with self.lock:
@@ -150,7 +155,7 @@ class Soak(ProgramTest):
         return begun[0]["step"] if begun else None
 
     def hit(self, watch):
-        return Hit(self.run_dir, watch.generation())
+        return Hit(self.run_dir, watch)
 
     # Each does its harm and gives back its Hit and what is to follow: a fault, or nothing that is noticed.
 
@@ -234,12 +239,13 @@ class Soak(ProgramTest):
         if kind == "inside" and not noticed:
             hit.log.close()
             return  # nobody came there in time
-        kill = {"what": kind, "place": self.place, "step": step}
+        kill = {"what": kind, "place": self.place, "step": step, "ranks": hit.ranks}
         self.kills.append(kill)
         if noticed:
             self.follow(watch, hit, kill)
             done, kill["went_on_at"] = hit.last_step() + 1, self.went_on_at(hit)
-            kill["steps_lost"] = None if kill["went_on_at"] is None else done - kill["went_on_at"]
+            # The log of a writer that is lost may lack the last step, which others have done.
+            kill["steps_lost"] = None if kill["went_on_at"] is None else max(0, done - kill["went_on_at"])
         else:
             hit.log.close()
             self.eventually(lambda: watch.step() > step or watch.state() == "done", 60, "the run goes on")

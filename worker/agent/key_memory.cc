@@ -4,12 +4,26 @@
 
 namespace filigree::agent {
 
-void KeyMemory::Remember(const v1::SetKeyRequest& request) {
+namespace {
+
+size_t BytesOf(const v1::SetKeyRequest& request) { return request.key().size() + request.value().size(); }
+
+}  // namespace
+
+bool KeyMemory::Remember(const v1::SetKeyRequest& request) {
   const std::lock_guard lock(mutex_);
-  const size_t bytes = request.key().size() + request.value().size();
-  if (bytes_ + bytes > kMostBytes) return;
-  if (requests_.emplace(std::tuple(request.job(), request.generation(), request.key()), request).second)
-    bytes_ += bytes;
+  if (bytes_ + BytesOf(request) > kMostBytes) return false;
+  const bool added = requests_.emplace(std::tuple(request.job(), request.generation(), request.key()), request).second;
+  if (added) bytes_ += BytesOf(request);
+  return added;
+}
+
+void KeyMemory::Drop(const v1::SetKeyRequest& request) {
+  const std::lock_guard lock(mutex_);
+  const auto found = requests_.find(std::tuple(request.job(), request.generation(), request.key()));
+  if (found == requests_.end() || found->second.value() != request.value()) return;
+  bytes_ -= BytesOf(found->second);
+  requests_.erase(found);
 }
 
 std::vector<v1::SetKeyRequest> KeyMemory::All() const {
@@ -25,7 +39,7 @@ void KeyMemory::Forget(const std::function<bool(const std::string& job, int64_t 
   for (auto at = requests_.begin(); at != requests_.end();) {
     const v1::SetKeyRequest& request = at->second;
     const bool kept = lives(request.job(), request.generation());
-    if (!kept) bytes_ -= request.key().size() + request.value().size();
+    if (!kept) bytes_ -= BytesOf(request);
     at = kept ? std::next(at) : requests_.erase(at);
   }
 }

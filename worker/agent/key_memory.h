@@ -19,7 +19,10 @@ class KeyMemory {
  public:
   static constexpr size_t kMostBytes = size_t{64} << 20;  // of all of it; what is beyond is not remembered
 
-  void Remember(const v1::SetKeyRequest& request);
+  // The first of a job, generation and key is kept; false: this one is not.
+  bool Remember(const v1::SetKeyRequest& request);
+  // The coordinator has refused what Remember has kept.
+  void Drop(const v1::SetKeyRequest& request);
   std::vector<v1::SetKeyRequest> All() const;
   void Forget(const std::function<bool(const std::string& job, int64_t generation)>& lives);
 

@@ -32,6 +32,18 @@ absl::Status CheckKey(const std::string& key) {
   return absl::InvalidArgumentError(fmt::format("key: has {} bytes, 1 to {} are taken", key.size(), kMostKeyBytes));
 }
 
+absl::Status CheckWait(int64_t wait_us) {
+  if (wait_us >= 0 && wait_us <= kLongestWaitUs) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("wait_us: {} is outside 0..{}", wait_us, kLongestWaitUs));
+}
+
+// Does nobody know whether the coordinator has done it?
+bool IsOpen(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+         status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED ||
+         status.error_code() == grpc::StatusCode::CANCELLED;
+}
+
 // A coordinator that does not know this worker or its ranks any more has given the generation up.
 grpc::Status ForRank(const grpc::Status& status) {
   const bool unknown =
@@ -86,6 +98,7 @@ void RanksService::Finish(const Waiter& waiter, const absl::StatusOr<std::option
 
 grpc::ServerUnaryReactor* RanksService::Take(grpc::CallbackServerContext* context, const v1::TakeRequest* request,
                                              v1::TakeReply* reply) {
+  if (absl::Status status = CheckWait(request->wait_us()); !status.ok()) return Done(context, status);
   const Waiter waiter = {request, reply, context->DefaultReactor(), NowUs() + request->wait_us()};
   std::optional<Waiter> earlier;
   bool stopped = false;
@@ -212,9 +225,12 @@ grpc::ServerUnaryReactor* RanksService::Set(grpc::CallbackServerContext* context
   set.set_key(request->key());
   set.set_value(request->value());
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto remembered = std::make_shared<const v1::SetKeyRequest>(set);
-  PassOn(&Async::SetKey, std::move(set), reply, kPassUs, [this, reactor, remembered](const grpc::Status& status) {
-    if (status.ok()) keys_.Remember(*remembered);
+  // Before there is an answer: a coordinator that is started anew meanwhile is left it again.
+  const auto key = std::make_shared<const v1::SetKeyRequest>(set);
+  const bool added = keys_.Remember(*key);
+  PassOn(&Async::SetKey, std::move(set), reply, kPassUs, [this, reactor, key, added](const grpc::Status& status) {
+    if (status.ok()) keys_.Remember(*key);  // another value for it may have been refused and dropped
+    if (added && !status.ok() && !IsOpen(status)) keys_.Drop(*key);
     reactor->Finish(status);
   });
   return reactor;
@@ -223,9 +239,7 @@ grpc::ServerUnaryReactor* RanksService::Set(grpc::CallbackServerContext* context
 grpc::ServerUnaryReactor* RanksService::Get(grpc::CallbackServerContext* context, const v1::RankGetRequest* request,
                                             v1::GetKeyReply* reply) {
   if (absl::Status status = CheckKey(request->key()); !status.ok()) return Done(context, status);
-  if (request->wait_us() < 0 || request->wait_us() > kLongestWaitUs)
-    return Done(context, absl::InvalidArgumentError(
-                             fmt::format("wait_us: {} is outside 0..{}", request->wait_us(), kLongestWaitUs)));
+  if (absl::Status status = CheckWait(request->wait_us()); !status.ok()) return Done(context, status);
   const absl::StatusOr<Passing> passing = PassingFor(request->process(), request->generation());
   if (!passing.ok()) return Done(context, passing.status());
   v1::GetKeyRequest get;

@@ -182,13 +182,16 @@ void Session::Heartbeats() {
     const absl::Status status = Heartbeat(sequence, bare);
     if (status.ok()) {
       SayOnce("");
+      if (!bare && refusal_.Over()) hooks_.say("the coordinator takes whole heartbeats again");
       bare = false;
     } else if (IncarnationIsOver(status)) {
       lost_why_ = std::string(status.message());
       return;
     } else if (IsFinal(status)) {
       // Better to say little of the ranks than to lose all of them.
-      SayOnce(fmt::format("a heartbeat was refused, the next ones say less: {}", std::string(status.message())));
+      if (refusal_.Again(NowUs()))
+        hooks_.say(fmt::format("a heartbeat was refused, it is sent again and says less of the ranks: {}",
+                               std::string(status.message())));
       bare = true;
       due_us = NowUs() + kLeastUs;
     } else if (!absl::IsAborted(status) && !stopping()) {

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "filigree/v1/workers.grpc.pb.h"
 #include "worker/agent/calls.h"
+#include "worker/agent/complaint.h"
 #include "worker/agent/lease_guard.h"
 
 namespace filigree::agent {
@@ -97,6 +98,7 @@ class Session {
 
   // Of the session's thread.
   std::string nonce_, replaces_, said_, lost_why_;
+  Complaint refusal_;  // of whole heartbeats
   int64_t epoch_ = 0, lease_us_ = 0, heartbeat_us_ = 0;
   bool again_ = false;
   std::map<std::string, std::string> figures_sent_;  // of a job, as the coordinator has them

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <set>
@@ -300,6 +301,12 @@ TEST_F(Agents, HostileBytesOnTheSocketAreRefused) {
     EXPECT_EQ(coordinator::SendBytes(channel, path, std::string(2 << 20, 'x')).error_code(),
               grpc::StatusCode::RESOURCE_EXHAUSTED)
         << method;
+  }
+  v1::TakeRequest take;
+  take.set_process("0123456789abcdef");
+  for (const int64_t wait_us : {int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+    take.set_wait_us(wait_us);
+    EXPECT_TRUE(absl::IsInvalidArgument(Call(ranks, &v1::Ranks::Stub::Take, take).status())) << wait_us;
   }
   v1::RankSetRequest set;
   set.set_process("../../etc");

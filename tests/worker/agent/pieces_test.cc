@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/agent/complaint.h"
 #include "worker/agent/key_memory.h"
 #include "worker/agent/launch.h"
 #include "worker/agent/state_folder.h"
@@ -221,8 +222,28 @@ TEST(KeyMemory, KeepsWhatLivesAndNotTooMuch) {
   keys.Forget([](const std::string&, int64_t generation) { return generation == 2; });
   EXPECT_EQ(keys.All().size(), 31u);
   for (const v1::SetKeyRequest& request : keys.All()) EXPECT_EQ(request.generation(), 2);
-  keys.Remember(set);  // there is room again
+  EXPECT_TRUE(keys.Remember(set));  // there is room again
   EXPECT_EQ(keys.All().size(), 32u);
+  EXPECT_FALSE(keys.Remember(set));
+  v1::SetKeyRequest other = set;
+  other.set_value("another's");
+  keys.Drop(other);
+  EXPECT_EQ(keys.All().size(), 32u);
+  keys.Drop(set);
+  EXPECT_EQ(keys.All().size(), 31u);
+}
+
+TEST(Complaint, IsSaidAtOnceThenOnceAMinuteAndWhenItIsOver) {
+  Complaint complaint;
+  EXPECT_FALSE(complaint.Over());
+  EXPECT_TRUE(complaint.Again(5));
+  EXPECT_FALSE(complaint.Again(6));
+  EXPECT_FALSE(complaint.Again(5 + 59'999'999));
+  EXPECT_TRUE(complaint.Again(5 + 60'000'000));
+  EXPECT_FALSE(complaint.Again(5 + 60'000'001));
+  EXPECT_TRUE(complaint.Over());
+  EXPECT_FALSE(complaint.Over());
+  EXPECT_TRUE(complaint.Again(5 + 60'000'002));
 }
 
 }  // namespace
