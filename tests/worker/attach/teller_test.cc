@@ -248,10 +248,14 @@ TEST(Teller, GoesOnAsLongAsTheLeaseIsRenewed) {
 }
 
 TEST(Teller, KnowsNothingOfTheLeaseBetweenGenerations) {
-  Leased rank(2'000'000);
+  std::atomic<bool> slow = false;
+  Leased rank(2'000'000, [&slow](Leased&) {
+    if (slow) std::this_thread::sleep_for(milliseconds(200));
+  });
   rank.Begin(1);
   rank.End();
   rank.now_us += 3'600'000'000;
+  slow = true;  // it has time for its first answer
   rank.Begin(2);
   EXPECT_EQ(rank.alone, 0);
 }
