@@ -21,7 +21,7 @@ namespace filigree::certs {
 
 // From `from` to `until`, counted from now; the authority's own end cuts it short.
 struct Validity {
-  std::chrono::seconds from{-300};  // clocks differ
+  std::chrono::seconds from{-86'400};  // clocks differ, by hours where a time zone is wrong
   std::chrono::seconds until{std::chrono::hours(24 * 365)};
 };
 

@@ -16,8 +16,10 @@ struct Options {
   // A job below its full grid is regrown when it has run this long and nobody waits.
   int64_t grow_after_us = 10'000'000;
 
-  // A rank is a straggler if its own work per step, over this many steps, takes this many times the median.
-  double straggler_ratio = 2.0;
+  // A rank becomes a straggler where its own work per step, over this many steps, takes `ratio` times the median, and
+  // is none any more below `until`. Between the two it stays what it is, so that nobody is named every other
+  // second. 1.8: a rank that takes twice as long is found, whatever noise there is.
+  double straggler_ratio = 1.8, straggler_until = 1.5;
   int64_t straggler_steps = 10;
   int64_t straggler_check_us = 1'000'000;  // how often ranks are compared
 

@@ -15,23 +15,28 @@ bool OwnWork(int phase) {
   return phase != static_cast<int>(Phase::kExchange) && phase != static_cast<int>(Phase::kCheckpoint);
 }
 
+constexpr double kLeastShare = 0.1;  // of a step, that is lost to the others
+
 }  // namespace
 
 std::vector<Straggler> FindStragglers(const std::vector<RankTelemetry>& ranks, int64_t window, double ratio) {
   const size_t count = ranks.size();
   std::vector<PhaseSeconds> means(count);
-  std::vector<double> work(count, 0.0);
+  std::vector<double> work(count, 0.0), step(count, 0.0);
   for (size_t r = 0; r < count; ++r) {
     if (!ranks[r].MeanOver(window, means[r])) return {};
-    for (int p = 0; p < kPhases; ++p)
+    for (int p = 0; p < kPhases; ++p) {
+      step[r] += means[r][p];
       if (OwnWork(p)) work[r] += means[r][p];
+    }
   }
   if (count < 2) return {};
   const double median = LowerMedian(work);
   if (median <= 0) return {};
   std::vector<Straggler> found;
   for (size_t r = 0; r < count; ++r)
-    if (work[r] >= ratio * median) found.push_back({static_cast<int32_t>(r), work[r] / median});
+    if (work[r] >= ratio * median && work[r] - median >= kLeastShare * step[r])
+      found.push_back({static_cast<int32_t>(r), work[r] / median});
   if (found.empty()) return found;
   for (int p = 0; p < kPhases; ++p) {
     if (!OwnWork(p)) continue;
@@ -45,6 +50,15 @@ std::vector<Straggler> FindStragglers(const std::vector<RankTelemetry>& ranks, i
         straggler.median_seconds = phase_median;
       }
   }
+  return found;
+}
+
+std::vector<Straggler> FindStragglers(const std::vector<RankTelemetry>& ranks, const std::set<int32_t>& already,
+                                      const Options& options) {
+  std::vector<Straggler> found = FindStragglers(ranks, options.straggler_steps, options.straggler_until);
+  std::erase_if(found, [&](const Straggler& straggler) {
+    return straggler.ratio < options.straggler_ratio && already.count(straggler.rank) == 0;
+  });
   return found;
 }
 

@@ -73,8 +73,7 @@ void WatchStragglers(Turn& turn, const JobRow& row) {
     return;
   memory.compared_us = turn.now.monotonic_us;
   std::set<int32_t> slow;
-  for (const Straggler& found :
-       FindStragglers(memory.ranks, turn.options.straggler_steps, turn.options.straggler_ratio)) {
+  for (const Straggler& found : FindStragglers(memory.ranks, memory.stragglers, turn.options)) {
     slow.insert(found.rank);
     if (memory.stragglers.count(found.rank) > 0) continue;
     SayStraggler(

@@ -27,6 +27,10 @@ inline constexpr FamilyInfo kMaskMismatch = {"filigree_mask_mismatch_total", Cou
                                              "Mask updates after which ranks held different states"};
 inline constexpr FamilyInfo kLastCheckpoint = {"filigree_last_checkpoint_timestamp_seconds", Gauge,
                                                "When the last checkpoint was committed; 0: none"};
+inline constexpr FamilyInfo kStraggler = {
+    "filigree_straggler_ratio", Gauge,
+    "Own work of a rank that the others wait for, over the median of all ranks; no series: nobody is slow"};  // rank,
+                                                                                                              // phase
 inline constexpr FamilyInfo kStep = {"filigree_step", Gauge, "Steps that every rank has completed"};
 
 // As the first rank of the run tells, while its generation runs.

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "coordinator/core/stragglers.h"
 #include "coordinator/metrics/families.h"
 
 namespace filigree::coordinator {
@@ -25,7 +26,7 @@ class RunSeries {
     const bool known = memory_ != nullptr && !memory_->ranks.empty();
     const RunFigures* figures = known ? memory_->ranks.front().figures() : nullptr;
     AddRow(figures == nullptr ? "" : figures->config_sha256);
-    if (known) Put(kStep, static_cast<double>(LeastStep()));
+    if (known) AddProgress();
     if (figures == nullptr) return;
     AddFigures(*figures);
     AddMatrices(*figures);
@@ -51,6 +52,12 @@ class RunSeries {
     Put(kMaskMismatch, static_cast<double>(counted.differed));
     const CommitRow* commit = core_.tables().LastCommit(row_.id);
     Put(kLastCheckpoint, commit == nullptr ? 0 : static_cast<double>(commit->wall_us) / 1e6);
+  }
+
+  void AddProgress() {
+    Put(kStep, static_cast<double>(LeastStep()));
+    for (const Straggler& slow : FindStragglers(memory_->ranks, memory_->stragglers, core_.options()))
+      Put(kStraggler, slow.ratio, {{"rank", std::to_string(slow.rank)}, {"phase", Name(slow.phase)}});
   }
 
   int64_t LeastStep() const {

@@ -88,8 +88,7 @@ void FillTimes(const JobMemory& memory, int64_t window, v1::Progress& progress) 
 }
 
 void FillSlow(const Core& core, const JobRow& row, const JobMemory& memory, v1::Progress& progress) {
-  std::vector<Straggler> slow =
-      FindStragglers(memory.ranks, core.options().straggler_steps, core.options().straggler_ratio);
+  std::vector<Straggler> slow = FindStragglers(memory.ranks, memory.stragglers, core.options());
   std::sort(slow.begin(), slow.end(), [](const Straggler& a, const Straggler& b) { return a.ratio > b.ratio; });
   for (const Straggler& found : slow) {
     if (progress.slow_size() == kMostSlow) break;

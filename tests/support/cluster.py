@@ -11,9 +11,10 @@ import program
 class Coordinator:
     """`filigree coordinator` on a free port; what it printed is in .lines."""
 
-    def __init__(self, journal, *flags, listen="127.0.0.1:0"):
+    def __init__(self, journal, *flags, listen="127.0.0.1:0", **env):
         self.process = subprocess.Popen([program.PROGRAM, "coordinator", "--journal", journal, "--listen", listen, *flags],
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        env={**os.environ, **env})
         self.lines = []
         self.address = None
         for line in self.process.stdout:

@@ -4,8 +4,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <thread>
 
 #include "worker/client/json.h"
@@ -16,9 +18,10 @@
 namespace filigree::client {
 namespace {
 
-constexpr double kSecondsBetweenLines = 10;
+constexpr std::chrono::seconds kBetweenLines{10};
 constexpr std::chrono::seconds kStreamLifetime{3000};  // below the server's hour, so that it is renewed in peace
 
+// Of the wall clock: for times of day alone.
 double Now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 WatchOutput Resolved(WatchOutput output, std::FILE* out) {
@@ -70,11 +73,11 @@ class View {
 
   void TakeProgress(const v1::Progress& progress) {
     if (output_ == WatchOutput::kJson) return Json({{"progress", JsonOf(progress)}});
-    const double now = Now();
-    if (output_ == WatchOutput::kTerminal) return DrawBar(progress, now);
-    if (now - said_ < kSecondsBetweenLines) return;
+    if (output_ == WatchOutput::kTerminal) return DrawBar(progress, Now());
+    const auto now = std::chrono::steady_clock::now();
+    if (said_.has_value() && now - *said_ < kBetweenLines) return;
     said_ = now;
-    Line(ProgressLine(progress, target_, now));
+    Line(ProgressLine(progress, target_, Now()));
   }
 
   void DrawBar(const v1::Progress& progress, double now) {
@@ -110,7 +113,7 @@ class View {
   const WatchOutput output_;
   v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
   int64_t target_ = 0;
-  double said_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> said_;
   bool drawn_ = false;
 };
 

@@ -30,11 +30,12 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 struct Network::Impl {
-  Impl(const ModelSpec& spec_in, const Registry& registry_in, kernels::ThreadPool& pool_in, TensorGroup* group)
+  Impl(const ModelSpec& spec_in, const Registry& registry_in, kernels::ThreadPool& pool_in, TensorGroup* group_in)
       : whole(spec_in),
         spec(spec_in.Local(registry_in.shard())),
         registry(registry_in),
         pool(pool_in),
+        group(group_in),
         weights(spec, spec_in, registry_in),
         weight_gradients(spec, registry_in, pool_in),
         guesses(pool_in.threads(), TopKGuesses(spec_in)) {
@@ -66,6 +67,7 @@ struct Network::Impl {
   const ModelSpec spec;  // the dimensions here
   const Registry& registry;
   kernels::ThreadPool& pool;
+  TensorGroup* const group;  // null: alone
   Weights weights;
   WeightGradients weight_gradients;
   std::vector<TopKGuesses> guesses;  // one a thread
@@ -189,17 +191,19 @@ ShardedPass::Call Network::Impl::ShardedCall(PassBuffers& buffers, const int32_t
 
 double Network::Impl::ShardedLossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient,
                                              PassTimes& times, GradientWitness* witness) {
-  const double start = Now();
+  const double start = Now(), exchanged = group->seconds();
   const ShardedPass::Call call = ShardedCall(training, batch.tokens, batch.sequences, batch.positions, true);
   status = shared->Forward(call);
-  const double middle = Now();
+  const double middle = Now(), exchanged_forward = group->seconds() - exchanged;
   std::vector<double> losses;
   if (status.ok()) {
     const WeightGradients::Target target = Target(batch, write, gradient, nullptr, witness);
     status = shared->Backward(call, loss_scale, target, weight_gradients, losses);
   }
-  times.forward += middle - start;
-  times.backward += Now() - middle;
+  const double exchanged_backward = group->seconds() - exchanged - exchanged_forward;
+  times.forward += middle - start - exchanged_forward;
+  times.backward += Now() - middle - exchanged_backward;
+  times.exchange += exchanged_forward + exchanged_backward;
   return status.ok() ? Sum(losses) : kNan;
 }
 

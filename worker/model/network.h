@@ -29,9 +29,10 @@
 
 namespace filigree::model {
 
-// Where the time of a call went, in seconds of the calling thread.
+// Where the time of a call went, in seconds of the calling thread. exchange: in calls of the group, which wait for the
+// slowest rank; forward and backward are without them.
 struct PassTimes {
-  double forward = 0, backward = 0;
+  double forward = 0, backward = 0, exchange = 0;
 };
 
 class Network {

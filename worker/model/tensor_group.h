@@ -21,6 +21,8 @@ class TensorGroup {
   virtual ~TensorGroup() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // Seconds spent in the two calls below since the group was made.
+  virtual double seconds() const { return 0; }
 
   // Rank r gets the r-th run of `send`, send_bytes[r] long; `receive` becomes what the ranks sent here, in their order,
   // receive_bytes[r] long. Nothing goes from a rank to itself: those two are 0. `what` is for messages and counts of

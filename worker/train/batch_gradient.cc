@@ -47,14 +47,14 @@ absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch,
   ComputeOwnShards(batch, network, evidence, times);
   if (!network.status().ok()) return network.status();
   Result result;
-  result.forward_seconds = times.forward;
-  result.backward_seconds = times.backward;
+  result.forward_seconds = SlowedDown("forward", times.forward);
+  result.backward_seconds = SlowedDown("backward", times.backward);
   const double start = Now();
   const absl::StatusOr<double> loss = SumOverData(evidence);
   if (!loss.ok()) return loss.status();
   if (absl::Status status = GatherOverTensor(evidence); !status.ok()) return status;
   result.loss = *loss / (static_cast<double>(batch.sequences) * (batch.positions - 1));
-  if (world_ != nullptr) result.exchange_seconds = Now() - start;
+  if (world_ != nullptr) result.exchange_seconds = times.exchange + Now() - start;
   return result;
 }
 

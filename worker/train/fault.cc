@@ -2,12 +2,14 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -39,12 +41,17 @@ bool HitsThisRank() {
   return text == nullptr || std::strtol(text, nullptr, 10) == g_rank;
 }
 
+// FILIGREE_FAULTS; null: not set.
+const char* Folder() {
+  static const char* folder = std::getenv("FILIGREE_FAULTS");
+  return folder;
+}
+
 // Of a folder of faults: whoever is hit takes its file away first, so that it hits once, whatever process comes there
 // again after it.
 bool Take(const char* kind, const char* what, int64_t number) {
-  static const char* folder = std::getenv("FILIGREE_FAULTS");
-  if (folder == nullptr) return false;
-  return ::unlink(fmt::format("{}/{}:{}:{}", folder, kind, what, number).c_str()) == 0;
+  if (Folder() == nullptr) return false;
+  return ::unlink(fmt::format("{}/{}:{}:{}", Folder(), kind, what, number).c_str()) == 0;
 }
 
 int64_t g_operation_of_save = 0;
@@ -134,13 +141,27 @@ void FaultPoint(const char* phase, int64_t step) {
   if (std::string_view(phase) == "checkpoint") g_operation_of_save = 0;
   if (FaultAsked("kill", phase, step) || Take("kill", phase, step)) std::raise(SIGKILL);
   if (FaultAsked("stop", phase, step) || Take("stop", phase, step)) std::raise(SIGSTOP);
+  if (FaultAsked("hang", phase, step) || Take("hang", phase, step))
+    for (;;) ::pause();
+}
+
+double SlowedDown(const char* phase, double seconds) {
+  if (Folder() == nullptr) return seconds;
+  const auto asked = [phase](int factor) {
+    return ::access(fmt::format("{}/slow:{}:{}", Folder(), phase, factor).c_str(), F_OK) == 0;
+  };
+  int factor = 9;
+  while (factor > 1 && !asked(factor)) --factor;
+  const auto start = std::chrono::steady_clock::now();
+  if (factor > 1) std::this_thread::sleep_for(std::chrono::duration<double>((factor - 1) * seconds));
+  return seconds + std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 void SetFaultRank(int rank) { g_rank = rank; }
 
 checkpoint::FileSystem& FaultyFileSystem() {
   static FaultyFiles files;
-  return Request().empty() && std::getenv("FILIGREE_FAULTS") == nullptr ? checkpoint::RealFileSystem() : files;
+  return Request().empty() && Folder() == nullptr ? checkpoint::RealFileSystem() : files;
 }
 
 }  // namespace filigree::train

@@ -10,7 +10,9 @@
 //   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, exchange, optimizer,
 //                       topk, refresh, log, checkpoint; with a coordinator commit and committed: around its word
 //
-//   stop:PHASE:STEP     SIGSTOP there: a rank that hangs
+//   stop:PHASE:STEP     SIGSTOP there: a process that does nothing any more
+//
+//   hang:PHASE:STEP     there the thread that trains waits for ever; the others of its process go on
 //
 //   flip:WHAT:STEP      one bit of the state changes before a step: weight, moment or mask; or, WHAT is update, of a
 //                       weight while the step updates it. Once a process.
@@ -23,8 +25,11 @@
 //
 // Where FILIGREE_FAULT_RANK is set as well, only that rank is hit.
 //
-// FILIGREE_FAULTS is a folder of empty files with such names, kill:PHASE:STEP, stop:PHASE:STEP or kill:save:N (here of
-// one save), that may be put there while the run goes on. Each hits one process, which takes the file away.
+// FILIGREE_FAULTS is a folder of empty files with such names, kill:PHASE:STEP, stop:PHASE:STEP, hang:PHASE:STEP or
+// kill:save:N (here of one save), that may be put there while the run goes on. Each hits one process, which takes the
+// file away. And
+//
+//   slow:PHASE:FACTOR   as long as it is there forward or backward take a whole FACTOR (2 to 9) times as long, by sleep
 //
 // Without these variables nothing happens and nothing is slower.
 
@@ -34,6 +39,10 @@ void FaultPoint(const char* phase, int64_t step);
 
 // Has the variable asked for `kind`:`what`:`step` of this rank?
 bool FaultAsked(const char* kind, const char* what, int64_t step);
+
+// To be called at the end of the forward or backward work of a step, which took so many seconds: sleeps where it is to
+// last longer. How long it took, with the sleep.
+double SlowedDown(const char* phase, double seconds);
 
 // Which rank this process is. Call it before the first step; without it: 0.
 void SetFaultRank(int rank);

@@ -50,6 +50,8 @@ class Ownership {
 
   // -1: nobody.
   int owner(int tensor) const { return owners_.empty() ? -1 : owners_[tensor]; }
+  // Do some tensors have an owner?
+  bool divided() const { return !owners_.empty(); }
   // Does this rank update the tensor, and hold its moments? What has no owner, all do.
   bool Updates(int tensor) const { return owner(tensor) < 0 || owner(tensor) == data_->rank(); }
   const std::vector<int>& owners() const { return owners_; }

@@ -85,6 +85,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   const model::Arena& gradient = batch_gradient_.gradient();
   const absl::StatusOr<optim::GradientSize> size = ownership_.Measure(gradient, pool_);
   if (!size.ok()) return size.status();
+  if (ownership_.divided()) result.exchange_seconds += watch.Lap();  // owners wait for each other's sizes
   result.gradient_norm = size->norm;
   result.gradient_rms = size->rms;
   result.traffic = Traffic() - before;

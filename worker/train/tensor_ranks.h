@@ -14,12 +14,14 @@ class TensorRanks : public model::TensorGroup {
 
   int rank() const override { return world_.tensor().rank(); }
   int size() const override { return world_.tensor().size(); }
+  double seconds() const override { return seconds_; }
   absl::Status AllToAll(const char* what, std::span<const std::byte> send, std::span<const int64_t> send_bytes,
                         std::span<std::byte> receive, std::span<const int64_t> receive_bytes) override;
   absl::Status AllGather(const char* what, std::span<std::byte> all, std::span<const int64_t> bytes) override;
 
  private:
   parallel::World& world_;
+  double seconds_ = 0;
 };
 
 }  // namespace filigree::train

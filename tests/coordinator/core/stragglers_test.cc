@@ -53,6 +53,11 @@ TEST(Stragglers, WaitingAndCheckpointsAreNobodysFault) {
   EXPECT_TRUE(FindStragglers(ranks, 10, 2.0).empty());
 }
 
+TEST(Stragglers, WhatIsLittleOfAStepIsNothingToWaitFor) {
+  EXPECT_TRUE(FindStragglers({Told(10, Work(3, 0, 20)), Told(10, Work(1, 0, 22))}, 10, 2.0).empty());
+  EXPECT_EQ(FindStragglers({Told(10, Work(3, 0, 16)), Told(10, Work(1, 0, 18))}, 10, 2.0).size(), 1u);
+}
+
 TEST(Stragglers, OfTwoRanksOneCanBeSlow) {
   const std::vector<RankTelemetry> ranks = {Told(10, Work(4, 0)), Told(10, Work(2, 0))};
   const auto found = FindStragglers(ranks, 10, 2.0);
@@ -113,6 +118,24 @@ TEST_F(Run, AStragglerIsReportedOnceAndWhenItHasCaughtUp) {
   Steps(10, 1, 3);
   Steps(10, 1, 3);
   EXPECT_EQ(Count(EventKind::kStraggler), 2);
+}
+
+TEST_F(Run, BetweenTheTwoRatiosARankStaysWhatItIs) {
+  cluster.Join("a", 1);
+  cluster.Join("b", 1);
+  job = cluster.Run(Spec("job", 2));
+  Steps(1, 1, 1);
+  Steps(10, 1, 1.7);
+  EXPECT_EQ(Count(EventKind::kStraggler), 0);
+  Steps(10, 1, 1.9);
+  EXPECT_EQ(Count(EventKind::kStraggler), 1);
+  for (int i = 0; i < 4; ++i) Steps(10, 1, i % 2 == 0 ? 1.6 : 1.9);
+  EXPECT_EQ(Count(EventKind::kStraggler), 1);
+  EXPECT_EQ(Count(EventKind::kStragglerCaughtUp), 0);
+  Steps(10, 1, 1.4);
+  EXPECT_EQ(Count(EventKind::kStragglerCaughtUp), 1);
+  Steps(10, 1, 1.7);
+  EXPECT_EQ(Count(EventKind::kStraggler), 1);
 }
 
 TEST(Telemetry, MeansAreOverTheLastWindowAndOldReportsChangeNothing) {

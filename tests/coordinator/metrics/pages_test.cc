@@ -73,6 +73,27 @@ TEST(Metrics, CountLostWorkersAndRestarts) {
   EXPECT_TRUE(cluster.Has("filigree_restarts_total{run_id=\"" + job + "\",reason=\"fault\"} 1"));
 }
 
+TEST(Metrics, NameARankThatTheOthersWaitFor) {
+  Cluster cluster;
+  const std::string job = cluster.Run(3, 1);
+  constexpr auto kBackward = static_cast<size_t>(Phase::kBackward), kExchange = static_cast<size_t>(Phase::kExchange);
+  const auto steps = [&](double slow_seconds) {
+    for (int rank = 0; rank < 3; ++rank) {
+      cluster.rank(rank).progress.step += 10;
+      cluster.rank(rank).progress.seconds[kBackward] += rank == 1 ? slow_seconds : 1;
+      cluster.rank(rank).progress.seconds[kExchange] += rank == 1 ? 0 : slow_seconds - 1;
+    }
+    ASSERT_TRUE(cluster.Beat().ok());
+  };
+  steps(1);
+  steps(1);
+  EXPECT_EQ(cluster.Get("/metrics").find("straggler"), std::string::npos);
+  steps(2);
+  EXPECT_TRUE(cluster.Has("filigree_straggler_ratio{run_id=\"" + job + "\",rank=\"1\",phase=\"backward\"} 2"));
+  steps(1);
+  EXPECT_EQ(cluster.Get("/metrics").find("straggler"), std::string::npos);
+}
+
 TEST(Discovery, ListsEveryRankThatSaysWhereItIs) {
   Cluster cluster;
   EXPECT_EQ(cluster.Get("/sd"), "[]");
