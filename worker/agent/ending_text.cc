@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 #include "worker/telemetry/display.h"
@@ -27,8 +28,16 @@ std::string Last(std::string text, size_t most) {
   return text.substr(begin);
 }
 
-// Shells and mpirun end so where a process of theirs was killed.
+// Of the exit codes of `filigree train` those that say more than that it failed (worker/cli/command.h).
+const char* Class(int code) {
+  constexpr const char* kClasses[] = {"bad configuration", "files that cannot be used", "a rank was lost",
+                                      "replicas differ", "out of memory"};
+  return code >= 2 && code < 2 + static_cast<int>(std::size(kClasses)) ? kClasses[code - 2] : nullptr;
+}
+
+// Shells and mpirun end with more than 128 where a process of theirs was killed.
 std::string Meaning(int code) {
+  if (const char* known = Class(code); known != nullptr) return fmt::format(" ({})", known);
   const char* const name = code > 128 ? sigabbrev_np(code - 128) : nullptr;
   return name == nullptr ? "" : fmt::format(" (a process was killed by signal {}, SIG{})", code - 128, name);
 }

@@ -11,7 +11,8 @@ namespace filigree::agent {
 // Of a reason, with all that is put to it: what the coordinator takes.
 inline constexpr size_t kMostReasonBytes = 8192;
 
-// "exit code 3", "killed by signal 11 (SIGSEGV)", with a guess where the kernel may have done it for want of memory.
+// "exit code 2 (bad configuration)", "killed by signal 11 (SIGSEGV)", with a guess where the kernel may have done it
+// for want of memory.
 std::string EndingText(const Ending& ending);
 
 // `reason` and the last lines printed, as many of them as fit; valid UTF-8 without control characters but newlines.

@@ -9,7 +9,7 @@
 // sets `exit_code` when the subcommand has run.
 //
 // Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 data or checkpoint unusable; 4 a rank or host lost;
-// 5 replicas disagree; 75 stopped on request after a checkpoint, run again to go on.
+// 5 replicas disagree; 6 out of memory; 75 stopped on request after a checkpoint, run again to go on.
 
 namespace filigree::cli {
 

@@ -174,6 +174,7 @@ parallel::Outcome TrainInWorld(const Surroundings& surroundings, const config::S
   parallel::Watchdog::Options watch;
   watch.stuck_after = settings.parallel.stuck_after;
   watch.on_failure = surroundings.on_failure;
+  watch.on_stuck = surroundings.on_stuck;
   const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(world, watch);
   parallel::Outcome outcome = {kExitRankLost, LossOf(world)};
   if (watchdog.ok()) {

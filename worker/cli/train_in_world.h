@@ -27,6 +27,7 @@ struct Surroundings {
   bool quiet = false;
   bool first_start = true;  // this process trains for the first time
   OnFailure on_failure;     // of the watchdog
+  OnFailure on_stuck;       // the same where this rank is stuck; empty: on_failure
   std::function<bool()> stop_requested;
   std::string job;                    // of a coordinator; empty: there is none
   train::Fencing* fencing = nullptr;  // who commits checkpoints, borrowed; null: no coordinator

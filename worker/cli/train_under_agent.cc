@@ -81,6 +81,12 @@ class Generations {
       world.Abort(absl::UnavailableError(report));
       EndUnless(over);
     };
+    // Nobody is to wait for this process, and no other rank to be blamed.
+    surroundings.on_stuck = [&](const std::string& report) {
+      world.Abort(absl::UnavailableError(report));
+      teller_.Fail(report);
+      std::_Exit(kExitRankLost);
+    };
     teller_.WhenToLeave([&] {
       world.Abort(absl::UnavailableError(fmt::format("generation {} is to be left at once", generation.number)));
     });

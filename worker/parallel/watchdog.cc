@@ -43,7 +43,7 @@ void Watchdog::Watch() {
     const std::span<char> all(reinterpret_cast<char*>(reports.data()), size * sizeof(Report));
     const absl::Status status = group_->AllGather(comm::ArrayOf(mine), counts, comm::ArrayOf(all));
     if (!status.ok()) return options_.on_failure(std::string(status.message()));
-    if (const std::string stuck = StuckRanks(reports); !stuck.empty()) return options_.on_failure(stuck);
+    if (const std::string stuck = StuckRanks(reports); !stuck.empty()) return Fail(reports, stuck);
     if (AllLeave(reports)) return;
     const bool hurry = own.leaving != 0;  // the others should not wait for the end of a pause
     std::this_thread::sleep_for(std::chrono::duration<double>(hurry ? 0.01 : options_.interval));
@@ -65,13 +65,21 @@ Watchdog::Report Watchdog::OwnReport() const {
   return report;
 }
 
+void Watchdog::Fail(const std::vector<Report>& reports, const std::string& report) const {
+  const Report& own = reports[group_->rank()];
+  const bool stuck = Stuck(own) && own.waiting == 0;
+  (stuck && options_.on_stuck ? options_.on_stuck : options_.on_failure)(report);
+}
+
+bool Watchdog::Stuck(const Report& report) { return report.leaving == 0 && report.idle_seconds > report.limit_seconds; }
+
 // Ranks that wait are kept by others: whoever does not wait and does not move is the cause. Where all wait, their calls
 // do not belong together.
 std::string Watchdog::StuckRanks(const std::vector<Report>& reports) const {
   std::vector<std::string> stuck, waiting;
   for (int r = 0; r < group_->size(); ++r) {
     const Report& report = reports[r];
-    if (report.leaving != 0 || report.idle_seconds <= report.limit_seconds) continue;
+    if (!Stuck(report)) continue;
     (report.waiting != 0 ? waiting : stuck)
         .push_back(fmt::format("rank {} on {} made no progress for {:.1f} s in {} of step {}", r, group_->host(r),
                                report.idle_seconds,

@@ -34,6 +34,8 @@ class Watchdog {
     double interval = 0.25;  // seconds between reports
     // Called once, on the watchdog's thread, on every rank that is left. It may end the process.
     std::function<void(const std::string& report)> on_failure;
+    // The same, instead, on a rank that is stuck itself; empty: on_failure.
+    std::function<void(const std::string& report)> on_stuck;
   };
 
   // Collective. Borrows the world, whose progress it reports. A world of one has nothing to watch.
@@ -54,6 +56,8 @@ class Watchdog {
   Watchdog(World& world, Options options, std::unique_ptr<comm::Communicator> group);
   void Watch();
   Report OwnReport() const;
+  void Fail(const std::vector<Report>& reports, const std::string& report) const;
+  static bool Stuck(const Report& report);
   std::string StuckRanks(const std::vector<Report>& reports) const;
   bool AllLeave(const std::vector<Report>& reports) const;
 

@@ -245,7 +245,11 @@ TEST(Ended, ExitCodesSayHow) {
     EXPECT_EQ(report.reason().substr(0, 11), "host host: ");
     EXPECT_NE(report.reason().find(reason), std::string::npos) << report.reason();
   };
-  expect_failed({.code = 3, .tail = "disk\nfull"}, "exit code 3; printed last:\ndisk\nfull");
+  expect_failed({.code = 1, .tail = "disk\nfull"}, "exit code 1; printed last:\ndisk\nfull");
+  expect_failed({.code = 2}, "exit code 2 (bad configuration)");
+  expect_failed({.code = 3}, "exit code 3 (files that cannot be used)");
+  expect_failed({.code = 6}, "exit code 6 (out of memory)");
+  expect_failed({.code = 7}, "exit code 7");
   expect_failed({.code = 137}, "exit code 137 (a process was killed by signal 9, SIGKILL)");
   expect_failed({.signal = 11}, "signal 11 (SIGSEGV)");
   expect_failed({.signal = 9}, "signal 9 (SIGKILL), not by this worker");

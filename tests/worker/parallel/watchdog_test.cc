@@ -53,11 +53,17 @@ TEST(Watchdog, RanksThatWorkAreLeftAlone) {
 
 TEST(Watchdog, ARankThatStandsStillInAStepIsNamedAndThoseThatWaitAreNot) {
   Heard heard;
+  std::vector<int> stuck;  // of the one that is to be: nobody else writes
   testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
     const auto world = World::Make(config::Settings(), std::move(transport));
     ASSERT_TRUE(world.ok()) << world.status();
     std::promise<void> noticed;
-    const auto watchdog = Watchdog::Start(**world, Quick(heard, &noticed));
+    Watchdog::Options options = Quick(heard, &noticed);
+    options.on_stuck = [&, on_failure = options.on_failure](const std::string& report) {
+      stuck.push_back((*world)->rank());
+      on_failure(report);
+    };
+    const auto watchdog = Watchdog::Start(**world, options);
     ASSERT_TRUE(watchdog.ok()) << watchdog.status();
     Progress& progress = (*world)->progress();
     progress.StepDone(0.01);
@@ -65,6 +71,7 @@ TEST(Watchdog, ARankThatStandsStillInAStepIsNamedAndThoseThatWaitAreNot) {
     const auto waiting = (*world)->rank() == 1 ? nullptr : std::make_unique<Progress::Waiting>(progress);
     noticed.get_future().wait();
   });
+  EXPECT_THAT(stuck, testing::ElementsAre(1));
   ASSERT_EQ(heard.reports.size(), 3);
   for (const std::string& report : heard.reports) {
     EXPECT_THAT(report, HasSubstr("rank 1 on "));
