@@ -103,6 +103,7 @@ std::vector<Bitmap> Masks(const Group& group) {
 std::vector<Bitmap> Defined(const Group& group, int64_t k) {
   std::vector<Bitmap> masks = Masks(group);
   std::vector<uint64_t*> kept;
+  kept.reserve(masks.size());
   for (Bitmap& mask : masks) kept.push_back(mask.data());
   ref::SelectSharing(group.matrices, k, kept);
   return masks;
@@ -131,6 +132,7 @@ void ExpectShares(const Group& group, int64_t k, ThreadPool& pool) {
   SCOPED_TRACE("seed " + std::to_string(kSeed) + ", k " + std::to_string(k) + ", " + std::to_string(pool.threads()));
   const std::vector<Bitmap> defined = Defined(group, k);
   std::vector<int64_t> expected;
+  expected.reserve(defined.size());
   for (const Bitmap& mask : defined) expected.push_back(Ones(mask));
   float found = 0;
   const std::vector<int64_t> shares = ShareEntries(group.matrices, k, &found, pool);

@@ -195,6 +195,7 @@ std::vector<std::vector<uint64_t>> SharedMasks(const model::Registry& registry, 
     masks.emplace_back((matrices.back().entries() + 63) / 64);
   }
   std::vector<uint64_t*> kept;
+  kept.reserve(masks.size());
   for (std::vector<uint64_t>& mask : masks) kept.push_back(mask.data());
   kernels::ref::SelectSharing(matrices, std::min(k, entries), kept);
   return masks;
