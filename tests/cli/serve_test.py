@@ -8,11 +8,12 @@ import subprocess
 import time
 
 import program
-from program import ProgramTest, main, run
+import reports
+from program import ProgramTest, main, patience, run
 
 ENDLESS = 10 ** 8  # steps
 LAUNCHER = ["mpirun", "--mca", "plm", "isolated", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "-n", "2"]
-ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+ENVIRONMENT = {**os.environ, **reports.WITHOUT_LEAKS, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 class ServeTest(ProgramTest):
@@ -34,7 +35,7 @@ class ServeTest(ProgramTest):
             return lines.read()
 
     def eventually(self, what, seconds=60):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
             found = what()
             if found:
@@ -65,9 +66,9 @@ class ServeTest(ProgramTest):
         watch = self.watch()
         job = self.runs(1)
         self.assertEqual((job["data"], job["tensor"]), (1, 1))
-        said = watch.communicate(timeout=120)[0].splitlines()
+        said = watch.communicate(timeout=patience(120))[0].splitlines()
         self.assertEqual(watch.returncode, 0, said[-3:])
-        self.assertEqual(self.process.wait(timeout=60), 0, self.text())
+        self.assertEqual(self.process.wait(timeout=patience(60)), 0, self.text())
         progress = [json.loads(line)["progress"] for line in said if "progress" in json.loads(line)]
         self.assertTrue(progress)
         self.assertEqual(json.loads(said[-1])["to"], "done")
@@ -77,7 +78,7 @@ class ServeTest(ProgramTest):
         self.start()
         self.runs(1)
         self.ask("drain", self.job)
-        self.assertEqual(self.process.wait(timeout=60), 75, self.text())
+        self.assertEqual(self.process.wait(timeout=patience(60)), 75, self.text())
         self.assertEqual(self.state()[0], len(self.log("step")))
 
     def test_whoever_cancels_it_ends_it_at_once(self):
@@ -85,9 +86,9 @@ class ServeTest(ProgramTest):
         self.runs(1)
         watch = self.watch()
         self.ask("cancel", self.job)
-        self.assertEqual(self.process.wait(timeout=60), 75, self.text())
+        self.assertEqual(self.process.wait(timeout=patience(60)), 75, self.text())
         self.assertIn("cancelled on request", self.text())
-        watch.communicate(timeout=60)
+        watch.communicate(timeout=patience(60))
         self.assertEqual(watch.returncode, 75)
         self.assertFalse(os.path.exists(os.path.join(self.run_dir, "checkpoints")))
 
@@ -97,8 +98,8 @@ class ServeTest(ProgramTest):
         watch = self.watch()
         self.eventually(lambda: watch.stdout.readline())  # it looks on
         self.process.send_signal(signal.SIGTERM)
-        self.assertEqual(self.process.wait(timeout=60), 75, self.text())
-        watch.communicate(timeout=60)
+        self.assertEqual(self.process.wait(timeout=patience(60)), 75, self.text())
+        watch.communicate(timeout=patience(60))
         self.assertEqual(watch.returncode, 75)
 
     def test_all_ranks_of_mpirun_are_seen_and_drained(self):
@@ -106,7 +107,7 @@ class ServeTest(ProgramTest):
         job = self.runs(2)
         self.assertEqual((job["data"], job["tensor"]), (2, 1))
         self.ask("drain", self.job)
-        self.assertEqual(self.process.wait(timeout=60), 75, self.text())
+        self.assertEqual(self.process.wait(timeout=patience(60)), 75, self.text())
         self.assertEqual(self.state()[0], len(self.log("step")))
 
     def test_under_a_worker_the_setting_says_nothing(self):

@@ -12,8 +12,9 @@ import time
 import unittest
 
 import program
+import reports
 from cluster import Coordinator, Worker, lives
-from program import run
+from program import patience, run
 
 CONFIG = '[run]\nname = "night"\nsteps = 40\ndir = "run"\n[data]\ndir = "data"\n'
 FAKE_RANK = os.environ["FILIGREE_FAKE_RANK"]
@@ -56,7 +57,7 @@ class WorkerTest(unittest.TestCase):
         return json.loads(process.stdout) if process.returncode == 0 else {}
 
     def eventually(self, what, seconds=40):
-        for _ in range(int(seconds * 20)):
+        for _ in range(int(patience(seconds) * 20)):
             found = what()
             if found:
                 return found
@@ -206,14 +207,14 @@ class Mpi(program.ProgramTest):
         super().setUp()
         self.coordinator = Coordinator(os.path.join(self.folder, "journal.db"))
         self.addCleanup(self.coordinator.stop)
-        self.worker = Worker(self.folder, "a", self.coordinator.address, "--slots", "2")
+        self.worker = Worker(self.folder, "a", self.coordinator.address, "--slots", "2", **reports.WITHOUT_LEAKS)
         self.addCleanup(self.worker.stop)
 
     def job(self, name):
         return json.loads(run("jobs", name, "--coordinator", self.coordinator.address, "--json").stdout)
 
     def wait(self, what, seconds=120):
-        for _ in range(seconds * 10):
+        for _ in range(patience(seconds) * 10):
             if what():
                 return
             time.sleep(0.1)

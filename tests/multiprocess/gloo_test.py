@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import program
-from program import ProgramTest, main
+from program import ProgramTest, main, patience
 from ranks import Ranks
 
 SEED = 20260119  # of the steps at which ranks are lost
@@ -25,7 +25,7 @@ class GlooTest(ProgramTest):
 
     def ranks(self, count, *arguments, **environments):
         """Exit codes and what each rank said, stdout and stderr together."""
-        codes, outputs = self.start(count, *arguments, **environments).wait(timeout=150)
+        codes, outputs = self.start(count, *arguments, **environments).wait(timeout=patience(150))
         return codes, ["".join(output) for output in outputs]
 
     def alone(self, **changes):
@@ -121,13 +121,13 @@ class GlooTest(ProgramTest):
         started = self.start(3, self.config_of_ranks(parallel__stuck_after=1),
                              env={"FILIGREE_FAULT": "stop:optimizer:6", "FILIGREE_FAULT_RANK": "2"})
         try:
-            others = [process.communicate(timeout=120) for process in started.processes[:2]]
+            others = [process.communicate(timeout=patience(120)) for process in started.processes[:2]]
             self.assertEqual([process.returncode for process in started.processes[:2]], [0, 0], others)
             self.assertIn("rank 2 on ", others[0][1])
             state = self.state()
             self.assertEqual(state, self.alone())
             os.kill(started.processes[2].pid, signal.SIGCONT)
-            said = "".join(started.processes[2].communicate(timeout=60))
+            said = "".join(started.processes[2].communicate(timeout=patience(60)))
             self.assertEqual(started.processes[2].returncode, 0, said)
             self.assertIn("process 2 idles", said)
             self.assertEqual(self.state(), state)
@@ -140,13 +140,13 @@ class GlooTest(ProgramTest):
         started = self.start(3, self.config_of_ranks(parallel__stuck_after=1, checkpoint__every=6, checkpoint__keep=9),
                              env={"FILIGREE_FAULT": "stop:save:0", "FILIGREE_FAULT_RANK": "1"})
         try:
-            others = [started.processes[rank].communicate(timeout=120) for rank in (0, 2)]
+            others = [started.processes[rank].communicate(timeout=patience(120)) for rank in (0, 2)]
             self.assertEqual([started.processes[rank].returncode for rank in (0, 2)], [0, 0], others)
             folder = os.path.join(self.run_dir, "checkpoints", "step-0000000006")
             before = self.state(folder)
             files = set(os.listdir(folder))
             os.kill(started.processes[1].pid, signal.SIGCONT)
-            said = "".join(started.processes[1].communicate(timeout=60))
+            said = "".join(started.processes[1].communicate(timeout=patience(60)))
             self.assertEqual(started.processes[1].returncode, 0, said)
             self.assertTrue(set(os.listdir(folder)) - files, "it has written after all")
             self.assertEqual(self.state(folder), before)
@@ -161,7 +161,7 @@ class GlooTest(ProgramTest):
         started = self.start(3, self.config_of_ranks(parallel__stuck_after=1, telemetry__listen=f"127.0.0.1:{port}"),
                              env={"FILIGREE_FAULT": "stop:optimizer:6", "FILIGREE_FAULT_RANK": "1"})
         try:
-            others = [started.processes[rank].communicate(timeout=120) for rank in (0, 2)]
+            others = [started.processes[rank].communicate(timeout=patience(120)) for rank in (0, 2)]
             self.assertEqual([started.processes[rank].returncode for rank in (0, 2)], [0, 0], others)
             self.assertNotIn("cannot listen", others[1][1])
             self.assertEqual(self.state(), self.alone())

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import program
-from program import ProgramTest, main
+from program import ProgramTest, main, patience
 
 # plm isolated: one host, which needs no ssh.
 LAUNCHER = ["mpirun", "--mca", "plm", "isolated", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
@@ -16,11 +16,11 @@ SPARSE_START = {"sparsity__regime": "active", "sparsity__density_start": "1/4", 
                 "sparsity__refresh_every": 3}
 
 
-def mpirun(ranks, *arguments, env=None, timeout=120):
+def mpirun(ranks, *arguments, env=None, timeout=None):
     """Standard input is closed: mpirun would wait for it."""
     command = [*LAUNCHER, "-n", str(ranks), program.PROGRAM, *map(str, arguments)]
     return subprocess.run(command, env={**os.environ, **ENVIRONMENT, **(env or {})}, stdin=subprocess.DEVNULL, text=True,
-                          capture_output=True, timeout=timeout, errors="replace")
+                          capture_output=True, timeout=timeout or patience(120), errors="replace")
 
 
 class MpirunTest(ProgramTest):
@@ -83,7 +83,7 @@ class MpirunTest(ProgramTest):
                     job.send_signal(signal.SIGUSR1)
                     break
             said = job.stdout.read()
-            self.assertEqual(job.wait(timeout=60), 75, said)
+            self.assertEqual(job.wait(timeout=patience(60)), 75, said)
         finally:
             job.kill()
             job.wait()

@@ -30,7 +30,7 @@ class Coordinator:
     def stop(self, sig=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(sig)
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=program.patience(30))
         self.reader.join(timeout=10)
         self.process.stdout.close()
         return code
@@ -53,7 +53,7 @@ class Worker:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(sig)
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=program.patience(60))
         self.reader.join(timeout=10)
         self.process.stdout.close()
         return code

@@ -9,7 +9,7 @@ import urllib.request
 
 import program
 from cluster import Coordinator, Worker
-from program import ProgramTest, run
+from program import ProgramTest, patience, run
 
 # Every rank holds the whole state: the loss of one costs a step.
 ACTIVE = {"sparsity__regime": "active", "sparsity__density_start": "1/4", "sparsity__embedding_density_start": "1/2",
@@ -48,7 +48,7 @@ class Watch:
         return [(at, event) for at, event in found if event.get("event") == kind]
 
     def end(self):
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=patience(60))
         self.reader.join(timeout=10)
         self.process.stdout.close()
         return code
@@ -99,7 +99,7 @@ class ClusterTest(ProgramTest):
         return json.loads(process.stdout) if process.returncode == 0 else {}
 
     def eventually(self, what, seconds=60):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
             found = what()
             if found:

@@ -2,7 +2,9 @@
 
 A test script is given the path of the program as its first argument and runs its cases with unittest (`main` below).
 """
+import functools
 import json
+import mmap
 import os
 import random
 import shutil
@@ -27,8 +29,21 @@ SMALL = {
 }
 
 
-def run(*arguments, env=None, stdin=None, timeout=300, **popen):
+@functools.cache
+def slowdown():
+    """How many times longer than usual PROGRAM may take: more where it was built with a sanitizer (tests/support/patience.h)."""
+    with open(PROGRAM, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
+        return 10 if code.find(b"__tsan_init") >= 0 else 4 if code.find(b"__asan_init") >= 0 else 1
+
+
+def patience(seconds):
+    """Seconds that are long enough, whatever PROGRAM was built with."""
+    return seconds * slowdown()
+
+
+def run(*arguments, env=None, stdin=None, timeout=None, **popen):
     """The finished process: returncode, stdout and stderr as text."""
+    timeout = timeout or patience(300)
     return subprocess.run([PROGRAM, *map(str, arguments)], env={**os.environ, **(env or {})}, input=stdin, text=True,
                           capture_output=True, timeout=timeout, errors="replace", **popen)
 

@@ -21,6 +21,7 @@
 #include "filigree/v1/workers.grpc.pb.h"
 #include "proto/rpc/channel.h"
 #include "proto/rpc/status.h"
+#include "tests/support/patience.h"
 
 namespace filigree::coordinator {
 
@@ -112,7 +113,8 @@ class Rig : public Peer {
 template <typename Reply, typename Stub, typename Request>
 absl::StatusOr<Reply> Call(const std::unique_ptr<Stub>& stub,
                            grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
-                           const Request& request, std::chrono::milliseconds deadline = std::chrono::seconds(20)) {
+                           const Request& request,
+                           std::chrono::milliseconds deadline = Patience(std::chrono::seconds(20))) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + deadline);
   context.set_wait_for_ready(true);
@@ -126,9 +128,9 @@ inline bool Says(const absl::Status& status, absl::StatusCode code, const std::s
   return status.code() == code && std::string(status.message()).find(part) != std::string::npos;
 }
 
-// Whether `true` comes within 20 s.
+// Whether `true` comes within 20 s, or more under a sanitizer.
 inline bool Eventually(const std::function<bool()>& is) {
-  for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (const auto end = std::chrono::steady_clock::now() + Patience(std::chrono::seconds(20));
        std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(std::chrono::milliseconds(5)))
     if (is()) return true;
   return false;

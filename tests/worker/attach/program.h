@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/patience.h"
+
 extern char** environ;
 
 namespace filigree::attach {
@@ -52,7 +54,7 @@ class Program {
   void Signal(int signal) const { kill(pid_, signal); }
 
   // Its exit code, or the signal that ended it as a negative number; -1000: neither within that time.
-  int Wait(std::chrono::seconds most = std::chrono::seconds(90)) {
+  int Wait(std::chrono::seconds most = Patience(std::chrono::seconds(90))) {
     const auto end = std::chrono::steady_clock::now() + most;
     while (!ended_ && std::chrono::steady_clock::now() < end) {
       int status = 0;
