@@ -59,7 +59,7 @@ class ClockTest(ClusterTest):
         path = os.path.join(self.folder, "filigree")
         with open(path, "w", encoding="utf-8") as script:
             words = " ".join(f'{name}="{value}"' for name, value in clock.env.items())
-            script.write(f'#!/bin/sh\n{words} exec {program.PROGRAM} "$@"\n')
+            script.write(f'#!/bin/sh\n{words} exec {os.path.abspath(program.PROGRAM)} "$@"\n')
         os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
         return path
 

@@ -32,7 +32,7 @@ class FaultsTest(ClusterTest):
         """A program that does this first, and then runs a rank."""
         path = os.path.join(self.folder, "filigree")
         with open(path, "w", encoding="utf-8") as script:
-            script.write("\n".join(["#!/bin/sh", *lines, f'exec {program.PROGRAM} "$@"', ""]))
+            script.write("\n".join(["#!/bin/sh", *lines, f'exec {os.path.abspath(program.PROGRAM)} "$@"', ""]))
         os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
         return path
 

@@ -1,6 +1,8 @@
 #include "worker/cli/train_under_agent.h"
 
+#include <poll.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -29,9 +31,12 @@ using attach::Directive;
 // All ranks of a generation stop together, some before their agent has told them to.
 constexpr std::chrono::milliseconds kHearWhy{10'000};
 
-// A process without an agent has no lease any more: others may take its place at any moment.
+// A process without an agent has no lease any more: others may take its place at any moment. The agent reads what is
+// printed: where it is stopped, a full pipe would hold this process for as long.
 void EndAlone(const std::string& why) {
-  Print(stderr, "filigree: {}; this rank ends with it\n", why);
+  pollfd out = {STDERR_FILENO, POLLOUT, 0};
+  if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0)
+    Print(stderr, "filigree: {}; this rank ends with it\n", why);
   std::_Exit(kExitRankLost);
 }
 
