@@ -179,6 +179,8 @@ class Starting(WorkerTest):
         self.assertSays(process, *parts)
 
     def test_mistakes_have_codes_and_words(self):
+        for wrong in ("", "nowhere", self.folder, self.config):
+            self.refused(2, f'--program "{wrong}": is no program', words=("--program", wrong))
         self.refused(2, "a/b", words=("--name", "a/b"))
         self.refused(2, "no-such", words=("--workdir", os.path.join(self.folder, "no-such")))
         self.refused(2, "shorter --state", words=("--state", os.path.join(self.folder, "x" * 100)))

@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "proto/contract/ids.h"
@@ -292,7 +293,12 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Open(AgentOptions options) {
   if (stat(options.folder.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode))
     return absl::InvalidArgumentError(fmt::format("{}: is no folder; ranks are to run there", options.folder));
   // Ranks are started in another folder than this one.
-  options.program = std::filesystem::absolute(options.program).string();
+  std::error_code error;
+  const std::string program = std::filesystem::absolute(options.program, error).string();
+  if (error || stat(program.c_str(), &facts) != 0 || !S_ISREG(facts.st_mode) || access(program.c_str(), X_OK) != 0)
+    return absl::InvalidArgumentError(fmt::format(
+        "--program \"{}\": is no program that can be started; ranks are started as PROGRAM train", options.program));
+  options.program = program;
   auto channel = rpc::OpenChannel(options.coordinator);
   if (!channel.ok()) return channel.status();
   absl::StatusOr<StateFolder> state = StateFolder::Open(options.state);
