@@ -6,7 +6,10 @@
 #define FILIGREE_KERNELS_SDDMM_ACCUMULATE_INL_H_
 #endif
 
+#include <algorithm>
+
 #include "hwy/cache_control.h"
+#include "kernels/base/bf16_row-inl.h"
 #include "kernels/base/tile.h"
 
 #include "hwy/highway.h"
@@ -42,8 +45,13 @@ HWY_INLINE void TransposeFour(const float* from, size_t from_stride, float* to, 
   hn::Store(hn::InterleaveUpper(d, ac_high, be_high), d, to + 3 * to_stride);
 }
 
-// xt[t][i] = x[i, t]; columns past the last are 0. Sixteen columns at a time: a line of xt is written at once, as the
-// lines of one column all fall into few sets of L1.
+// A row as bf16 to one of floats.
+HWY_INLINE void WidenRow(const uint32_t* from, float* to) {
+  ForRowVectors(from, [&](int j, V v) HWY_ATTR { hn::Store(v, D(), to + j * kLanes); });
+}
+
+// xt[t][i] = x[i, t]. Sixteen columns at a time: a line of xt is written at once, as the lines of one column all fall
+// into few sets of L1.
 template <int kColumns>
 HWY_INLINE void TransposeColumns(const float* x, int columns, float* xt) {
   int i = 0;
@@ -56,9 +64,15 @@ HWY_INLINE void TransposeColumns(const float* x, int columns, float* xt) {
       }
     }
   }
-  for (; i < kColumns; ++i) {
-    for (int t = 0; t < kTileTokens; ++t) xt[t * kColumns + i] = i < columns ? x[i * kTileTokens + t] : 0.0f;
+  for (; i < columns; ++i) {
+    for (int t = 0; t < kTileTokens; ++t) xt[t * kColumns + i] = x[i * kTileTokens + t];
   }
+}
+
+// Columns past the last are 0.
+template <int kColumns>
+HWY_INLINE void ClearColumns(int columns, float* xt) {
+  for (int t = 0; t < kTileTokens; ++t) std::fill(xt + t * kColumns + columns, xt + (t + 1) * kColumns, 0.0f);
 }
 
 // sums[o][i] += sum over the kept tokens t of dy[o, t] * xt[t][i]

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/base/bf16_row.h"
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/tile.h"
@@ -21,6 +22,9 @@
 // x_kept:
 //                per tile `in` words or null; dw: [out][in] row-major, any alignment; db: out.
 // Preconditions  dy and x are finite, and 0 where their kept bit is 0.
+// x as bf16      x_bf16 instead of x: the same bits as with x widened. A part widens its rows of x in L1, once for
+// every
+//                512 of its rows (of dy, or where x keeps less, 128 of its columns of dy).
 // Writes         the part of dw asked for, all of db: overwrites, or adds where mode is kAdd. The whole sum over tokens
 //                is formed first and added last, once: so that dw = tree sum of shards.
 // Determinism    bitwise, the same bits in ref, AVX2 and AVX-512 and however dw is cut into parts. dw: fused
@@ -46,6 +50,8 @@ struct SddmmInput {
   int tiles = 0, out = 0, in = 0;
   const uint64_t* x_kept = nullptr;  // of x, as `kept`: useful where dy keeps more than x, or is dense
   size_t x_kept_stride = 0;
+  const uint32_t* x_bf16 = nullptr;  // in place of x (kernels/base/bf16_row.h); tile n at x_bf16 + n * x_bf16_stride
+  size_t x_bf16_stride = 0;          // words
 };
 
 // Rows [row_begin, row_end) of dw and of these the columns [column_begin, column_end): one call's share of the work.

@@ -11,10 +11,14 @@ void DenseWeightGradient(const SddmmInput& input, int row_begin, int row_end, Sd
       float sum = 0;
       for (int n = 0; n < input.tiles; ++n) {
         const float* dy = input.dy + n * input.dy_stride + size_t{kTileTokens} * o;
-        const float* x = input.x + n * input.x_stride + size_t{kTileTokens} * i;
+        const auto x = [&](int t) {
+          return input.x_bf16 == nullptr
+                     ? input.x[n * input.x_stride + size_t{kTileTokens} * i + t]
+                     : Bf16At(input.x_bf16 + n * input.x_bf16_stride + size_t{kBf16RowWords} * i, t);
+        };
         const uint64_t kept = input.kept == nullptr ? ~uint64_t{0} : input.kept[n * input.kept_stride + o];
         for (int t = 0; t < kTileTokens; ++t) {
-          if (kept >> t & 1) sum = std::fma(dy[t], x[t], sum);
+          if (kept >> t & 1) sum = std::fma(dy[t], x(t), sum);
         }
       }
       float& to = dw[int64_t{o} * input.in + i];

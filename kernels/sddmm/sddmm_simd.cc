@@ -27,17 +27,25 @@ static_assert(kSddmmColumns % kKeptColumns == 0 && kSddmmColumns % kDenseColumns
 
 // One factor of the product, dy or x, and which of its channels take part.
 struct Factor {
-  const float* data;
+  const float* data;  // null: as bf16
   size_t stride;
   const uint64_t* kept;
   size_t kept_stride;
   int first, count;
+  const uint32_t* bf16 = nullptr;
+  size_t bf16_stride = 0;
 
-  const float* tile(int n) const { return data + n * stride + size_t{kTileTokens} * first; }
+  // Channels [offset, offset + n) of tile `tile`, in `scratch` where they have to be widened.
+  const float* Rows(int tile, int offset, int n, float* scratch) const {
+    if (bf16 == nullptr) return data + tile * stride + size_t{kTileTokens} * (first + offset);
+    const uint32_t* from = bf16 + tile * bf16_stride + size_t{kBf16RowWords} * (first + offset);
+    for (int c = 0; c < n; ++c) WidenRow(from + size_t{kBf16RowWords} * c, scratch + size_t{kTileTokens} * c);
+    return scratch;
+  }
   const uint64_t* bits(int n) const { return kept + n * kept_stride + first; }
   // Channels [first + offset, first + offset + n), or fewer at the end.
   Factor Slice(int offset, int n) const {
-    return {data, stride, kept, kept_stride, first + offset, std::min(n, count - offset)};
+    return {data, stride, kept, kept_stride, first + offset, std::min(n, count - offset), bf16, bf16_stride};
   }
   // The share of kept entries in the first `tiles` tiles.
   double KeptShare(int tiles) const {
@@ -66,16 +74,29 @@ struct Target {
   }
 };
 
-// sums[r][c] = sum over tiles and tokens of rows[r] * columns[c]; scratch for the transposed tile.
+// sums[r][c] = sum over tiles and tokens of rows[r] * columns[c]; scratch for the transposed tile. What has to be
+// widened passes through L1 in pieces of kWidened channels.
+constexpr int kWidened = 32;
 template <int kColumns>
 void SumBlock(const Factor& rows, const Factor& columns, int tiles, bool dense, float* transposed, float* sums) {
+  alignas(64) float wide[kWidened * kTileTokens];
+  const int row_step = rows.bf16 == nullptr ? rows.count : kWidened;
+  const int column_step = columns.bf16 == nullptr ? columns.count : kWidened;
   std::fill_n(sums, rows.count * kColumns, 0.0f);
   for (int n = 0; n < tiles; ++n) {
-    TransposeColumns<kColumns>(columns.tile(n), columns.count, transposed);
-    if (dense) {
-      AddDense(rows.tile(n), rows.count, transposed, sums);
-    } else {
-      AddKept(rows.tile(n), rows.bits(n), rows.count, transposed, sums);
+    for (int c = 0; c < columns.count; c += column_step) {
+      const int some = std::min(column_step, columns.count - c);
+      TransposeColumns<kColumns>(columns.Rows(n, c, some, wide), some, transposed + c);
+    }
+    ClearColumns<kColumns>(columns.count, transposed);
+    for (int r = 0; r < rows.count; r += row_step) {
+      const int some = std::min(row_step, rows.count - r);
+      const float* values = rows.Rows(n, r, some, wide);
+      if (dense) {
+        AddDense(values, some, transposed, sums + r * kColumns);
+      } else {
+        AddKept(values, rows.bits(n) + r, some, transposed, sums + r * kColumns);
+      }
     }
   }
 }
@@ -128,7 +149,8 @@ void Part(const SddmmInput& input, const SddmmPart& part, SddmmWrite mode, float
                   input.kept_stride, part.row_begin,  part.row_end - part.row_begin};
   const Factor x{input.x,           input.x_stride,
                  input.x_kept,      input.x_kept_stride,
-                 part.column_begin, part.column_end - part.column_begin};
+                 part.column_begin, part.column_end - part.column_begin,
+                 input.x_bf16,      input.x_bf16_stride};
   const Target target{dw, static_cast<size_t>(input.in), mode};
   float* floats = scratch.Floats(size_t{1} * std::max(kKeptColumns, kDenseColumns) * (kTileTokens + kSumRows));
   const double dy_share = dy.KeptShare(input.tiles), x_share = x.KeptShare(input.tiles);
@@ -189,8 +211,9 @@ TraceWork WorkOf(const SddmmInput& in, const SddmmPart& part) {
   const double rows = part.row_end - part.row_begin, columns = part.column_end - part.column_begin;
   const double by_dy = columns * KeptEntries(in.kept, in.kept_stride, in.tiles, part.row_begin, part.row_end);
   const double by_x = rows * KeptEntries(in.x_kept, in.x_kept_stride, in.tiles, part.column_begin, part.column_end);
+  const double x_share = in.x_bf16 == nullptr ? 1 : 0.5;
   return {.flops = 2 * std::min(by_dy, by_x),
-          .bytes = 4 * ((rows + columns) * in.tiles * kTileTokens + rows * columns),
+          .bytes = 4 * ((rows + x_share * columns) * in.tiles * kTileTokens + rows * columns),
           .level = TraceLevel::kMemory};
 }
 

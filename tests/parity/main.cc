@@ -28,6 +28,7 @@ struct Options {
   std::string folder;
   int threads = 1, shards = 4, tensor_groups = 1, data = 0, tensor = 1;
   config::Regime regime = config::Regime::kExact;
+  config::ActivationStorage activations = config::ActivationStorage::kFp32;
   bool quiet = false;
 };
 
@@ -51,6 +52,7 @@ absl::Status RunCase(const Options& options, const std::string& name, const Runn
   absl::StatusOr<GoldenCase> golden = ReadCase(options.folder, name);
   if (absl::Status read = Agree(runner, golden.status()); !read.ok()) return read;
   golden->spec.tensor_groups = options.tensor_groups;
+  golden->spec.activation_storage = options.activations;
   for (const std::string& key : golden->unknown_keys) {
     report.AddNote(name, fmt::format("the configuration's '{}' is unknown here and was ignored", key));
   }
@@ -126,6 +128,12 @@ int main(int argc, char** argv) {
   const std::map<std::string, Regime> regimes = {{"exact", Regime::kExact}, {"active", Regime::kActive}};
   app.add_option("--regime", options.regime, "exact, or active with everything a candidate")
       ->transform(CLI::CheckedTransformer(regimes))
+      ->capture_default_str();
+  using filigree::config::ActivationStorage;
+  const std::map<std::string, ActivationStorage> storages = {{"fp32", ActivationStorage::kFp32},
+                                                             {"bf16", ActivationStorage::kBf16}};
+  app.add_option("--activations", options.activations, "how layers keep them: fp32, or bf16 with bounds of its own")
+      ->transform(CLI::CheckedTransformer(storages))
       ->capture_default_str();
   app.add_flag("--quiet", options.quiet, "print misses only");
   try {

@@ -2,12 +2,13 @@
 """One training step, ours beside PyTorch's, in turn on the same machine.
 
   compare_step.py build/release/filigree [--python PYTHON_WITH_TORCH] [--widths 256,512,1024] [--rounds 3]
-                  [--regime exact|active] [--densities 1/64,1/256,1/1000] [--candidates 4]
+                  [--regime exact|active] [--densities 1/64,1/256,1/1000] [--candidates 4] [--dtypes fp32,bf16]
 
-Each round runs `filigree bench step` and then every fp32 variant of pytorch_step.py, each in a process of its own; a
+Each round runs `filigree bench step` and then every variant of pytorch_step.py, each in a process of its own; a
 machine that drifts drifts under both. The peer's time does not depend on the density, so one round serves all of ours.
-Prints every JSON line as it comes, then a table: the median over rounds of each
-one's median, and the ratio of ours to the fastest variant of the peer. Needs torch 2.4 or newer in PYTHON.
+--dtypes: ours with activations stored so, the peer in fp32 and, for bf16, under autocast to bf16 as well. Prints every
+JSON line as it comes, then a table: the median over rounds of each one's median, and for each of ours the ratio to the
+peer's fastest variant of every dtype. Needs torch 2.4 or newer in PYTHON.
 """
 import argparse
 import json
@@ -39,7 +40,9 @@ def main():
     parser.add_argument("--embedding-density", default="1/16")
     parser.add_argument("--candidates", default="4")
     parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--dtypes", default="fp32")
     a = parser.parse_args()
+    dtypes = a.dtypes.split(",")
     peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_step.py")
 
     table = []
@@ -48,26 +51,30 @@ def main():
         sizes = ["--d", str(width), "--steps", str(a.steps), "--threads", str(a.threads)]
         for _ in range(a.rounds):
             commands = [[a.program, "bench", "step", "--json", *sizes, "--density", density, "--regime", a.regime,
-                         "--candidates", a.candidates, "--embedding-density", a.embedding_density]
-                        for density in a.densities.split(",")]
-            commands += [[a.python, peer, *sizes, "--which", variant] for variant in a.variants.split(",")]
+                         "--candidates", a.candidates, "--embedding-density", a.embedding_density,
+                         "--activations", dtype]
+                        for density in a.densities.split(",") for dtype in dtypes]
+            commands += [[a.python, peer, *sizes, "--which", variant, *(["--bf16"] if dtype == "bf16" else [])]
+                         for variant in a.variants.split(",") for dtype in dtypes]
             for command in commands:
                 for line in lines_of(command):
                     print(json.dumps(line), flush=True)
                     ours = line["variant"].startswith("filigree")
-                    key = (line["variant"], line["density"]) if ours else line["variant"]
+                    key = (line["variant"], line["dtype"], line["density"] if ours else None)
                     times.setdefault(key, []).append(line["ms_per_step"])
-        medians = {variant: statistics.median(each) for variant, each in times.items()}
-        table.append((width, medians))
+        table.append((width, {key: statistics.median(each) for key, each in times.items()}))
 
     print()
     for width, medians in table:
-        peers = {variant: ms for variant, ms in medians.items() if variant in VARIANTS}
-        best = min(peers, key=peers.get)
-        each = ", ".join(f"{variant} {ms:.0f}" for variant, ms in peers.items())
+        peers = {key: ms for key, ms in medians.items() if key[2] is None}
+        each = ", ".join(f"{variant} {dtype} {ms:.0f}" for (variant, dtype, _), ms in peers.items())
         print(f"D {width}: {each} ms")
-        for (variant, density), ms in ((key, ms) for key, ms in medians.items() if isinstance(key, tuple)):
-            print(f"  {variant} at density {density:.5f}: {ms:.0f} ms, {peers[best] / ms:.2f}x the fastest ({best})")
+        best = {dtype: min((ms, variant) for (variant, of, _), ms in peers.items() if of == dtype) for dtype in dtypes}
+        for (variant, dtype, density), ms in medians.items():
+            if density is None:
+                continue
+            ratios = ", ".join(f"{peer_ms / ms:.2f}x the fastest {of} ({name})" for of, (peer_ms, name) in best.items())
+            print(f"  {variant} {dtype} at density {density:.5f}: {ms:.0f} ms, {ratios}")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
   if (s.regime != "exact" && s.regime != "active") {
     return absl::InvalidArgumentError(fmt::format("--regime is '{}', expected exact or active", s.regime));
   }
+  if (s.activations != "fp32" && s.activations != "bf16") {
+    return absl::InvalidArgumentError(fmt::format("--activations is '{}', expected fp32 or bf16", s.activations));
+  }
   if (s.candidates < 1 || s.refresh_every < 1) {
     return absl::InvalidArgumentError("--candidates and --refresh-every are at least 1");
   }
@@ -58,6 +61,8 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
   settings.model.n_ctx = s.context;
   settings.model.tensor_groups = s.tensor_groups;
   settings.model.afrac = s.afrac;
+  settings.model.activation_storage =
+      s.activations == "bf16" ? config::ActivationStorage::kBf16 : config::ActivationStorage::kFp32;
   settings.sparsity.regime = s.regime == "active" ? config::Regime::kActive : config::Regime::kExact;
   settings.sparsity.candidates = s.candidates;
   settings.sparsity.refresh_every = s.refresh_every;
@@ -154,7 +159,7 @@ nlohmann::ordered_json SharedKeys(const StepSizes& s, const train::TrainState& s
   const double ms = MsPerStep(s, times), tokens = static_cast<double>(s.batch) * s.context;
   nlohmann::ordered_json line;
   line["variant"] = "filigree-" + s.regime;
-  line["dtype"] = "fp32";
+  line["dtype"] = s.activations;
   line["d_model"] = s.d_model;
   line["layers"] = s.layers;
   line["tokens"] = s.batch * s.context;

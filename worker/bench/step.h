@@ -10,7 +10,7 @@
 
 // One whole training step at steady density, by the trainer's own code with its defaults, on random tokens: forward,
 // loss, backward, gradient scale, Adam, mask. The line has the keys of the PyTorch step it is compared with, so that
-// the two join.
+// the two join; dtype is that of the stored activations, arithmetic is fp32.
 //
 //   variant, dtype, d_model, layers, tokens, density, params, threads, ms_per_step, min_ms, tokens_per_s,
 //   dense_fp32_gflops
@@ -33,6 +33,7 @@ struct StepSizes {
   std::string regime = "exact";  // or "active"
   double candidates = config::SparsitySettings{}.candidates;
   int refresh_every = static_cast<int>(config::SparsitySettings{}.refresh_every);
+  std::string activations = "fp32";  // how they are stored; or "bf16"
 };
 
 struct StepReport {

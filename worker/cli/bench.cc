@@ -64,6 +64,7 @@ void AddStep(CLI::App& bench, int& exit_code) {
   app->add_option("--shards", sizes.shards, "Logical shards of the batch")->capture_default_str();
   app->add_option("--min-alive", sizes.min_alive, "Entries that every unit keeps")->capture_default_str();
   app->add_option("--regime", sizes.regime, "exact or active")->capture_default_str();
+  app->add_option("--activations", sizes.activations, "How layers keep them: fp32 or bf16")->capture_default_str();
   app->add_option("--candidates", sizes.candidates, "Active: c, entries that exist per entry of a mask")
       ->capture_default_str();
   app->add_option("--refresh-every", sizes.refresh_every, "Active: R, steps between changes of candidates")

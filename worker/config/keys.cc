@@ -87,7 +87,10 @@ void AddModelKeys(std::vector<Key>& keys) {
         Int<S, &M::d_pos_emb>(0, 16384)},
        {"model.tensor_groups", OnResume::kFixed,
         "G, groups of heads, neurons and vocabulary; fixes the order of sums, so that ranks can share the model",
-        Int<S, &M::tensor_groups>(1, 1024)}});
+        Int<S, &M::tensor_groups>(1, 1024)},
+       {"model.activation_storage", OnResume::kFree,
+        "of what layers keep for the backward pass; bf16: half the memory, inputs of linear layers and q, k, v rounded",
+        Choice<S, &M::activation_storage>({"fp32", "bf16"})}});
 }
 
 void AddSparsityKeys(std::vector<Key>& keys) {

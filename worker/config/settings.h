@@ -16,6 +16,7 @@
 namespace filigree::config {
 
 enum class Activation { kGelu, kRelu };
+enum class ActivationStorage { kFp32, kBf16 };
 enum class Regime { kAuto, kExact, kActive };
 enum class AnnealShape { kLinear, kPower, kConstant };
 enum class Biases { kDense, kSparse };
@@ -53,6 +54,7 @@ struct ModelSettings {
   int64_t d_pos_emb = 0;  // P position channels; 0: none
   // G: heads, neurons and vocabulary are summed over in so many groups; parallel.tensor may be any divisor of it.
   int64_t tensor_groups = 1;
+  ActivationStorage activation_storage = ActivationStorage::kFp32;  // of what layers keep for the backward pass
 };
 
 // The density of a step: with x = clamp((s - a) / (b - a), 0, 1), a = anneal_start * S, b = anneal_end * S,

@@ -9,19 +9,52 @@ KeptBuffer Kept(const ModelSpec& spec, Place place, int tiles) {
 
 }  // namespace
 
-LayerActivations::LayerActivations(const ModelSpec& spec, int sequences, int tiles_per_sequence, TileRun own) {
-  const int tiles = sequences * tiles_per_sequence, D = spec.d_model, HK = spec.attention_width();
-  resid_in = TileBuffer(own, D);
-  act_in = TileBuffer(tiles, spec.input_width());
-  qkv = TileBuffer(tiles, 3 * HK);
-  attn_y = TileBuffer(tiles, HK);
-  resid_mid = TileBuffer(own, D);
-  mlp_in = TileBuffer(tiles, spec.input_width());
-  pre_act = TileBuffer(tiles, spec.d_mlp);
-  neurons = TileBuffer(tiles, spec.d_mlp);
+LayerValues::LayerValues(const ModelSpec& spec, int tiles)
+    : act_in(tiles, spec.input_width()),
+      qkv(tiles, 3 * spec.attention_width()),
+      attn_y(tiles, spec.attention_width()),
+      mlp_in(tiles, spec.input_width()),
+      pre_act(tiles, spec.d_mlp),
+      neurons(tiles, spec.d_mlp) {}
+
+LayerValues LayerValues::Scratch(const ModelSpec& spec, int tiles_per_sequence) {
+  LayerValues scratch;
+  scratch.act_in = TileBuffer::Window(1, spec.input_width());
+  scratch.qkv = TileBuffer::Window(tiles_per_sequence, 3 * spec.attention_width());
+  scratch.attn_y = TileBuffer::Window(tiles_per_sequence, spec.attention_width());
+  scratch.mlp_in = TileBuffer::Window(1, spec.input_width());
+  scratch.pre_act = TileBuffer::Window(1, spec.d_mlp);
+  scratch.neurons = TileBuffer::Window(1, spec.d_mlp);
+  return scratch;
+}
+
+size_t LayerValues::bytes() const {
+  return act_in.bytes() + qkv.bytes() + attn_y.bytes() + mlp_in.bytes() + pre_act.bytes() + neurons.bytes();
+}
+
+Bf16Values::Bf16Values(const ModelSpec& spec, int tiles)
+    : act_in(tiles, spec.input_width()),
+      qkv(tiles, 3 * spec.attention_width()),
+      attn_y(tiles, spec.attention_width()),
+      mlp_in(tiles, spec.input_width()),
+      pre_act(tiles, spec.d_mlp),
+      neurons(tiles, spec.d_mlp) {}
+
+size_t Bf16Values::bytes() const {
+  return act_in.bytes() + qkv.bytes() + attn_y.bytes() + mlp_in.bytes() + pre_act.bytes() + neurons.bytes();
+}
+
+LayerActivations::LayerActivations(const ModelSpec& spec, const PassShape& shape)
+    : resid_in(shape.own, spec.d_model), resid_mid(shape.own, spec.d_model) {
+  const int tiles = shape.tiles();
+  if (shape.for_backward && spec.rounds()) {
+    bf16 = Bf16Values(spec, tiles);
+  } else {
+    values = LayerValues(spec, tiles);
+  }
   kept_act_in = Kept(spec, Place::kAttnIn, tiles);
   if (spec.has_topk(Place::kQ) || spec.has_topk(Place::kK) || spec.has_topk(Place::kV)) {
-    kept_qkv = KeptBuffer(tiles, 3 * HK);
+    kept_qkv = KeptBuffer(tiles, 3 * spec.attention_width());
   }
   kept_attn_out = Kept(spec, Place::kAttnOut, tiles);
   kept_mlp_in = Kept(spec, Place::kMlpIn, tiles);
@@ -35,9 +68,7 @@ LayerActivations::LayerActivations(const ModelSpec& spec, int sequences, int til
 
 size_t LayerActivations::bytes() const {
   size_t total = (r_attn.size() + r_mlp.size() + attention_stats.size()) * sizeof(float);
-  for (const TileBuffer* b : {&resid_in, &act_in, &qkv, &attn_y, &resid_mid, &mlp_in, &pre_act, &neurons}) {
-    total += b->bytes();
-  }
+  total += resid_in.bytes() + resid_mid.bytes() + values.bytes() + bf16.bytes();
   for (const KeptBuffer* b : {&kept_act_in, &kept_qkv, &kept_attn_out, &kept_mlp_in, &kept_neurons, &kept_mlp_out}) {
     total += b->bytes();
   }

@@ -5,6 +5,7 @@
 #include "kernels/abs_topk/abs_topk.h"
 #include "kernels/activation/activation.h"
 #include "kernels/attention/attention.h"
+#include "kernels/bf16_tile/bf16_tile.h"
 #include "kernels/rms_norm/rms_norm.h"
 
 namespace filigree::model {
@@ -40,48 +41,55 @@ float* SmallGradients::at(int sequence, int tensor) {
   return holds(tensor) ? data_.data() + floats_ * sequence + offsets_[tensor] : nullptr;
 }
 
-void BackwardPass::Layer(int layer, const SequenceSlot& slot, const LayerActivations& act,
+ConstTile Widened(const Bf16Buffer& bf16, int n, TileBuffer& x) {
+  if (!bf16.empty()) kernels::WidenBf16(bf16.tile(n), x.tile(n));
+  return x.tile(n);
+}
+
+void BackwardPass::Layer(int layer, const SequenceSlot& slot, const LayerActivations& act, LayerValues& x,
                          BackwardBuffers& buffers) const {
   const LayerWeights& w = weights.layers[layer];
   const LayerTensors& t = registry.layer(layer);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
-    Mlp(layer, slot, i, act, buffers);
+    Mlp(layer, slot, i, act, x, buffers);
     Visit(Place::kResidMid, layer, slot, i, nullptr, buffers.resid.tile(n));
     Delta(layer, Place::kAttnOut, slot, i, act.kept_attn_out.tile(n), buffers.resid.tile(n), buffers.attn_out.tile(n));
-    Through(w.attn_c_proj, t.attn_c_proj, slot, buffers.attn_out.tile(n), act.attn_y.tile(n), scratch.attn_y.tile(i));
+    Through(w.attn_c_proj, t.attn_c_proj, slot, buffers.attn_out.tile(n), Widened(act.bf16.attn_y, n, x.attn_y),
+            scratch.attn_y.tile(i));
     Visit(Place::kAttnY, layer, slot, i, nullptr, scratch.attn_y.tile(i));
   }
-  Attention(layer, slot, act, buffers);
+  Attention(layer, slot, act, x, buffers);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
-    Through(w.c_attn, t.c_attn, slot, buffers.qkv.tile(n), act.act_in.tile(n), scratch.input.tile(0));
+    Through(w.c_attn, t.c_attn, slot, buffers.qkv.tile(n), Widened(act.bf16.act_in, n, x.act_in),
+            scratch.input.tile(0));
     Input(layer, Place::kAttnIn, slot, i, act, buffers);
     Visit(Place::kResidIn, layer, slot, i, nullptr, buffers.resid.tile(n));
   }
 }
 
-void BackwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
+void BackwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, LayerValues& x,
                        BackwardBuffers& buffers) const {
   const LayerWeights& w = weights.layers[layer];
   const LayerTensors& t = registry.layer(layer);
   const int n = slot.first_tile + tile;
   Delta(layer, Place::kMlpOut, slot, tile, act.kept_mlp_out.tile(n), buffers.resid.tile(n), buffers.mlp_out.tile(n));
-  Neurons(layer, slot, tile, act, buffers);
-  Through(w.c_fc, t.c_fc, slot, buffers.pre_act.tile(n), act.mlp_in.tile(n), scratch.input.tile(0));
+  Neurons(layer, slot, tile, act, x, buffers);
+  Through(w.c_fc, t.c_fc, slot, buffers.pre_act.tile(n), Widened(act.bf16.mlp_in, n, x.mlp_in), scratch.input.tile(0));
   Input(layer, Place::kMlpIn, slot, tile, act, buffers);
 }
 
 // The gradient by pre_act from that by mlp_out.
-void BackwardPass::Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
+void BackwardPass::Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, LayerValues& x,
                            BackwardBuffers& buffers) const {
   const int n = slot.first_tile + tile;
   const Tile neurons = buffers.pre_act.tile(n);
   Through(weights.layers[layer].mlp_c_proj, registry.layer(layer).mlp_c_proj, slot, buffers.mlp_out.tile(n),
-          act.neurons.tile(n), neurons);
+          Widened(act.bf16.neurons, n, x.neurons), neurons);
   const uint64_t* kept = act.kept_neurons.tile(n);
   Visit(Place::kMlpNeuron, layer, slot, tile, kept, neurons);
-  kernels::ActivationBackward(Kind(spec.activation), neurons, kept, act.pre_act.tile(n), neurons);
+  kernels::ActivationBackward(Kind(spec.activation), neurons, kept, Widened(act.bf16.pre_act, n, x.pre_act), neurons);
 }
 
 // dx = W^T dy; the gradient by a matrix on candidates, whose input was x, is added to its partial one.
@@ -134,24 +142,47 @@ void BackwardPass::Input(int layer, Place place, const SequenceSlot& slot, int t
                            small.at(slot.sequence, attention ? t.ln_p1 : t.ln_p2));
 }
 
-void BackwardPass::Attention(int layer, const SequenceSlot& slot, const LayerActivations& act,
+void BackwardPass::Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, const LayerValues& x,
                              BackwardBuffers& buffers) const {
-  for (int h = 0; h < spec.n_head; ++h) AttentionHead(layer, h, slot, act, buffers);
+  for (int h = 0; h < spec.n_head; ++h) AttentionHead(layer, h, slot, act, x, buffers);
   if (tap == nullptr) return;
   for (int i = 0; i < slot.tiles; ++i) Queries(layer, slot, i, act, buffers);
 }
 
-void BackwardPass::AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act,
-                                 BackwardBuffers& buffers) const {
+// What forward had of a head.
+void BackwardPass::HeadInputs(int head, const SequenceSlot& slot, const LayerActivations& act, const LayerValues& x,
+                              kernels::AttentionBackwardArgs& args) const {
   const int HK = spec.attention_width(), K = spec.d_head, first = head * K;
-  const kernels::ConstTileSeries qkv = act.qkv.from(slot.first_tile);
+  if (act.bf16.qkv.empty()) {
+    const kernels::ConstTileSeries qkv = x.qkv.from(slot.first_tile);
+    args.q = qkv.rows(first, K);
+    args.k = qkv.rows(HK + first, K);
+    args.v = qkv.rows(2 * HK + first, K);
+    args.y = x.attn_y.from(slot.first_tile).rows(first, K);
+    return;
+  }
+  for (int i = 0; i < slot.tiles; ++i) {
+    const kernels::ConstBf16Tile qkv = act.bf16.qkv.tile(slot.first_tile + i);
+    const Tile wide = scratch.head.tile(i);
+    for (int part = 0; part < 3; ++part) {
+      kernels::WidenBf16(qkv.rows(part * HK + first, K), wide.rows(part * K, K));
+    }
+    kernels::WidenBf16(act.bf16.attn_y.tile(slot.first_tile + i).rows(first, K), wide.rows(3 * K, K));
+  }
+  const kernels::ConstTileSeries wide = scratch.head.from(0);
+  args.q = wide.rows(0, K);
+  args.k = wide.rows(K, K);
+  args.v = wide.rows(2 * K, K);
+  args.y = wide.rows(3 * K, K);
+}
+
+void BackwardPass::AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act,
+                                 const LayerValues& x, BackwardBuffers& buffers) const {
+  const int HK = spec.attention_width(), K = spec.d_head, first = head * K;
   const kernels::TileSeries dqkv = buffers.qkv.from(slot.first_tile);
   kernels::AttentionBackwardArgs args;
   args.tokens = slot.positions;
-  args.q = qkv.rows(first, K);
-  args.k = qkv.rows(HK + first, K);
-  args.v = qkv.rows(2 * HK + first, K);
-  args.y = act.attn_y.from(slot.first_tile).rows(first, K);
+  HeadInputs(head, slot, act, x, args);
   args.dy = kernels::ConstTileSeries(scratch.attn_y.from(0)).rows(first, K);
   // With a tap the whole gradient is wanted first, and the mask follows in Queries.
   const uint64_t* kept = tap == nullptr ? act.kept_qkv.tile(slot.first_tile) : nullptr;

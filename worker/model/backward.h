@@ -45,14 +45,19 @@ struct BackwardScratch {
   BackwardScratch(const ModelSpec& spec, int tiles_per_sequence)
       : input(1, spec.input_width()),
         attn_y(tiles_per_sequence, spec.attention_width()),
-        positions(1, spec.d_pos_emb) {}
+        positions(1, spec.d_pos_emb),
+        head(spec.rounds() ? tiles_per_sequence : 0, 4 * spec.d_head) {}
   TileBuffer input;      // by attn_in or mlp_in, one tile
   TileBuffer attn_y;     // by attn.y, one sequence
   TileBuffer positions;  // normed position channels, one tile
+  TileBuffer head;       // where activations are stored as bf16: q, k, v and attn.y of one head, one sequence
   // Only where a tap intervenes: attn.y of one head as attention gave it, and its stats.
   TileBuffer recomputed_y;
   kernels::Buffer<float> recomputed_stats;
 };
+
+// The values of tile n in x, widened first where they are kept as bf16.
+kernels::ConstTile Widened(const Bf16Buffer& bf16, int n, TileBuffer& x);
 
 struct BackwardPass {
   const ModelSpec& spec;
@@ -63,27 +68,33 @@ struct BackwardPass {
   SmallGradients& small;
   PartialGradients& partials;
 
-  // buffers.resid of the slot: in, the gradient by the residual after the layer; out, before it.
-  void Layer(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
+  // buffers.resid of the slot: in, the gradient by the residual after the layer; out, before it. x: act.values, or
+  // scratch into which what is kept as bf16 is widened, tile by tile and head by head.
+  void Layer(int layer, const SequenceSlot& slot, const LayerActivations& act, LayerValues& x,
+             BackwardBuffers& buffers) const;
 
   void Visit(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept,
              kernels::Tile gradient) const;
 
   // The steps of a layer that ranks sharing the model do as well.
-  void Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
+  void Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, LayerValues& x,
                BackwardBuffers& buffers) const;
   void Through(const Linear& linear, int tensor, const SequenceSlot& slot, kernels::ConstTile dy, kernels::ConstTile x,
                kernels::Tile dx) const;
-  void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, BackwardBuffers& buffers) const;
+  void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, const LayerValues& x,
+                 BackwardBuffers& buffers) const;
   void Delta(int layer, Place place, const SequenceSlot& slot, int tile, const uint64_t* kept, kernels::ConstTile resid,
              kernels::Tile out) const;
   void Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act,
              BackwardBuffers& buffers) const;
 
  private:
-  void Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, BackwardBuffers& buffers) const;
-  void AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act,
+  void Mlp(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, LayerValues& x,
+           BackwardBuffers& buffers) const;
+  void AttentionHead(int layer, int head, const SequenceSlot& slot, const LayerActivations& act, const LayerValues& x,
                      BackwardBuffers& buffers) const;
+  void HeadInputs(int head, const SequenceSlot& slot, const LayerActivations& act, const LayerValues& x,
+                  kernels::AttentionBackwardArgs& args) const;
   kernels::ConstTileSeries RecomputeY(const kernels::AttentionBackwardArgs& of, int tiles) const;
   void Queries(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act,
                BackwardBuffers& buffers) const;

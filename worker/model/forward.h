@@ -39,25 +39,32 @@ struct ForwardPass {
   Tap* tap;              // or null
   TopKGuesses& guesses;  // of the thread that runs the pass
 
-  // act.resid_in of the slot -> everything else in `act`, and the residual after the layer in `resid_out`.
-  void Layer(int layer, const SequenceSlot& slot, LayerActivations& act, TileBuffer& resid_out) const;
+  // act.resid_in of the slot -> everything else in `act`, and the residual after the layer in `resid_out`. x: where the
+  // layer is computed, act.values or scratch.
+  void Layer(int layer, const SequenceSlot& slot, LayerActivations& act, LayerValues& x, TileBuffer& resid_out) const;
 
   // Tells the tap, if there is one.
   void Visit(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept,
              kernels::Tile values) const;
 
+  // The values of a place are formed. Where activations are stored as bf16 they are rounded, and kept (null: nowhere).
+  void Keep(kernels::Tile values, kernels::Bf16Tile kept) const;
+
   // The steps of a layer that ranks sharing the model do as well.
-  void Input(int layer, Place place, const SequenceSlot& slot, int tile, const LayerActivations& act, TileBuffer& out,
-             KeptBuffer& kept, float* r) const;
-  void Attention(int layer, const SequenceSlot& slot, LayerActivations& act) const;
-  void Neurons(int layer, int n, LayerActivations& act) const;
+  void Input(int layer, Place place, const SequenceSlot& slot, int tile, LayerActivations& act, LayerValues& x) const;
+  void Attention(int layer, const SequenceSlot& slot, LayerActivations& act, LayerValues& x) const;
+  void Neurons(int layer, int n, LayerActivations& act, LayerValues& x) const;
   void Deliver(int layer, Place place, const SequenceSlot& slot, int tile, kernels::ConstTile resid, uint64_t* kept,
                kernels::Tile out) const;
 
  private:
-  void Queries(int layer, const SequenceSlot& slot, int tile, LayerActivations& act) const;
-  void Mlp(int layer, const SequenceSlot& slot, int tile, LayerActivations& act, TileBuffer& resid_out) const;
+  void Queries(int layer, const SequenceSlot& slot, int tile, LayerActivations& act, LayerValues& x) const;
+  void Mlp(int layer, const SequenceSlot& slot, int tile, LayerActivations& act, LayerValues& x,
+           TileBuffer& resid_out) const;
   void Select(int layer, Place place, kernels::Tile x, uint64_t* kept) const;
+  // Keep, and the tap's turn.
+  void Settle(Place place, int layer, const SequenceSlot& slot, int tile, const uint64_t* kept, kernels::Tile values,
+              kernels::Bf16Tile bf16) const;
 };
 
 }  // namespace filigree::model

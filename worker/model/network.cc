@@ -92,7 +92,8 @@ void Network::Impl::Reserve(PassBuffers& buffers, int sequences, int positions, 
   CHECK(spec.d_pos_emb == 0 || positions <= spec.n_ctx, "{} positions of {}", positions, spec.n_ctx);
   if (buffers.sequences >= sequences && buffers.tiles_per_sequence == tiles) return;
   buffers = PassBuffers();
-  buffers = PassBuffers(spec, registry, sequences, tiles, {0, sequences * tiles}, backward, pool.threads());
+  const PassShape shape{sequences, tiles, {0, sequences * tiles}, backward, /*layer_by_layer=*/false};
+  buffers = PassBuffers(spec, registry, shape, pool.threads());
 }
 
 // Embedding and all layers of one sequence; the residual after the last one lands in head.final_resid.
@@ -100,7 +101,9 @@ void Network::Impl::Forward(PassBuffers& buffers, const SequenceSlot& slot, int 
   const HeadPass head{spec, weights, tokens};
   const ForwardPass pass{spec, weights, tap, guesses[worker]};
   head.Embed(slot, buffers.resid(0, spec.n_layer));
-  for (int l = 0; l < spec.n_layer; ++l) pass.Layer(l, slot, buffers.layer(l), buffers.resid(l + 1, spec.n_layer));
+  for (int l = 0; l < spec.n_layer; ++l) {
+    pass.Layer(l, slot, buffers.layer(l), buffers.values(l, worker), buffers.resid(l + 1, spec.n_layer));
+  }
   for (int i = 0; i < slot.tiles; ++i) {
     pass.Visit(Place::kFinalResid, spec.n_layer, slot, i, nullptr, buffers.head->final_resid.tile(slot.first_tile + i));
   }
@@ -166,7 +169,7 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
     pool.Run(sequences, [&](int64_t s, int worker) {
       const SequenceSlot slot = Slot(static_cast<int>(s), static_cast<int>(s), batch.positions);
       training.partials->Clear(slot.sequence);
-      pass(worker).Layer(l, slot, training.layers[l], buffers);
+      pass(worker).Layer(l, slot, training.layers[l], training.values(l, worker), buffers);
     });
     weight_gradients.Layer(target, l, training.layers[l], buffers);
   }
@@ -183,7 +186,8 @@ ShardedPass::Call Network::Impl::ShardedCall(PassBuffers& buffers, const int32_t
   // Which tiles are this rank's own depends on how many there are.
   if (buffers.sequences != count || buffers.tiles_per_sequence != tiles) {
     buffers = PassBuffers();
-    buffers = PassBuffers(spec, registry, count, tiles, shared->Own(count * tiles), backward, pool.threads());
+    const PassShape shape{count, tiles, shared->Own(count * tiles), backward, /*layer_by_layer=*/true};
+    buffers = PassBuffers(spec, registry, shape, pool.threads());
   }
   tokens.Set(sequences, count, positions);
   return {buffers, positions};

@@ -4,19 +4,25 @@
 
 namespace filigree::model {
 
-PassBuffers::PassBuffers(const ModelSpec& spec, const Registry& registry, int sequences_in, int tiles_per_sequence_in,
-                         TileRun own, bool for_backward, int threads)
-    : sequences(sequences_in), tiles_per_sequence(tiles_per_sequence_in) {
-  const int kept_layers = for_backward ? spec.n_layer : std::min(spec.n_layer, 2);
+PassBuffers::PassBuffers(const ModelSpec& spec, const Registry& registry, const PassShape& shape, int threads)
+    : sequences(shape.sequences), tiles_per_sequence(shape.tiles_per_sequence) {
+  const int kept_layers = shape.for_backward ? spec.n_layer : std::min(spec.n_layer, 2);
   layers.reserve(kept_layers);
-  for (int l = 0; l < kept_layers; ++l) layers.emplace_back(spec, sequences, tiles_per_sequence, own);
-  head = std::make_unique<HeadActivations>(spec, sequences, tiles_per_sequence, own);
-  if (!for_backward) return;
+  for (int l = 0; l < kept_layers; ++l) layers.emplace_back(spec, shape);
+  head = std::make_unique<HeadActivations>(spec, sequences, tiles_per_sequence, shape.own);
+  if (!shape.for_backward) return;
   backward = std::make_unique<BackwardBuffers>(spec, sequences, tiles_per_sequence);
   small = std::make_unique<SmallGradients>(registry, sequences);
   partials = std::make_unique<PartialGradients>(sequences);
   scratch.reserve(threads);
   for (int i = 0; i < threads; ++i) scratch.emplace_back(spec, tiles_per_sequence);
+  if (!spec.rounds()) return;
+  if (shape.layer_by_layer) {
+    working.emplace_back(spec, tiles());
+    return;
+  }
+  working.reserve(threads);
+  for (int i = 0; i < threads; ++i) working.push_back(LayerValues::Scratch(spec, tiles_per_sequence));
 }
 
 void PassBuffers::BeginPartials(const Registry& registry, const Weights& weights, int layer) {
@@ -43,6 +49,7 @@ size_t PassBuffers::bytes() const {
   if (head != nullptr) total += head->bytes();
   if (backward != nullptr) total += backward->bytes();
   if (partials != nullptr) total += partials->bytes();
+  for (const LayerValues& values : working) total += values.bytes();
   return total;
 }
 

@@ -23,11 +23,11 @@ struct PassBuffers {
   std::unique_ptr<SmallGradients> small;  // a set a sequence
   std::unique_ptr<PartialGradients> partials;
   std::vector<BackwardScratch> scratch;  // one a thread
+  std::vector<LayerValues> working;      // where layers are kept as bf16: one a thread, or one of a whole layer
 
-  // spec: the dimensions here; own: the tiles whose residual is here.
+  // spec: the dimensions here.
   PassBuffers() = default;
-  PassBuffers(const ModelSpec& spec, const Registry& registry, int sequences_in, int tiles_per_sequence_in, TileRun own,
-              bool for_backward, int threads);
+  PassBuffers(const ModelSpec& spec, const Registry& registry, const PassShape& shape, int threads);
 
   // Partial gradients of a layer's matrices, or of lm_head at the number of layers.
   void BeginPartials(const Registry& registry, const Weights& weights, int layer);
@@ -35,6 +35,11 @@ struct PassBuffers {
   void ClearGradients();
 
   LayerActivations& layer(int l) { return layers[static_cast<size_t>(l) % layers.size()]; }
+  // Where a thread computes with a layer.
+  LayerValues& values(int l, int worker) {
+    if (working.empty()) return layer(l).values;
+    return working[working.size() == 1 ? 0 : worker];
+  }
   // The residual before a layer, or after the last one.
   TileBuffer& resid(int l, int n_layer) { return l < n_layer ? layer(l).resid_in : head->final_resid; }
   int tiles() const { return sequences * tiles_per_sequence; }

@@ -54,6 +54,7 @@ absl::Status ShardedPass::BackwardMlp(const Call& call, int l) {
   PassBuffers& buffers = call.buffers;
   BackwardBuffers& down = *buffers.backward;
   LayerActivations& act = buffers.layer(l);
+  LayerValues& x = buffers.values(l, 0);
   const LayerWeights& w = weights_.layers[l];
   ForOwn(call, [&](const SequenceSlot& slot, int tile, int worker) {
     const int n = slot.first_tile + tile;
@@ -68,8 +69,10 @@ absl::Status ShardedPass::BackwardMlp(const Call& call, int l) {
     float* partial = buffers.partials->at(slot.sequence, registry_.layer(l).c_fc);
     for (int tile = 0; tile < slot.tiles; ++tile) {
       const int n = slot.first_tile + tile;
-      OwnPass(call, worker).Neurons(l, slot, tile, act, down);
-      if (partial != nullptr) w.c_fc.AddGradient(down.pre_act.tile(n), act.mlp_in.tile(n), partial);
+      OwnPass(call, worker).Neurons(l, slot, tile, act, x, down);
+      if (partial != nullptr) {
+        w.c_fc.AddGradient(down.pre_act.tile(n), Widened(act.bf16.mlp_in, n, x.mlp_in), partial);
+      }
       for (int piece = 0; piece < exchange_.pieces(); ++piece) {
         exchange_.Add(n, piece, worker, [&](Tile dx) { w.c_fc.BackwardPiece(piece, down.pre_act.tile(n), dx); });
       }
@@ -83,6 +86,7 @@ absl::Status ShardedPass::BackwardAttention(const Call& call, int l) {
   PassBuffers& buffers = call.buffers;
   BackwardBuffers& down = *buffers.backward;
   LayerActivations& act = buffers.layer(l);
+  LayerValues& x = buffers.values(l, 0);
   const LayerWeights& w = weights_.layers[l];
   const LayerTensors& t = registry_.layer(l);
   ForOwn(call, [&](const SequenceSlot& slot, int tile, int worker) {
@@ -99,13 +103,15 @@ absl::Status ShardedPass::BackwardAttention(const Call& call, int l) {
     const BackwardPass pass{spec_, registry_, weights_, nullptr, scratch, *buffers.small, *buffers.partials};
     for (int tile = 0; tile < slot.tiles; ++tile) {
       const int n = slot.first_tile + tile;
-      pass.Through(w.attn_c_proj, t.attn_c_proj, slot, down.attn_out.tile(n), act.attn_y.tile(n),
+      pass.Through(w.attn_c_proj, t.attn_c_proj, slot, down.attn_out.tile(n), Widened(act.bf16.attn_y, n, x.attn_y),
                    scratch.attn_y.tile(tile));
     }
-    pass.Attention(l, slot, act, down);
+    pass.Attention(l, slot, act, x, down);
     float* partial = buffers.partials->at(slot.sequence, t.c_attn);
     for (int n = slot.first_tile; n < slot.first_tile + slot.tiles; ++n) {
-      if (partial != nullptr) w.c_attn.AddGradient(down.qkv.tile(n), act.act_in.tile(n), partial);
+      if (partial != nullptr) {
+        w.c_attn.AddGradient(down.qkv.tile(n), Widened(act.bf16.act_in, n, x.act_in), partial);
+      }
       for (int piece = 0; piece < exchange_.pieces(); ++piece) {
         exchange_.Add(n, piece, worker, [&](Tile dx) { w.c_attn.BackwardPiece(piece, down.qkv.tile(n), dx); });
       }

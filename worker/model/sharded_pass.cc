@@ -68,25 +68,34 @@ absl::Status ShardedPass::Forward(const Call& call) {
   return absl::OkStatus();
 }
 
+void ShardedPass::KeepAll(const Call& call, TileBuffer& values, Bf16Buffer& kept) {
+  if (!spec_.rounds()) return;
+  ForAll(call, [&](int n, int worker) {
+    ForwardPass{spec_, weights_, nullptr, guesses_[worker]}.Keep(values.tile(n), kept.tile(n));
+  });
+}
+
 absl::Status ShardedPass::ForwardAttention(const Call& call, int l) {
   LayerActivations& act = call.buffers.layer(l);
+  LayerValues& x = call.buffers.values(l, 0);
   const LayerWeights& w = weights_.layers[l];
   ForOwn(call, [&](const SequenceSlot& slot, int tile, int worker) {
-    ForwardPass{spec_, weights_, nullptr, guesses_[worker]}.Input(l, Place::kAttnIn, slot, tile, act, act.act_in,
-                                                                  act.kept_act_in, act.r_attn.data());
+    ForwardPass{spec_, weights_, nullptr, guesses_[worker]}.Input(l, Place::kAttnIn, slot, tile, act, x);
   });
-  absl::Status status = exchange_.Gather("attn_in", act.act_in, &act.kept_act_in, spec_.kept(Place::kAttnIn));
+  absl::Status status = exchange_.Gather("attn_in", x.act_in, &act.kept_act_in, spec_.kept(Place::kAttnIn));
   if (!status.ok()) return status;
-  ForAll(call, [&](int n, int) { w.c_attn.Forward(act.act_in.tile(n), act.qkv.tile(n)); });
-  status = SelectQueries(l, act);
+  KeepAll(call, x.act_in, act.bf16.act_in);
+  ForAll(call, [&](int n, int) { w.c_attn.Forward(x.act_in.tile(n), x.qkv.tile(n)); });
+  status = SelectQueries(l, act, x);
   if (!status.ok()) return status;
+  KeepAll(call, x.qkv, act.bf16.qkv);
   ForSequences(call, [&](const SequenceSlot& slot, int worker) {
-    ForwardPass{spec_, weights_, nullptr, guesses_[worker]}.Attention(l, slot, act);
+    ForwardPass{spec_, weights_, nullptr, guesses_[worker]}.Attention(l, slot, act, x);
   });
   exchange_.BeginSum(spec_.d_model, nullptr, 0);
   ForAll(call, [&](int n, int worker) {
     for (int piece = 0; piece < exchange_.pieces(); ++piece) {
-      exchange_.Add(n, piece, worker, [&](Tile y) { w.attn_c_proj.ForwardPiece(piece, act.attn_y.tile(n), y); });
+      exchange_.Add(n, piece, worker, [&](Tile y) { w.attn_c_proj.ForwardPiece(piece, x.attn_y.tile(n), y); });
     }
   });
   return exchange_.FinishSum("attn_out", [&](int n, Tile sum, int worker) {
@@ -96,23 +105,28 @@ absl::Status ShardedPass::ForwardAttention(const Call& call, int l) {
     const Tile out = act.resid_mid.tile(n);
     std::copy_n(sum.data, sum.size(), out.data);
     pass.Deliver(l, Place::kAttnOut, slot, tile, act.resid_in.tile(n), act.kept_attn_out.tile(n), out);
-    pass.Input(l, Place::kMlpIn, slot, tile, act, act.mlp_in, act.kept_mlp_in, act.r_mlp.data());
+    pass.Input(l, Place::kMlpIn, slot, tile, act, x);
   });
 }
 
 absl::Status ShardedPass::ForwardMlp(const Call& call, int l) {
   LayerActivations& act = call.buffers.layer(l);
+  LayerValues& x = call.buffers.values(l, 0);
   TileBuffer& resid_out = call.buffers.resid(l + 1, spec_.n_layer);
   const LayerWeights& w = weights_.layers[l];
-  absl::Status status = exchange_.Gather("mlp_in", act.mlp_in, &act.kept_mlp_in, spec_.kept(Place::kMlpIn));
+  absl::Status status = exchange_.Gather("mlp_in", x.mlp_in, &act.kept_mlp_in, spec_.kept(Place::kMlpIn));
   if (!status.ok()) return status;
-  ForAll(call, [&](int n, int worker) { ForwardPass{spec_, weights_, nullptr, guesses_[worker]}.Neurons(l, n, act); });
-  status = SelectNeurons(l, act);
+  KeepAll(call, x.mlp_in, act.bf16.mlp_in);
+  ForAll(call, [&](int n, int worker) {
+    ForwardPass{spec_, weights_, nullptr, guesses_[worker]}.Neurons(l, n, act, x);
+  });
+  status = SelectNeurons(l, act, x);
   if (!status.ok()) return status;
+  KeepAll(call, x.neurons, act.bf16.neurons);
   exchange_.BeginSum(spec_.d_model, nullptr, 0);
   ForAll(call, [&](int n, int worker) {
     for (int piece = 0; piece < exchange_.pieces(); ++piece) {
-      exchange_.Add(n, piece, worker, [&](Tile y) { w.mlp_c_proj.ForwardPiece(piece, act.neurons.tile(n), y); });
+      exchange_.Add(n, piece, worker, [&](Tile y) { w.mlp_c_proj.ForwardPiece(piece, x.neurons.tile(n), y); });
     }
   });
   return exchange_.FinishSum("mlp_out", [&](int n, Tile sum, int worker) {
@@ -125,7 +139,7 @@ absl::Status ShardedPass::ForwardMlp(const Call& call, int l) {
 }
 
 // AbsTopK of q, k and v, each over the heads of all ranks.
-absl::Status ShardedPass::SelectQueries(int l, LayerActivations& act) {
+absl::Status ShardedPass::SelectQueries(int l, LayerActivations& act, LayerValues& x) {
   const int HK = spec_.attention_width();
   std::vector<TileExchange::Selection> selections;
   std::vector<Place> places;
@@ -143,15 +157,15 @@ absl::Status ShardedPass::SelectQueries(int l, LayerActivations& act) {
     }
   }
   if (selections.empty()) return absl::OkStatus();
-  return exchange_.Select("q, k, v", selections, act.qkv, act.kept_qkv,
+  return exchange_.Select("q, k, v", selections, x.qkv, act.kept_qkv,
                           [&](int worker, int i) { return guesses_[worker].at(l, places[i]); });
 }
 
-absl::Status ShardedPass::SelectNeurons(int l, LayerActivations& act) {
+absl::Status ShardedPass::SelectNeurons(int l, LayerActivations& act, LayerValues& x) {
   if (!whole_.has_topk(Place::kMlpNeuron)) return absl::OkStatus();
   TileExchange::Selection selection{0, whole_.kept(Place::kMlpNeuron), {}};
   for (int r = 0; r < group_.size(); ++r) selection.channels.push_back(whole_.Local({r, group_.size()}).d_mlp);
-  return exchange_.Select("mlp_neuron", {selection}, act.neurons, act.kept_neurons,
+  return exchange_.Select("mlp_neuron", {selection}, x.neurons, act.kept_neurons,
                           [&](int worker, int) { return guesses_[worker].at(l, Place::kMlpNeuron); });
 }
 

@@ -65,8 +65,10 @@ class ShardedPass {
   absl::Status ForwardLayer(const Call& call, int l);
   absl::Status ForwardAttention(const Call& call, int l);
   absl::Status ForwardMlp(const Call& call, int l);
-  absl::Status SelectQueries(int l, LayerActivations& act);
-  absl::Status SelectNeurons(int l, LayerActivations& act);
+  absl::Status SelectQueries(int l, LayerActivations& act, LayerValues& x);
+  absl::Status SelectNeurons(int l, LayerActivations& act, LayerValues& x);
+  // Values that came from other ranks, or that a selection of all ranks left.
+  void KeepAll(const Call& call, TileBuffer& values, Bf16Buffer& kept);
 
   absl::Status FormLogits(const Call& call);
   absl::Status Softmax(const Call& call, bool gradient, double loss_scale, float* per_token,

@@ -66,6 +66,7 @@ absl::StatusOr<ModelSpec> MakeSpec(const config::ModelSettings& settings, int vo
   spec.sink = settings.sink;
   spec.bigram = settings.bigram;
   spec.tensor_groups = static_cast<int>(settings.tensor_groups);
+  spec.activation_storage = settings.activation_storage;
   if (spec.tensor_groups > vocab) {
     return absl::InvalidArgumentError(
         fmt::format("model.tensor_groups {} is more than the {} tokens of the vocabulary: every group needs one",

@@ -67,7 +67,12 @@ struct ModelSpec {
   // along the tree of kernels/base/sum_tree.h. Part of the arithmetic, on one rank too: any number of ranks that
   // divides G computes the same bits.
   int tensor_groups = 1;
+  // As bf16, the inputs of linear layers and q, k, v are rounded wherever the model is computed, also where nothing is
+  // kept: training and evaluation are of the same function. (pre_act is rounded for its derivative alone, and the
+  // residual and the head not at all.)
+  config::ActivationStorage activation_storage = config::ActivationStorage::kFp32;
 
+  bool rounds() const { return activation_storage == config::ActivationStorage::kBf16; }
   int attention_width() const { return n_head * d_head; }  // HK
   int input_width() const { return d_model + d_pos_emb; }  // channels of attn_in and mlp_in
   int channels(Place place) const;

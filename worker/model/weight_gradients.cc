@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/adam/adam.h"
+#include "kernels/bf16_tile/bf16_tile.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/embedding/sparse_embedding.h"
 
@@ -11,28 +12,6 @@ namespace {
 
 constexpr int kChannelsPerTask = 64;
 constexpr int64_t kAddBlock = 1 << 16;
-
-// kept, x_kept: null where dy, or x, may be nonzero anywhere.
-kernels::SddmmInput Input(const TileBuffer& dy, const KeptBuffer* kept, const TileBuffer& x, const KeptBuffer* x_kept,
-                          int tiles) {
-  kernels::SddmmInput input;
-  input.dy = dy.data();
-  input.dy_stride = dy.stride();
-  if (kept != nullptr) {
-    input.kept = kept->tile(0);
-    input.kept_stride = kept->stride();
-  }
-  input.x = x.data();
-  input.x_stride = x.stride();
-  if (x_kept != nullptr) {
-    input.x_kept = x_kept->tile(0);
-    input.x_kept_stride = x_kept->stride();
-  }
-  input.tiles = tiles;
-  input.out = dy.channels();
-  input.in = x.channels();
-  return input;
-}
 
 std::vector<kernels::ConstTile> Tiles(const TileBuffer& buffer, int tiles) {
   std::vector<kernels::ConstTile> all;
@@ -47,11 +26,37 @@ kernels::SddmmWrite Mode(Network::Write write) {
 
 }  // namespace
 
+kernels::SddmmInput WeightGradients::Input(const Matrix& matrix, int tiles) {
+  kernels::SddmmInput input;
+  input.dy = matrix.dy->data();
+  input.dy_stride = matrix.dy->stride();
+  if (matrix.kept != nullptr) {
+    input.kept = matrix.kept->tile(0);
+    input.kept_stride = matrix.kept->stride();
+  }
+  if (matrix.x_bf16 != nullptr && !matrix.x_bf16->empty()) {
+    input.x_bf16 = matrix.x_bf16->data();
+    input.x_bf16_stride = matrix.x_bf16->stride();
+  } else {
+    input.x = matrix.x->data();
+    input.x_stride = matrix.x->stride();
+  }
+  if (matrix.x_kept != nullptr) {
+    input.x_kept = matrix.x_kept->tile(0);
+    input.x_kept_stride = matrix.x_kept->stride();
+  }
+  input.tiles = tiles;
+  input.out = matrix.linear->out();
+  input.in = matrix.linear->in();
+  return input;
+}
+
 WeightGradients::WeightGradients(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool)
     : spec_(spec), registry_(registry), pool_(pool), scratch_(pool.threads()) {}
 
 void WeightGradients::Head(const Target& target, const HeadActivations& act, const TokenTiles& tokens) {
-  Matrices(target, {{&target.weights->lm_head, &act.logits, nullptr, &act.normed, nullptr, registry_.lm_head(), -1}});
+  Matrices(target,
+           {{&target.weights->lm_head, &act.logits, nullptr, &act.normed, nullptr, nullptr, registry_.lm_head(), -1}});
   if (registry_.bigram() < 0) return;
   std::vector<const int32_t*> rows;
   rows.reserve(target.tiles);
@@ -64,13 +69,16 @@ void WeightGradients::Layer(const Target& target, int layer, const LayerActivati
   const LayerTensors& t = registry_.layer(layer);
   const LayerWeights& w = target.weights->layers[layer];
   const auto x_kept = [&](const KeptBuffer& kept) { return target.inputs_as_kept ? &kept : nullptr; };
-  Matrices(
-      target,
-      {{&w.c_attn, &buffers.qkv, &act.kept_qkv, &act.act_in, x_kept(act.kept_act_in), t.c_attn, t.c_attn_bias},
-       {&w.attn_c_proj, &buffers.attn_out, &act.kept_attn_out, &act.attn_y, nullptr, t.attn_c_proj, t.attn_c_proj_bias},
-       {&w.c_fc, &buffers.pre_act, &act.kept_neurons, &act.mlp_in, x_kept(act.kept_mlp_in), t.c_fc, t.c_fc_bias},
-       {&w.mlp_c_proj, &buffers.mlp_out, &act.kept_mlp_out, &act.neurons, x_kept(act.kept_neurons), t.mlp_c_proj,
-        t.mlp_c_proj_bias}});
+  const LayerValues& x = act.values;
+  const Bf16Values& h = act.bf16;
+  Matrices(target, {{&w.c_attn, &buffers.qkv, &act.kept_qkv, &x.act_in, &h.act_in, x_kept(act.kept_act_in), t.c_attn,
+                     t.c_attn_bias},
+                    {&w.attn_c_proj, &buffers.attn_out, &act.kept_attn_out, &x.attn_y, &h.attn_y, nullptr,
+                     t.attn_c_proj, t.attn_c_proj_bias},
+                    {&w.c_fc, &buffers.pre_act, &act.kept_neurons, &x.mlp_in, &h.mlp_in, x_kept(act.kept_mlp_in),
+                     t.c_fc, t.c_fc_bias},
+                    {&w.mlp_c_proj, &buffers.mlp_out, &act.kept_mlp_out, &x.neurons, &h.neurons,
+                     x_kept(act.kept_neurons), t.mlp_c_proj, t.mlp_c_proj_bias}});
 }
 
 void WeightGradients::Embeddings(const Target& target, const BackwardBuffers& buffers, const TokenTiles& tokens,
@@ -114,11 +122,8 @@ void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& 
   };
   std::vector<Task> tasks;
   for (const Matrix& matrix : matrices) {
-    if (target.witness != nullptr) {
-      target.witness->Matrix(registry_[matrix.weight], Tiles(*matrix.dy, target.tiles), Tiles(*matrix.x, target.tiles),
-                             pool_);
-    }
-    const kernels::SddmmInput input = Input(*matrix.dy, matrix.kept, *matrix.x, matrix.x_kept, target.tiles);
+    if (target.witness != nullptr) Witness(target, matrix);
+    const kernels::SddmmInput input = Input(matrix, target.tiles);
     if (matrix.bias >= 0) tasks.push_back({&matrix, input, {}});
     if (matrix.linear->on_candidates()) {
       SumPartials(target, matrix);
@@ -137,6 +142,20 @@ void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& 
                                    target.gradient->tensor(registry_[task.matrix->weight]), scratch_[worker]);
     }
   });
+}
+
+// What is kept as bf16 is widened for the witness, all tiles of one matrix: rare, as it comes before a refresh only.
+void WeightGradients::Witness(const Target& target, const Matrix& matrix) {
+  TileBuffer wide;
+  const TileBuffer* x = matrix.x;
+  if (matrix.x_bf16 != nullptr && !matrix.x_bf16->empty()) {
+    wide = TileBuffer(target.tiles, matrix.x_bf16->channels());
+    pool_.Run(target.tiles, [&](int64_t n, int) {
+      kernels::WidenBf16(matrix.x_bf16->tile(static_cast<int>(n)), wide.tile(static_cast<int>(n)));
+    });
+    x = &wide;
+  }
+  target.witness->Matrix(registry_[matrix.weight], Tiles(*matrix.dy, target.tiles), Tiles(*x, target.tiles), pool_);
 }
 
 void WeightGradients::SumPartials(const Target& target, const Matrix& matrix) {

@@ -52,10 +52,13 @@ class WeightGradients {
     const TileBuffer* dy;
     const KeptBuffer* kept;  // null where dy may be nonzero anywhere
     const TileBuffer* x;
-    const KeptBuffer* x_kept;    // likewise
+    const Bf16Buffer* x_bf16;    // in place of x, unless empty or null
+    const KeptBuffer* x_kept;    // as `kept`
     int weight = -1, bias = -1;  // tensors; bias may be -1
   };
+  static kernels::SddmmInput Input(const Matrix& matrix, int tiles);
   void Matrices(const Target& target, const std::vector<Matrix>& matrices);
+  void Witness(const Target& target, const Matrix& matrix);
   void SumPartials(const Target& target, const Matrix& matrix);
   void Table(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
   void SparseScatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);

@@ -21,7 +21,7 @@
 namespace filigree::train {
 namespace {
 
-constexpr int64_t kFloat = sizeof(float);
+constexpr int64_t kFloat = sizeof(float), kBf16 = 2;
 
 // Of a candidate, beside its values: its column in the layout; in kernels/candidates the column again, the row, the
 // weight and where they came from.
@@ -30,13 +30,24 @@ constexpr int64_t kBytesOfRefresh = 2 + 4;  // what a refresh holds while it wor
 
 constexpr char kFirstOfLayer[] = "attn.c_attn.weight";  // of the matrices that may have candidates
 
-// Floats a token that the passes of a shard remember (worker/model/activations.h), of which residuals lie with the
-// owners of tiles. here: the dimensions of one of so many ranks.
-int64_t FloatsPerToken(const model::ModelSpec& here, int ranks) {
+// Bytes a token that the passes of a shard remember (worker/model/activations.h), of which residuals lie with the
+// owners of tiles. here: the dimensions of one of so many ranks. Where layers are kept as bf16, ranks that share the
+// model compute in one more layer of floats.
+int64_t BytesPerToken(const model::ModelSpec& here, int ranks) {
   const int64_t D = here.d_model, X = here.input_width(), HK = here.attention_width(), F = here.d_mlp;
-  const int64_t residuals = here.n_layer * 2 * D + D, layer = 2 * X + 4 * HK + 2 * F + 2 * here.n_head;
+  const int64_t residuals = here.n_layer * 2 * D + D, values = 2 * X + 4 * HK + 2 * F, stats = 2 * here.n_head;
   const int64_t head = D + here.vocab, backward = 3 * D + 3 * HK + F + here.d_pos_emb;
-  return residuals / ranks + here.n_layer * layer + head + backward;
+  const int64_t layers = here.n_layer * (values * (here.rounds() ? kBf16 : kFloat) + stats * kFloat);
+  const int64_t working = here.rounds() && ranks > 1 ? values * kFloat : 0;
+  return (residuals / ranks + head + backward) * kFloat + layers + working;
+}
+
+// Bytes a token that are widened at once for what looks for newcomers: the inputs of one matrix.
+int64_t WidenedBytesPerToken(const model::ModelSpec& here, const config::Settings& settings) {
+  const bool looks = settings.sparsity.regime == config::Regime::kActive && settings.sparsity.refresh_every > 0 &&
+                     settings.sparsity.newcomers != config::Newcomers::kRandom;
+  if (!here.rounds() || !looks) return 0;
+  return kFloat * std::max<int64_t>({here.input_width(), here.attention_width(), here.d_mlp});
 }
 
 // Floats a token of the messages between ranks that share the model (worker/model/tile_exchange.h): the largest that is
@@ -105,6 +116,11 @@ std::string WhatFits(const model::ModelSpec& spec, const config::Settings& setti
     if (Fits(spec, other, place)) return fmt::format("train.shards = {} would fit", other.train.shards);
   }
   other = settings;
+  if (!spec.rounds()) {
+    model::ModelSpec bf16 = spec;
+    bf16.activation_storage = config::ActivationStorage::kBf16;
+    if (Fits(bf16, other, place)) return "model.activation_storage = \"bf16\" would fit";
+  }
   if (settings.sparsity.regime == config::Regime::kExact) {
     other.sparsity.regime = config::Regime::kActive;
     other.sparsity.density_start = std::min(settings.sparsity.density_start, 4 * settings.sparsity.density);
@@ -165,7 +181,7 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   memory.gradients = exchange::GradientTree::ArenasOf(leaves.begin, leaves.end) * arena;
   const model::ModelSpec local = spec.Local(shard);
   const int64_t tokens = sequences * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens;
-  memory.activations = tokens * FloatsPerToken(local, shard.size) * kFloat;
+  memory.activations = tokens * (BytesPerToken(local, shard.size) + WidenedBytesPerToken(local, settings));
   memory.passed = tokens * MessageFloatsPerToken(local, shard.size) * kFloat;
   if (grid.data > 1) {
     memory.messages +=

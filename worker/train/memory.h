@@ -32,7 +32,8 @@ struct RunMemory {
   int64_t total() const { return steady() + refresh; }  // at the worst moment
 };
 
-// fp32. Of the settings: regime, densities, candidates, batch and shards.
+// fp32, but for activations that the spec stores as bf16. Of the settings: regime, densities, candidates, batch and
+// shards.
 RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& settings);
 
 // Of one rank of several. Where the ranks of a tensor group share matrices on candidates, how many of these fall to

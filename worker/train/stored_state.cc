@@ -38,6 +38,15 @@ std::string NoteOfDrop(const TrainState& state) {
       candidates, whole);
 }
 
+std::string NoteOfStorage(config::ActivationStorage now) {
+  const bool bf16 = now == config::ActivationStorage::kBf16;
+  return fmt::format(
+      "the checkpoint is of a run that kept activations as {}: from here on they are {}; weights and moments are taken "
+      "over whole, losses and the rest of the run {}",
+      bf16 ? "fp32" : "bf16", bf16 ? "bf16" : "fp32",
+      bf16 ? "are those of rounded activations" : "are without their rounding");
+}
+
 }  // namespace
 
 checkpoint::State StoredView(const TrainState& state, uint64_t seed) {
@@ -86,6 +95,9 @@ absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint
   if (active && was_exact) {
     if (state->step == 0) ChooseFirstCandidates(settings, pool, *state);
     notes.push_back(NoteOfDrop(*state));
+  }
+  if (was.ok() && was->model.activation_storage != settings.model.activation_storage) {
+    notes.push_back(NoteOfStorage(settings.model.activation_storage));
   }
   if (spread > 0) {
     notes.push_back(fmt::format(

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/base/simd.h"
+#include "kernels/bf16_tile/bf16_tile.h"
 #include "tests/support/tiles.h"
 
 namespace filigree::kernels {
@@ -70,6 +71,17 @@ class Problem {
   }
 
   const SddmmInput& input() const { return input_; }
+  // Rounds x to bf16 and gives the problem with x in that form.
+  SddmmInput RoundX() {
+    x_bf16_ = Buffer<uint32_t>(x_.size() / 2);
+    const int rows = shape_.tiles * shape_.in;
+    ref::RoundToBf16({x_.data(), rows}, {x_bf16_.data(), rows});
+    SddmmInput input = input_;
+    input.x = nullptr;
+    input.x_bf16 = x_bf16_.data();
+    input.x_bf16_stride = static_cast<size_t>(shape_.in) * kBf16RowWords;
+    return input;
+  }
   size_t size() const { return static_cast<size_t>(shape_.out) * shape_.in; }
 
   // dw and, beside it, the sums of |dy x| that bound its error, in double.
@@ -94,6 +106,7 @@ class Problem {
  private:
   Shape shape_;
   Buffer<float> dy_, x_;
+  Buffer<uint32_t> x_bf16_;
   Buffer<uint64_t> dy_kept_, x_kept_;
   SddmmInput input_;
 };
@@ -174,6 +187,31 @@ TEST_P(SddmmTest, AnyNumberOfThreadsHasTheSameBits) {
     std::vector<float> dw = before_;
     DenseWeightGradient(problem_.input(), mode_, dw.data(), pool, scratch);
     EXPECT_TRUE(SameBits(dw, expected)) << threads << " threads";
+  }
+}
+
+// With x as bf16, what comes out is what comes of the rounded x in floats.
+TEST_P(SddmmTest, XAsBf16HasTheBitsOfXWidened) {
+  Problem rounded(shape_, std::get<1>(GetParam()), 11);
+  const SddmmInput as_bf16 = rounded.RoundX();
+  std::vector<float> expected = before_, dw = before_;
+  ref::DenseWeightGradient(rounded.input(), 0, shape_.out, mode_, expected.data(), scratch_);
+  ref::DenseWeightGradient(as_bf16, 0, shape_.out, mode_, dw.data(), scratch_);
+  EXPECT_TRUE(SameBits(dw, expected)) << "reference";
+  for (const bool avx2 : {false, true}) {
+    RestrictSimdToAvx2(avx2);
+    dw = before_;
+    DenseWeightGradient(as_bf16, 0, shape_.out, mode_, dw.data(), scratch_);
+    EXPECT_TRUE(SameBits(dw, expected)) << SimdTargetName();
+    // A part that begins inside a block.
+    const SddmmPart part{shape_.out / 2, shape_.out, shape_.in / 3, shape_.in};
+    std::vector<float> cut = before_;
+    DenseWeightGradient(as_bf16, part, mode_, cut.data(), scratch_);
+    for (int o = part.row_begin; o < shape_.out; ++o) {
+      for (int i = part.column_begin; i < shape_.in; ++i) {
+        ASSERT_EQ(cut[size_t{1} * o * shape_.in + i], expected[size_t{1} * o * shape_.in + i]) << o << ", " << i;
+      }
+    }
   }
 }
 

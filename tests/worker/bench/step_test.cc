@@ -81,6 +81,17 @@ TEST(StepBenchTest, TheLineJoinsWithPyTorchsAndFollowsFromTheSizes) {
   EXPECT_NE(FormatTable(*report).find("tokens_per_s"), std::string::npos);
 }
 
+TEST(StepBenchTest, ActivationsAsBf16AreSaid) {
+  StepSizes sizes = Small();
+  sizes.activations = "bf16";
+  const absl::StatusOr<StepReport> report = RunStep(sizes, {.threads = 1, .repeats = 1});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->line["dtype"], "bf16");
+  sizes.activations = "fp16";
+  EXPECT_EQ(RunStep(sizes, {.threads = 1, .repeats = 1}).status().message(),
+            "--activations is 'fp16', expected fp32 or bf16");
+}
+
 TEST(StepBenchTest, MinAliveIsTheOneThatMatricesReallyGet) {
   StepSizes sizes = Small();
   sizes.density = 1.0 / 32;  // 64 / 32 = 2 a unit

@@ -35,6 +35,8 @@ const std::vector<std::string>& FreeKeys() {
       // The regime may change where the run stands, and what it means to the state is said when it does.
       "sparsity.regime", "sparsity.candidates", "sparsity.refresh_every", "sparsity.drop", "sparsity.newcomers",
       "sparsity.line_reserve", "sparsity.dense_phase",
+      // So may the form in which activations are kept.
+      "model.activation_storage",
       // So may the grid of ranks: it changes no bit.
       "parallel.data", "parallel.tensor", "parallel.backend", "parallel.stuck_after", "parallel.elastic"};
   return keys;

@@ -253,6 +253,12 @@ std::vector<Case> Cases() {
   ModelSpec deep = bare;
   deep.n_layer = 3;
   cases.push_back({"three layers", deep, {2}, 2, 40});
+  ModelSpec bf16 = four, bare_bf16 = bare;
+  bf16.activation_storage = bare_bf16.activation_storage = config::ActivationStorage::kBf16;
+  cases.push_back({"activations as bf16", bf16, {1, 2, 4}, 3, 130});
+  cases.push_back({"activations as bf16, threads", bf16, {2, 4}, 5, 67, Form::kSparse, false, 3});
+  cases.push_back({"activations as bf16, candidates", bf16, {2, 4}, 3, 67, Form::kCandidates, false, 2});
+  cases.push_back({"dense activations as bf16", bare_bf16, {2, 4}});
   for (int place = 0; place < kPlaces; ++place) {
     if (kTopKPlaceNames[place] == nullptr) continue;
     ModelSpec only = four, without = four;

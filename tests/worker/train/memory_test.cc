@@ -50,6 +50,42 @@ TEST(Memory, IsWhatTheNetworkAndTheTreeHold) {
   }
 }
 
+// Scratch of a thread is not counted: it is of a sequence, and of sixteen a small part.
+TEST(Memory, ActivationsAsBf16TakeWhatTheNetworkHolds) {
+  model::ModelSpec spec = testing_support::SmallSpec();
+  spec.n_layer = 4;
+  const auto held_and_said = [&](config::ActivationStorage storage) {
+    spec.activation_storage = storage;
+    const model::Registry registry(spec);
+    kernels::ThreadPool pool(1);
+    model::Network network(spec, registry, pool);
+    model::Arena weights(registry), gradient(registry);
+    network.SetWeights(weights);
+    const size_t before = network.bytes();
+    const std::vector<int32_t> tokens(16 * spec.n_ctx, 1);
+    network.LossAndGradient({tokens.data(), 16, spec.n_ctx}, 1, model::Network::Write::kOverwrite, gradient);
+    const auto held = static_cast<double>(network.bytes() - before);
+    const auto said = static_cast<double>(MemoryOfRun(spec, Settings(16, 1)).activations);
+    EXPECT_LE(said, held);
+    EXPECT_GE(said, 0.9 * held);
+    return said;
+  };
+  const double fp32 = held_and_said(config::ActivationStorage::kFp32);
+  const double bf16 = held_and_said(config::ActivationStorage::kBf16);
+  // Of 16 sequences of two tiles in 4 layers: 2 (D + P) + 4 HK + 2 F numbers, two bytes each.
+  EXPECT_EQ(fp32 - bf16, 16 * 2 * 64.0 * 4 * (2 * 28 + 4 * 15 + 2 * 37) * 2);
+}
+
+TEST(Memory, WhatLooksForNewcomersWidensTheInputsOfOneMatrix) {
+  model::ModelSpec spec = testing_support::SmallSpec();
+  spec.activation_storage = config::ActivationStorage::kBf16;
+  config::Settings settings = Settings(4, 2);
+  settings.sparsity.regime = config::Regime::kActive;
+  const int64_t with = MemoryOfRun(spec, settings).activations;
+  settings.sparsity.newcomers = config::Newcomers::kRandom;
+  EXPECT_EQ(with - MemoryOfRun(spec, settings).activations, 2 * 2 * 64 * 37 * 4);
+}
+
 TEST(Memory, ARunThatDoesNotFitIsRefusedWithWhatWould) {
   model::ModelSpec spec = testing_support::SmallSpec();
   const config::Settings train = Settings(8, 2);

@@ -31,6 +31,7 @@ using testing_support::RunTokens;
 model::ModelSpec SpecOf(const config::Settings& settings) {
   model::ModelSpec spec = testing_support::RunSpec();
   spec.tensor_groups = static_cast<int>(settings.model.tensor_groups);
+  spec.activation_storage = settings.model.activation_storage;
   return spec;
 }
 
@@ -162,6 +163,17 @@ INSTANTIATE_TEST_SUITE_P(Grids, RanksTest,
                                          Grid{"active_random_2", Newcomers(config::Newcomers::kRandom), 4, 2},
                                          Grid{"active_from_dense_2",
                                               testing_support::ActiveRun(testing_support::Start::kDense), 4, 2}),
+                         [](const auto& param) { return param.param.name; });
+
+config::Settings Bf16(config::Settings settings) {
+  settings.model.activation_storage = config::ActivationStorage::kBf16;
+  return settings;
+}
+
+INSTANTIATE_TEST_SUITE_P(ActivationsAsBf16, RanksTest,
+                         testing::Values(Grid{"exact_3", Bf16(testing_support::ExactRun()), 5, 3},
+                                         Grid{"exact_2x2", Bf16(testing_support::ExactRun()), 4, 4, 2, 4},
+                                         Grid{"active_2x2", Bf16(Newcomers(config::Newcomers::kNorms)), 4, 4, 2, 4}),
                          [](const auto& param) { return param.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(

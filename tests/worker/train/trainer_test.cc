@@ -107,6 +107,34 @@ TEST_F(TrainerTest, ASampleThatAStopBreaksOffIsNotLogged) {
   EXPECT_FALSE(Has(Log(RunDir()), "\"kind\":\"sample\""));
 }
 
+TEST_F(TrainerTest, ActivationsAsBf16GoOnToTheSameBitsAndTheOtherStorageIsSaid) {
+  struct End {
+    std::string state;
+    int64_t step;
+    std::string notes;
+  };
+  const auto train = [&](const std::string& storage, const std::string& run_dir, int until) -> End {
+    auto run = OpenSmall({"model.activation_storage=" + storage}, run_dir);
+    EXPECT_TRUE(run.ok()) << run.status();
+    EXPECT_TRUE(run.ok() && TrainUntil(*run, until).ok());
+    const auto& state = run->state;
+    return {checkpoint::StateSha256(StoredView(*state, 1), 1), state->step, fmt::format("{}", run->notes)};
+  };
+  constexpr int kToTheEnd = 1 << 30;
+  const End whole = train("bf16", RunDir("-whole"), kToTheEnd);
+  const End stopped = train("bf16", RunDir("-stopped"), 5);
+  ASSERT_GT(stopped.step, 0);
+  ASSERT_LT(stopped.step, whole.step);
+  fs::copy(RunDir("-stopped"), RunDir("-other"), fs::copy_options::recursive);
+  const End again = train("bf16", RunDir("-stopped"), kToTheEnd);
+  EXPECT_EQ(again.state, whole.state);
+  EXPECT_FALSE(Has(again.notes, "kept activations as")) << again.notes;
+  const End other = train("fp32", RunDir("-other"), kToTheEnd);
+  EXPECT_TRUE(Has(other.notes, "kept activations as bf16: from here on they are fp32")) << other.notes;
+  EXPECT_NE(other.state, whole.state);
+  EXPECT_NE(train("fp32", RunDir("-fp32"), kToTheEnd).state, whole.state);
+}
+
 // Ranks that round what they send: how often one of them is asked to stop before all do, and where each state ends.
 class RanksOfARun {
  public:
