@@ -48,11 +48,7 @@ void RoundTile(Tile x, Bf16Tile kept) {
 }
 
 void WidenTile(ConstBf16Tile kept, Tile y) {
-  const DF df;
-  for (int c = 0; c < y.channels; ++c) {
-    float* row = y.row(c);
-    ForRowVectors(kept.row(c), [&](int j, hn::Vec<DF> v) HWY_ATTR { hn::Store(v, df, row + j * kBf16Lanes); });
-  }
+  for (int c = 0; c < y.channels; ++c) WidenRow(kept.row(c), y.row(c));
 }
 
 }  // namespace

@@ -59,6 +59,7 @@ void CandidateMatrix::SetWeights(const float* w, const uint64_t* kept, ThreadPoo
 }
 
 void CandidateMatrix::Forward(ConstTile x, const float* bias, Tile y) const { Spmm(rows(), x, bias, y); }
+void CandidateMatrix::Forward(ConstBf16Tile x, const float* bias, Tile y) const { Spmm(rows(), x, bias, y); }
 
 void CandidateMatrix::Backward(ConstTile dy, Tile dx) const {
   CHECK(dy.channels == out_, "dy has {} channels of {}", dy.channels, out_);
@@ -67,6 +68,14 @@ void CandidateMatrix::Backward(ConstTile dy, Tile dx) const {
 }
 
 void CandidateMatrix::BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const {
+  BackwardOf(dy, x, dx, partial);
+}
+void CandidateMatrix::BackwardWithGradient(ConstTile dy, ConstBf16Tile x, Tile dx, float* partial) const {
+  BackwardOf(dy, x, dx, partial);
+}
+
+template <typename Input>
+void CandidateMatrix::BackwardOf(ConstTile dy, Input x, Tile dx, float* partial) const {
   CHECK(dy.channels == out_, "dy has {} channels of {}", dy.channels, out_);
   CHECK(x.channels == in_, "x has {} channels of {}", x.channels, in_);
   const TraceSpan span("candidates.backward", [&] {

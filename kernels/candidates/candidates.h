@@ -39,11 +39,14 @@ class CandidateMatrix {
   // Weights or mask changed: w[nnz], kept a bitmap over the entries, null: all. Cost: a pass over the candidates.
   void SetWeights(const float* w, const uint64_t* kept, ThreadPool& pool);
 
+  // x may be given as bf16: the same bits as with x widened, for fewer bytes.
   void Forward(ConstTile x, const float* bias, Tile y) const;
+  void Forward(ConstBf16Tile x, const float* bias, Tile y) const;
   void Backward(ConstTile dy, Tile dx) const;
   // Backward, and partial[i] += the tile's share of the gradient of candidate i, in an order of this class's own, which
   // holds until the next SetPattern. dx.data null: the gradient alone.
   void BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const;
+  void BackwardWithGradient(ConstTile dy, ConstBf16Tile x, Tile dx, float* partial) const;
   // gradient[e] = (add: +=) partials[0][e'] + partials[1][e'] + ..., summed in this order first: from that order to the
   // order of the entries.
   void SumPartials(std::span<const float* const> partials, bool add, float* gradient, ThreadPool& pool) const;
@@ -58,6 +61,9 @@ class CandidateMatrix {
   size_t bytes() const;
 
  private:
+  template <typename Input>
+  void BackwardOf(ConstTile dy, Input x, Tile dx, float* partial) const;
+
   int out_ = 0, in_ = 0;
   int64_t candidates_ = 0;
   Buffer<uint32_t> row_offsets_;  // the pattern

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/base/bf16_row.h"
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/tile.h"
@@ -59,8 +60,9 @@ class SampledOrder {
   Buffer<uint32_t> next_;  // per chunk, kind and window: where its next group goes
 };
 
-// Adds the tile's shares to partial[order.size()].
+// Adds the tile's shares to partial[order.size()]. With x as bf16: the same bits as with x widened.
 void SampledGradient(const SampledOrder& order, ConstTile dy, ConstTile x, float* partial);
+void SampledGradient(const SampledOrder& order, ConstTile dy, ConstBf16Tile x, float* partial);
 
 }  // namespace filigree::kernels
 

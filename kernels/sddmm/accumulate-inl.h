@@ -45,11 +45,6 @@ HWY_INLINE void TransposeFour(const float* from, size_t from_stride, float* to, 
   hn::Store(hn::InterleaveUpper(d, ac_high, be_high), d, to + 3 * to_stride);
 }
 
-// A row as bf16 to one of floats.
-HWY_INLINE void WidenRow(const uint32_t* from, float* to) {
-  ForRowVectors(from, [&](int j, V v) HWY_ATTR { hn::Store(v, D(), to + j * kLanes); });
-}
-
 // xt[t][i] = x[i, t]. Sixteen columns at a time: a line of xt is written at once, as the lines of one column all fall
 // into few sets of L1.
 template <int kColumns>

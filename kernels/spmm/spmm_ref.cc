@@ -4,8 +4,10 @@
 #include "kernels/spmm/spmm.h"
 
 namespace filigree::kernels::ref {
+namespace {
 
-void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y) {
+template <typename Input>
+void SpmmOf(const CsrView& w, Input x, const float* bias, Tile y) {
   for (int r = 0; r < w.rows; ++r) {
     for (int t = 0; t < kTileTokens; ++t) {
       const uint32_t begin = w.row_offsets[r], end = w.row_offsets[r + 1];
@@ -21,5 +23,10 @@ void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y) {
     }
   }
 }
+
+}  // namespace
+
+void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y) { SpmmOf(w, x, bias, y); }
+void Spmm(const CsrView& w, ConstBf16Tile x, const float* bias, Tile y) { SpmmOf(w, x, bias, y); }
 
 }  // namespace filigree::kernels::ref

@@ -9,6 +9,8 @@
 #define HWY_TARGET_INCLUDE "kernels/spmm/spmm_simd.cc"
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
+#include "kernels/base/bf16_row-inl.h"
+
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,7 +26,8 @@ constexpr int kRowVectors = kTileTokens / kLanes;
 
 // One output row lives in registers while its nonzeros stream in, one row of x each: at the speed of L2 where x fits
 // it. Measured and no faster: prefetching ahead, blocks of columns that stay in L1 or L2, half of the tokens at a time.
-void SpmmTile(const CsrView& w, ConstTile x, const float* bias, Tile y) {
+template <typename Input>
+HWY_INLINE void SpmmOf(const CsrView& w, Input x, const float* bias, Tile y) {
   const D d;
   uint32_t e = w.row_offsets[0];
   for (int r = 0; r < w.rows; ++r) {
@@ -35,9 +38,16 @@ void SpmmTile(const CsrView& w, ConstTile x, const float* bias, Tile y) {
       V sum[kRowVectors];
       for (V& s : sum) s = hn::Set(d, start);
       for (const uint32_t end = std::min(e + kSpmmBlock, row_end); e < end; ++e) {
-        const float* row = x.row(w.col_indices[e]);
+        const auto* row = x.row(w.col_indices[e]);
         const V value = hn::Set(d, w.values[e]);
-        for (int j = 0; j < kRowVectors; ++j) sum[j] = hn::MulAdd(value, hn::Load(d, row + j * kLanes), sum[j]);
+        for (int half = 0; half < 2; ++half) {
+          for (int i = 0; i < kBf16Pairs; ++i) {
+            const Bf16Pair pair = LoadPair(row, half, i);
+            V &low = sum[LowVector(half, i)], &high = sum[HighVector(half, i)];
+            low = hn::MulAdd(value, pair.low, low);
+            high = hn::MulAdd(value, pair.high, high);
+          }
+        }
       }
       for (int j = 0; j < kRowVectors; ++j) {
         hn::Store(first ? sum[j] : hn::Add(hn::Load(d, out + j * kLanes), sum[j]), d, out + j * kLanes);
@@ -45,6 +55,9 @@ void SpmmTile(const CsrView& w, ConstTile x, const float* bias, Tile y) {
     }
   }
 }
+
+void SpmmTile(const CsrView& w, ConstTile x, const float* bias, Tile y) { SpmmOf(w, x, bias, y); }
+void SpmmBf16Tile(const CsrView& w, ConstBf16Tile x, const float* bias, Tile y) { SpmmOf(w, x, bias, y); }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -55,15 +68,32 @@ HWY_AFTER_NAMESPACE();
 namespace filigree::kernels {
 
 HWY_EXPORT(SpmmTile);
+HWY_EXPORT(SpmmBf16Tile);
+
+namespace {
+
+void CheckShapes(const CsrView& w, int x_channels, int y_channels) {
+  CHECK(x_channels == w.cols && y_channels == w.rows, "w is {} x {}, x has {} channels, y {}", w.rows, w.cols,
+        x_channels, y_channels);
+}
+
+TraceWork WorkOf(const CsrView& w, double bytes_of_x) {
+  const auto nnz = static_cast<double>(w.nnz());
+  return {.flops = 2 * nnz * kTileTokens, .bytes = (bytes_of_x * nnz + 4.0 * w.rows) * kTileTokens};
+}
+
+}  // namespace
 
 void Spmm(const CsrView& w, ConstTile x, const float* bias, Tile y) {
-  CHECK(x.channels == w.cols && y.channels == w.rows, "w is {} x {}, x has {} channels, y {}", w.rows, w.cols,
-        x.channels, y.channels);
-  const TraceSpan span("spmm", [&] {
-    const auto nnz = static_cast<double>(w.nnz());
-    return TraceWork{.flops = 2 * nnz * kTileTokens, .bytes = 4 * (nnz + w.rows) * kTileTokens};
-  });
+  CheckShapes(w, x.channels, y.channels);
+  const TraceSpan span("spmm", [&] { return WorkOf(w, 4); });
   HWY_DYNAMIC_DISPATCH(SpmmTile)(w, x, bias, y);
+}
+
+void Spmm(const CsrView& w, ConstBf16Tile x, const float* bias, Tile y) {
+  CheckShapes(w, x.channels, y.channels);
+  const TraceSpan span("spmm", [&] { return WorkOf(w, 2); });
+  HWY_DYNAMIC_DISPATCH(SpmmBf16Tile)(w, x, bias, y);
 }
 
 }  // namespace filigree::kernels

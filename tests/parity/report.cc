@@ -37,6 +37,7 @@ std::string Report::Text(bool quiet) const {
     if (quiet && row.ok()) continue;
     const std::string zeros = !row.zeros_compared     ? "-"
                               : row.zeros_differ == 0 ? "equal"
+                              : row.zeros_allowed > 0 ? fmt::format("{} of {} off", row.zeros_differ, row.zeros_allowed)
                                                       : fmt::format("{} off", row.zeros_differ);
     text += fmt::format("{:<{}}  {:<{}}  {:>9.2e}  {:>9.2e}  {:>7}  {}{}{}\n", row.case_name, case_width, row.subject,
                         subject_width, row.distance, row.bound, zeros, row.ok() ? "ok" : "MISS",

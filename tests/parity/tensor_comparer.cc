@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fmt/format.h"
+#include "tests/parity/bf16_bound.h"
 
 namespace filigree::parity {
 namespace {
@@ -63,7 +64,8 @@ Comparison Measure(const std::string& name, std::span<const float> ours, std::sp
 
 double BoundOf(const GoldenCase& golden, const std::string& name) {
   const auto found = golden.fp32_distance.find(name);
-  return (found == golden.fp32_distance.end() ? 0 : kTimesFp32 * found->second) + kFileRounding;
+  const double fp32 = (found == golden.fp32_distance.end() ? 0 : kTimesFp32 * found->second) + kFileRounding;
+  return golden.spec.rounds() ? fp32 + BoundOfBf16(golden.spec).distance : fp32;
 }
 
 double TensorComparer::Bound(const std::string& name) {
@@ -84,6 +86,11 @@ void TensorComparer::Compare(const std::string& name, const checkpoint::Shape& s
   if (zeros == Zeros::kMustAgree) {
     row.zeros_compared = true;
     row.zeros_differ = ZerosThatDiffer(ours, *truth);
+    if (golden_.spec.rounds()) {
+      const auto kept =
+          static_cast<double>(std::count_if(truth->begin(), truth->end(), [](float x) { return x != 0; }));
+      row.zeros_allowed = static_cast<int64_t>(BoundOfBf16(golden_.spec).zeros_share * kept);
+    }
   }
   if (!row.ok() && row.bound < rounding) {
     row.bound = rounding;

@@ -12,6 +12,8 @@
 // Compares tensors of one case with what the program computed.
 //
 //   distance = ||ours - truth||_2 / ||truth||_2          bound = 4 * (distance of the authors' own fp32 run) + 1e-7
+//
+// and where activations are kept as bf16 what bf16_bound.h adds.
 
 namespace filigree::parity {
 

@@ -41,11 +41,6 @@ float* SmallGradients::at(int sequence, int tensor) {
   return holds(tensor) ? data_.data() + floats_ * sequence + offsets_[tensor] : nullptr;
 }
 
-ConstTile Widened(const Bf16Buffer& bf16, int n, TileBuffer& x) {
-  if (!bf16.empty()) kernels::WidenBf16(bf16.tile(n), x.tile(n));
-  return x.tile(n);
-}
-
 void BackwardPass::Layer(int layer, const SequenceSlot& slot, const LayerActivations& act, LayerValues& x,
                          BackwardBuffers& buffers) const {
   const LayerWeights& w = weights.layers[layer];
@@ -55,14 +50,14 @@ void BackwardPass::Layer(int layer, const SequenceSlot& slot, const LayerActivat
     Mlp(layer, slot, i, act, x, buffers);
     Visit(Place::kResidMid, layer, slot, i, nullptr, buffers.resid.tile(n));
     Delta(layer, Place::kAttnOut, slot, i, act.kept_attn_out.tile(n), buffers.resid.tile(n), buffers.attn_out.tile(n));
-    Through(w.attn_c_proj, t.attn_c_proj, slot, buffers.attn_out.tile(n), Widened(act.bf16.attn_y, n, x.attn_y),
+    Through(w.attn_c_proj, t.attn_c_proj, slot, buffers.attn_out.tile(n), {x.attn_y.tile(n), act.bf16.attn_y.tile(n)},
             scratch.attn_y.tile(i));
     Visit(Place::kAttnY, layer, slot, i, nullptr, scratch.attn_y.tile(i));
   }
   Attention(layer, slot, act, x, buffers);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
-    Through(w.c_attn, t.c_attn, slot, buffers.qkv.tile(n), Widened(act.bf16.act_in, n, x.act_in),
+    Through(w.c_attn, t.c_attn, slot, buffers.qkv.tile(n), {x.act_in.tile(n), act.bf16.act_in.tile(n)},
             scratch.input.tile(0));
     Input(layer, Place::kAttnIn, slot, i, act, buffers);
     Visit(Place::kResidIn, layer, slot, i, nullptr, buffers.resid.tile(n));
@@ -76,7 +71,8 @@ void BackwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, const Laye
   const int n = slot.first_tile + tile;
   Delta(layer, Place::kMlpOut, slot, tile, act.kept_mlp_out.tile(n), buffers.resid.tile(n), buffers.mlp_out.tile(n));
   Neurons(layer, slot, tile, act, x, buffers);
-  Through(w.c_fc, t.c_fc, slot, buffers.pre_act.tile(n), Widened(act.bf16.mlp_in, n, x.mlp_in), scratch.input.tile(0));
+  Through(w.c_fc, t.c_fc, slot, buffers.pre_act.tile(n), {x.mlp_in.tile(n), act.bf16.mlp_in.tile(n)},
+          scratch.input.tile(0));
   Input(layer, Place::kMlpIn, slot, tile, act, buffers);
 }
 
@@ -86,15 +82,17 @@ void BackwardPass::Neurons(int layer, const SequenceSlot& slot, int tile, const 
   const int n = slot.first_tile + tile;
   const Tile neurons = buffers.pre_act.tile(n);
   Through(weights.layers[layer].mlp_c_proj, registry.layer(layer).mlp_c_proj, slot, buffers.mlp_out.tile(n),
-          Widened(act.bf16.neurons, n, x.neurons), neurons);
+          {x.neurons.tile(n), act.bf16.neurons.tile(n)}, neurons);
   const uint64_t* kept = act.kept_neurons.tile(n);
   Visit(Place::kMlpNeuron, layer, slot, tile, kept, neurons);
-  kernels::ActivationBackward(Kind(spec.activation), neurons, kept, Widened(act.bf16.pre_act, n, x.pre_act), neurons);
+  const Tile pre_act = x.pre_act.tile(n);
+  if (!act.bf16.pre_act.empty()) kernels::WidenBf16(act.bf16.pre_act.tile(n), pre_act);
+  kernels::ActivationBackward(Kind(spec.activation), neurons, kept, pre_act, neurons);
 }
 
 // dx = W^T dy; the gradient by a matrix on candidates, whose input was x, is added to its partial one.
-void BackwardPass::Through(const Linear& linear, int tensor, const SequenceSlot& slot, ConstTile dy, ConstTile x,
-                           Tile dx) const {
+void BackwardPass::Through(const Linear& linear, int tensor, const SequenceSlot& slot, ConstTile dy,
+                           const LinearInput& x, Tile dx) const {
   if (linear.on_candidates()) {
     linear.BackwardWithGradient(dy, x, dx, partials.at(slot.sequence, tensor));
   } else {

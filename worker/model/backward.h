@@ -56,9 +56,6 @@ struct BackwardScratch {
   kernels::Buffer<float> recomputed_stats;
 };
 
-// The values of tile n in x, widened first where they are kept as bf16.
-kernels::ConstTile Widened(const Bf16Buffer& bf16, int n, TileBuffer& x);
-
 struct BackwardPass {
   const ModelSpec& spec;
   const Registry& registry;
@@ -69,7 +66,7 @@ struct BackwardPass {
   PartialGradients& partials;
 
   // buffers.resid of the slot: in, the gradient by the residual after the layer; out, before it. x: act.values, or
-  // scratch into which what is kept as bf16 is widened, tile by tile and head by head.
+  // scratch into which pre_act is widened.
   void Layer(int layer, const SequenceSlot& slot, const LayerActivations& act, LayerValues& x,
              BackwardBuffers& buffers) const;
 
@@ -79,7 +76,7 @@ struct BackwardPass {
   // The steps of a layer that ranks sharing the model do as well.
   void Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, LayerValues& x,
                BackwardBuffers& buffers) const;
-  void Through(const Linear& linear, int tensor, const SequenceSlot& slot, kernels::ConstTile dy, kernels::ConstTile x,
+  void Through(const Linear& linear, int tensor, const SequenceSlot& slot, kernels::ConstTile dy, const LinearInput& x,
                kernels::Tile dx) const;
   void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, const LayerValues& x,
                  BackwardBuffers& buffers) const;

@@ -28,13 +28,13 @@ void ForwardPass::Layer(int layer, const SequenceSlot& slot, LayerActivations& a
     const int n = slot.first_tile + i;
     Visit(Place::kResidIn, layer, slot, i, nullptr, act.resid_in.tile(n));
     Input(layer, Place::kAttnIn, slot, i, act, x);
-    w.c_attn.Forward(x.act_in.tile(n), x.qkv.tile(n));
+    w.c_attn.Forward({x.act_in.tile(n), act.bf16.act_in.tile(n)}, x.qkv.tile(n));
     Queries(layer, slot, i, act, x);
   }
   Attention(layer, slot, act, x);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
-    w.attn_c_proj.Forward(x.attn_y.tile(n), act.resid_mid.tile(n));
+    w.attn_c_proj.Forward({x.attn_y.tile(n), act.bf16.attn_y.tile(n)}, act.resid_mid.tile(n));
     Deliver(layer, Place::kAttnOut, slot, i, act.resid_in.tile(n), act.kept_attn_out.tile(n), act.resid_mid.tile(n));
     Visit(Place::kResidMid, layer, slot, i, nullptr, act.resid_mid.tile(n));
     Mlp(layer, slot, i, act, x, resid_out);
@@ -116,7 +116,7 @@ void ForwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, LayerActiva
   uint64_t* kept = act.kept_neurons.tile(n);
   Select(layer, Place::kMlpNeuron, neurons, kept);
   Settle(Place::kMlpNeuron, layer, slot, tile, kept, neurons, act.bf16.neurons.tile(n));
-  w.mlp_c_proj.Forward(neurons, resid_out.tile(n));
+  w.mlp_c_proj.Forward({neurons, act.bf16.neurons.tile(n)}, resid_out.tile(n));
   Deliver(layer, Place::kMlpOut, slot, tile, act.resid_mid.tile(n), act.kept_mlp_out.tile(n), resid_out.tile(n));
 }
 
@@ -124,7 +124,7 @@ void ForwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, LayerActiva
 // AbsTopK decides ties by the channel.
 void ForwardPass::Neurons(int layer, int n, LayerActivations& act, LayerValues& x) const {
   const Tile pre_act = x.pre_act.tile(n);
-  weights.layers[layer].c_fc.Forward(x.mlp_in.tile(n), pre_act);
+  weights.layers[layer].c_fc.Forward({x.mlp_in.tile(n), act.bf16.mlp_in.tile(n)}, pre_act);
   kernels::ActivationForward(Kind(spec.activation), pre_act, x.neurons.tile(n));
   if (!act.bf16.pre_act.empty()) Keep(pre_act, act.bf16.pre_act.tile(n));
 }

@@ -43,15 +43,18 @@ void Linear::SetCandidates(const StoredMatrix& matrix, kernels::ThreadPool& pool
   sampled_.SetWeights(matrix.w, matrix.kept, pool);
 }
 
-void Linear::ForwardPiece(int piece, ConstTile x, Tile y) const {
+void Linear::ForwardPiece(int piece, const LinearInput& x, Tile y) const {
   if (groups_.over == Over::kInputs) {
-    SumPiece(piece, x, piece == 0 ? bias_ : nullptr, y);
-  } else if (on_candidates_) {
-    sampled_.Forward(x, bias_, y);
-  } else if (sparse_) {
-    kernels::Spmm(rows_.view(), x, bias_, y);
+    SumPiece(piece, x.floats, piece == 0 ? bias_ : nullptr, y);
+  } else if (on_candidates_ || sparse_) {
+    const kernels::CsrView w = on_candidates_ ? sampled_.rows() : rows_.view();
+    if (x.bf16.data != nullptr) {
+      kernels::Spmm(w, x.bf16, bias_, y);
+    } else {
+      kernels::Spmm(w, x.floats, bias_, y);
+    }
   } else {
-    kernels::GemmForward(w_, out_, in_, x, bias_, y);
+    kernels::GemmForward(w_, out_, in_, x.floats, bias_, y);
   }
 }
 
@@ -118,17 +121,24 @@ void Linear::SumGroup(int group, ConstTile x, const float* start, Tile y) const 
   }
 }
 
-void Linear::BackwardWithGradient(ConstTile dy, ConstTile x, Tile dx, float* partial) const {
-  if (groups_.over != Over::kOutputs) {
-    sampled_.BackwardWithGradient(dy, x, dx, partial);
-    return;
+void Linear::BackwardWithGradient(ConstTile dy, const LinearInput& x, Tile dx, float* partial) const {
+  if (groups_.over == Over::kOutputs) {
+    Backward(dy, dx);
+    dx = Tile{};
   }
-  Backward(dy, dx);
-  AddGradient(dy, x, partial);
+  if (x.bf16.data != nullptr) {
+    sampled_.BackwardWithGradient(dy, x.bf16, dx, partial);
+  } else {
+    sampled_.BackwardWithGradient(dy, x.floats, dx, partial);
+  }
 }
 
-void Linear::AddGradient(ConstTile dy, ConstTile x, float* partial) const {
-  sampled_.BackwardWithGradient(dy, x, Tile{}, partial);
+void Linear::AddGradient(ConstTile dy, const LinearInput& x, float* partial) const {
+  if (x.bf16.data != nullptr) {
+    sampled_.BackwardWithGradient(dy, x.bf16, Tile{}, partial);
+  } else {
+    sampled_.BackwardWithGradient(dy, x.floats, Tile{}, partial);
+  }
 }
 
 }  // namespace filigree::model

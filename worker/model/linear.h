@@ -41,6 +41,16 @@ struct SumGroups {
   int groups() const { return static_cast<int>(bounds.size()) - 1; }
 };
 
+// A tile of inputs: floats, or where bf16.data is not null the same numbers as bf16, which is cheaper to read. With
+// both whoever needs floats has them.
+struct LinearInput {
+  LinearInput(kernels::ConstTile x) : floats(x) {}
+  LinearInput(kernels::Tile x) : floats(x) {}
+  LinearInput(kernels::ConstTile x, kernels::ConstBf16Tile kept) : floats(x), bf16(kept) {}
+  kernels::ConstTile floats;
+  kernels::ConstBf16Tile bf16;
+};
+
 class Linear {
  public:
   Linear() = default;
@@ -50,8 +60,8 @@ class Linear {
   // is sparse enough or exists on candidates only.
   void Set(const StoredMatrix& matrix, const float* bias, kernels::ThreadPool& pool);
 
-  // x: [in][64], y: [out][64], overwritten.
-  void Forward(kernels::ConstTile x, kernels::Tile y) const { ForwardPiece(0, x, y); }
+  // x: [in][64], with floats; y: [out][64], overwritten.
+  void Forward(const LinearInput& x, kernels::Tile y) const { ForwardPiece(0, x, y); }
   // dx = W^T dy, overwritten.
   void Backward(kernels::ConstTile dy, kernels::Tile dx) const { BackwardPiece(0, dy, dx); }
 
@@ -59,15 +69,15 @@ class Linear {
   // (the first has the bias), or dx.
   int forward_pieces() const { return pieces_of(SumGroups::Over::kInputs); }
   int backward_pieces() const { return pieces_of(SumGroups::Over::kOutputs); }
-  void ForwardPiece(int piece, kernels::ConstTile x, kernels::Tile y) const;
+  void ForwardPiece(int piece, const LinearInput& x, kernels::Tile y) const;
   void BackwardPiece(int piece, kernels::ConstTile dy, kernels::Tile dx) const;
 
   // Candidates of W, 0: it is whole. Then its gradient is formed tile by tile, with Backward or alone:
   // partial[candidates] += the tile's share, in an order of its own.
   int64_t candidates() const { return on_candidates_ ? sampled_.candidates() : 0; }
   bool on_candidates() const { return on_candidates_; }
-  void BackwardWithGradient(kernels::ConstTile dy, kernels::ConstTile x, kernels::Tile dx, float* partial) const;
-  void AddGradient(kernels::ConstTile dy, kernels::ConstTile x, float* partial) const;
+  void BackwardWithGradient(kernels::ConstTile dy, const LinearInput& x, kernels::Tile dx, float* partial) const;
+  void AddGradient(kernels::ConstTile dy, const LinearInput& x, float* partial) const;
   const kernels::CandidateMatrix& sampled() const { return sampled_; }
 
   int out() const { return out_; }

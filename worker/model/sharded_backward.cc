@@ -71,7 +71,7 @@ absl::Status ShardedPass::BackwardMlp(const Call& call, int l) {
       const int n = slot.first_tile + tile;
       OwnPass(call, worker).Neurons(l, slot, tile, act, x, down);
       if (partial != nullptr) {
-        w.c_fc.AddGradient(down.pre_act.tile(n), Widened(act.bf16.mlp_in, n, x.mlp_in), partial);
+        w.c_fc.AddGradient(down.pre_act.tile(n), {x.mlp_in.tile(n), act.bf16.mlp_in.tile(n)}, partial);
       }
       for (int piece = 0; piece < exchange_.pieces(); ++piece) {
         exchange_.Add(n, piece, worker, [&](Tile dx) { w.c_fc.BackwardPiece(piece, down.pre_act.tile(n), dx); });
@@ -103,14 +103,14 @@ absl::Status ShardedPass::BackwardAttention(const Call& call, int l) {
     const BackwardPass pass{spec_, registry_, weights_, nullptr, scratch, *buffers.small, *buffers.partials};
     for (int tile = 0; tile < slot.tiles; ++tile) {
       const int n = slot.first_tile + tile;
-      pass.Through(w.attn_c_proj, t.attn_c_proj, slot, down.attn_out.tile(n), Widened(act.bf16.attn_y, n, x.attn_y),
-                   scratch.attn_y.tile(tile));
+      pass.Through(w.attn_c_proj, t.attn_c_proj, slot, down.attn_out.tile(n),
+                   {x.attn_y.tile(n), act.bf16.attn_y.tile(n)}, scratch.attn_y.tile(tile));
     }
     pass.Attention(l, slot, act, x, down);
     float* partial = buffers.partials->at(slot.sequence, t.c_attn);
     for (int n = slot.first_tile; n < slot.first_tile + slot.tiles; ++n) {
       if (partial != nullptr) {
-        w.c_attn.AddGradient(down.qkv.tile(n), Widened(act.bf16.act_in, n, x.act_in), partial);
+        w.c_attn.AddGradient(down.qkv.tile(n), {x.act_in.tile(n), act.bf16.act_in.tile(n)}, partial);
       }
       for (int piece = 0; piece < exchange_.pieces(); ++piece) {
         exchange_.Add(n, piece, worker, [&](Tile dx) { w.c_attn.BackwardPiece(piece, down.qkv.tile(n), dx); });

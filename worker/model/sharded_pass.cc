@@ -85,7 +85,7 @@ absl::Status ShardedPass::ForwardAttention(const Call& call, int l) {
   absl::Status status = exchange_.Gather("attn_in", x.act_in, &act.kept_act_in, spec_.kept(Place::kAttnIn));
   if (!status.ok()) return status;
   KeepAll(call, x.act_in, act.bf16.act_in);
-  ForAll(call, [&](int n, int) { w.c_attn.Forward(x.act_in.tile(n), x.qkv.tile(n)); });
+  ForAll(call, [&](int n, int) { w.c_attn.Forward({x.act_in.tile(n), act.bf16.act_in.tile(n)}, x.qkv.tile(n)); });
   status = SelectQueries(l, act, x);
   if (!status.ok()) return status;
   KeepAll(call, x.qkv, act.bf16.qkv);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/bf16_tile/bf16_tile.h"
 #include "kernels/spmm/spmm.h"
 #include "tests/support/avx2_only.h"
 #include "tests/support/tiles.h"
@@ -154,6 +155,36 @@ class CandidatesTest : public testing::TestWithParam<Case> {
   const Case c_ = GetParam();
   const Problem p_{c_, 201};
 };
+
+TEST_P(CandidatesTest, XAsBf16HasTheBitsOfXWidened) {
+  Problem p(c_, 201);
+  ThreadPool pool(1);
+  Buffer<uint32_t> words(static_cast<size_t>(c_.in) * kBf16RowWords);
+  const Bf16Tile x{words.data(), c_.in};
+  RoundToBf16(*p.x[0], x);
+  CandidateMatrix m;
+  m.SetPattern(p.pattern.view(), pool);
+  m.SetWeights(p.w.data(), p.kept.data(), pool);
+  const auto compute = [&](auto input, OwnedTile& y, OwnedTile& dx) {
+    std::vector<float> partial(2 * p.w.size() + 1, 0.5f);
+    m.Forward(input, p.bias.data(), y);
+    m.BackwardWithGradient(*p.dy[0], input, dx, partial.data());
+    m.BackwardWithGradient(*p.dy[0], input, Tile{}, partial.data() + p.w.size());
+    return partial;
+  };
+  OwnedTile expected_y(c_.out), expected_dx(c_.in);
+  const std::vector<float> expected = compute(ConstTile(*p.x[0]), expected_y, expected_dx);
+  const auto check = [&] {
+    OwnedTile y(c_.out), dx(c_.in);
+    EXPECT_TRUE(SameBits(compute(ConstBf16Tile(x), y, dx), expected)) << SimdTargetName();
+    EXPECT_TRUE(BitwiseEqual(y, expected_y)) << SimdTargetName();
+    EXPECT_TRUE(BitwiseEqual(dx, expected_dx)) << SimdTargetName();
+  };
+  check();
+  RestrictSimdToAvx2(true);
+  check();
+  RestrictSimdToAvx2(false);
+}
 
 TEST_P(CandidatesTest, BothTargetsHaveTheBitsOfTheReferenceWithAnyNumberOfThreads) {
   const Expected expected(p_, p_.kept.data());

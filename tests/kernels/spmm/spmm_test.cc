@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/base/simd.h"
+#include "kernels/bf16_tile/bf16_tile.h"
 #include "tests/support/tiles.h"
 
 namespace filigree::kernels {
@@ -84,6 +85,23 @@ TEST_P(SpmmTest, BothTargetsHaveTheBitsOfTheReference) {
       Spmm(p_.csr.view(), p_.x, bias, y);
       EXPECT_TRUE(BitwiseEqual(y, expected)) << SimdTargetName();
     }
+  }
+}
+
+TEST_P(SpmmTest, XAsBf16HasTheBitsOfXWidened) {
+  Problem p(c_, 101);
+  Buffer<uint32_t> words(static_cast<size_t>(c_.cols) * kBf16RowWords);
+  const Bf16Tile x{words.data(), c_.cols};
+  ref::RoundToBf16(p.x, x);
+  OwnedTile expected(c_.rows), y(c_.rows);
+  ref::Spmm(p.csr.view(), p.x, p.bias.data(), expected);
+  ref::Spmm(p.csr.view(), x, p.bias.data(), y);
+  EXPECT_TRUE(BitwiseEqual(y, expected)) << "reference";
+  for (const bool avx2 : {false, true}) {
+    RestrictSimdToAvx2(avx2);
+    y.Fill([] { return NAN; });
+    Spmm(p.csr.view(), x, p.bias.data(), y);
+    EXPECT_TRUE(BitwiseEqual(y, expected)) << SimdTargetName();
   }
 }
 
