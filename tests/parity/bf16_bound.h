@@ -21,21 +21,26 @@
 //
 //   s = sqrt(0.95 d)                         0.145 for two layers
 //
-// That is local, and s again perturbs what is selected later; so a tensor of a model with AbsTopK may be 2 s away, and
-// where zeros lie may differ in 2 s of the kept entries, twice (one leaves, one comes).
+// That is at one place, and what it does to values is an error at the next: two places of every layer lie on the path
+// of the residual (attn_out, mlp_out), so values may be 2 L s away, and where zeros lie may differ in 2 s of the kept
+// entries, twice (one leaves, one comes). A gradient passes through kept entries alone, and one that is replaced errs
+// by itself and by its neighbour, whatever the threshold is: sqrt(2 * 2 s) of the norm.
+//
+// Training turns more masks with every step, and no bound on final weights follows from the unit: of training cases the
+// schedules and every count of nonzeros must be exact, and losses within the bound of values.
 
 namespace filigree::parity {
 
 struct Bf16Bound {
-  double distance = 0;     // relative to the norm
-  double zeros_share = 0;  // entries zero on one side only, of those that are not zero
+  double value = 0, gradient = 0;  // relative to the norm
+  double zeros_share = 0;          // entries zero on one side only, of those that are not zero
 };
 
 inline Bf16Bound BoundOfBf16(const model::ModelSpec& spec) {
   const double rounding = 2 * std::ldexp(1.0, -8) * std::sqrt(12.0 * spec.n_layer / 3);
-  if (spec.afrac >= 1) return {rounding, 0};
-  const double selection = 2 * std::sqrt(0.95 * rounding);
-  return {rounding + selection, 2 * selection};
+  if (spec.afrac >= 1) return {rounding, rounding, 0};
+  const double selection = std::sqrt(0.95 * rounding);
+  return {rounding + 2 * spec.n_layer * selection, rounding + std::sqrt(4 * selection), 4 * selection};
 }
 
 }  // namespace filigree::parity

@@ -65,7 +65,9 @@ Comparison Measure(const std::string& name, std::span<const float> ours, std::sp
 double BoundOf(const GoldenCase& golden, const std::string& name) {
   const auto found = golden.fp32_distance.find(name);
   const double fp32 = (found == golden.fp32_distance.end() ? 0 : kTimesFp32 * found->second) + kFileRounding;
-  return golden.spec.rounds() ? fp32 + BoundOfBf16(golden.spec).distance : fp32;
+  if (!golden.spec.rounds()) return fp32;
+  const Bf16Bound bf16 = BoundOfBf16(golden.spec);
+  return fp32 + (name.starts_with("grad.") ? bf16.gradient : bf16.value);
 }
 
 double TensorComparer::Bound(const std::string& name) {

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cmath>
 
+#include "kernels/bf16_tile/bf16_tile.h"
 #include "kernels/sddmm/sddmm.h"
 #include "kernels/spmm/spmm.h"
 #include "worker/bench/bench.h"
@@ -21,11 +23,19 @@ struct LinearData {
         dx(x.values.size()),
         dw(weights.dense.size()),
         bias(s.out),
-        scratch(pool.threads()) {}
+        x_bf16(x.values.size() / 2),
+        scratch(pool.threads()) {
+    kernels::Buffer<float> rounded(x.values.size());
+    std::copy(x.values.begin(), x.values.end(), rounded.begin());
+    const int rows = x.tiles * x.channels;
+    kernels::RoundToBf16({rounded.data(), rows}, {x_bf16.data(), rows});
+  }
+  size_t bf16_stride() const { return static_cast<size_t>(x.channels) * kernels::kBf16RowWords; }
 
   SparseWeights weights;
   Activations x, dy;
   kernels::Buffer<float> y, dx, dw, bias;
+  kernels::Buffer<uint32_t> x_bf16;  // x, rounded
   std::vector<kernels::SddmmScratch> scratch;
 };
 
@@ -37,12 +47,19 @@ absl::Status Check(const LinearSizes& s) {
     if (!status.ok()) return status;
   }
   const double matrix = static_cast<double>(s.out) * s.in, activations = (2.0 * s.out + 2.0 * s.in) * s.tokens;
-  return CheckMemory(4 * (2 * matrix + 2 * activations) + 16 * s.density * matrix);
+  return CheckMemory(4 * (2 * matrix + 2.5 * activations) + 16 * s.density * matrix);
 }
 
 void Forward(LinearData& d, kernels::ThreadPool& pool) {
   pool.Run(d.x.tiles, [&](int64_t i, int) {
     kernels::Spmm(d.weights.rows.view(), d.x.tile(i), d.bias.data(), {d.y.data() + i * d.dy.stride(), d.dy.channels});
+  });
+}
+
+void ForwardBf16(LinearData& d, kernels::ThreadPool& pool) {
+  pool.Run(d.x.tiles, [&](int64_t i, int) {
+    const kernels::ConstBf16Tile x{d.x_bf16.data() + i * d.bf16_stride(), d.x.channels};
+    kernels::Spmm(d.weights.rows.view(), x, d.bias.data(), {d.y.data() + i * d.dy.stride(), d.dy.channels});
   });
 }
 
@@ -52,16 +69,21 @@ void InputGradient(LinearData& d, kernels::ThreadPool& pool) {
   });
 }
 
-void ExactWeightGradient(LinearData& d, kernels::ThreadPool& pool) {
-  const kernels::SddmmInput input{.dy = d.dy.values.data(),
-                                  .dy_stride = d.dy.stride(),
-                                  .kept = d.dy.kept_of(0),
-                                  .kept_stride = static_cast<size_t>(d.dy.channels),
-                                  .x = d.x.values.data(),
-                                  .x_stride = d.x.stride(),
-                                  .tiles = d.x.tiles,
-                                  .out = d.dy.channels,
-                                  .in = d.x.channels};
+void ExactWeightGradient(LinearData& d, bool bf16, kernels::ThreadPool& pool) {
+  kernels::SddmmInput input{.dy = d.dy.values.data(),
+                            .dy_stride = d.dy.stride(),
+                            .kept = d.dy.kept_of(0),
+                            .kept_stride = static_cast<size_t>(d.dy.channels),
+                            .x = d.x.values.data(),
+                            .x_stride = d.x.stride(),
+                            .tiles = d.x.tiles,
+                            .out = d.dy.channels,
+                            .in = d.x.channels};
+  if (bf16) {
+    input.x = nullptr;
+    input.x_bf16 = d.x_bf16.data();
+    input.x_bf16_stride = d.bf16_stride();
+  }
   kernels::DenseWeightGradient(input, kernels::SddmmWrite::kOverwrite, d.dw.data(), pool, d.scratch);
 }
 
@@ -80,8 +102,12 @@ std::vector<Case> Cases(const LinearSizes& s, int kept_out, LinearData& d, kerne
       {"forward", [&] { Forward(d, pool); }, 2 * nnz * tokens, tiles * row * (nnz + s.out), Level::kL2,
        "dense_forward"},
       {"dx", [&] { InputGradient(d, pool); }, 2 * nnz * tokens, tiles * row * (nnz + s.in), Level::kL2, "dense_dx"},
-      {"dw_exact", [&] { ExactWeightGradient(d, pool); }, kept_share * shape.flops(), touched, Level::kMemory,
+      {"dw_exact", [&] { ExactWeightGradient(d, false, pool); }, kept_share * shape.flops(), touched, Level::kMemory,
        "dense_dw"},
+      {"forward_bf16", [&] { ForwardBf16(d, pool); }, 2 * nnz * tokens, tiles * row * (nnz / 2 + s.out), Level::kL2,
+       "forward"},
+      {"dw_exact_bf16", [&] { ExactWeightGradient(d, true, pool); }, kept_share * shape.flops(),
+       touched - 2 * tokens * s.in, Level::kMemory, "dw_exact"},
       {"dense_forward", [=, &d, &pool] { DenseForward(shape, w, x, d.y.data(), pool); }, shape.flops(), touched},
       {"dense_dx", [=, &d, &pool] { DenseInputGradient(shape, w, dy, d.dx.data(), pool); }, shape.flops(), touched},
       {"dense_dw", [=, &d, &pool] { DenseWeightGradient(shape, dy, x, d.dw.data(), pool); }, shape.flops(), touched},

@@ -110,6 +110,11 @@ TEST(BenchTest, Linear) {
   EXPECT_EQ(forward["flops"], 2.0 * nnz * 128);
   EXPECT_EQ(LineOf(*report, "dw_exact")["flops"], 2.0 * 70 * 130 * 128 * 17 / 70);
   EXPECT_EQ(LineOf(*report, "dense_dw")["flops"], 2.0 * 70 * 130 * 128);
+  // Of x half the bytes: 70 rows of y are written either way.
+  const json bf16 = LineOf(*report, "forward_bf16");
+  EXPECT_EQ(bf16["baseline"], "forward");
+  EXPECT_EQ(forward["bytes"].get<double>() - bf16["bytes"].get<double>(), 2.0 * 256 * nnz / 2);
+  EXPECT_EQ(LineOf(*report, "dw_exact_bf16")["baseline"], "dw_exact");
 }
 
 TEST(BenchTest, Candidates) {
