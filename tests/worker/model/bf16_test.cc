@@ -1,12 +1,15 @@
+#include <algorithm>
 #include <bit>
 #include <cfloat>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <tuple>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/bf16_tile/bf16_tile.h"
 #include "kernels/csr/pattern.h"
 #include "tests/support/avx2_only.h"
 #include "tests/support/small_model.h"
@@ -192,6 +195,32 @@ TEST(Bf16Activations, AreRoundedWhereTheyAreKeptAndNowhereElse) {
     // By chance one number in 65,536 has a lower half of zeros.
     EXPECT_TRUE(IsRounded(place) ? exact == all : exact < all / 10) << kPlaceNames[static_cast<int>(place)];
   }
+}
+
+// Changes every value that is kept, and rounds what comes of it or not.
+class Change : public Tap {
+ public:
+  explicit Change(bool round) : round_(round) {}
+  bool intervenes() const override { return true; }
+  void Forward(const TapPoint& point, kernels::Tile values) override {
+    if (!IsRounded(point.place)) return;
+    for (size_t i = 0; i < values.size(); ++i) values.data[i] *= 1.013f;
+    if (round_) kernels::ref::RoundToBf16(values, {});
+  }
+
+ private:
+  const bool round_;
+};
+
+TEST(Bf16Activations, WhatATapLeavesIsRoundedToo) {
+  const ModelSpec spec = AsBf16(SmallSpec());
+  const std::vector<int32_t> tokens = Tokens(spec, 2, 66);
+  Fixture rounded(spec), left(spec), untouched(spec);
+  Change round(true), leave(false);
+  const double loss = rounded.Gradient(tokens, 2, 66, &round);
+  EXPECT_EQ(left.Gradient(tokens, 2, 66, &leave), loss);
+  EXPECT_TRUE(left.SameGradient(rounded));
+  EXPECT_NE(untouched.Gradient(tokens, 2, 66), loss);
 }
 
 // Rounds what the plain model has to what the network had, by adding a constant that is found once.
