@@ -24,7 +24,6 @@ namespace filigree::model {
 namespace {
 
 using testing_support::Avx2Only;
-using testing_support::FillWeights;
 using testing_support::Rng;
 using testing_support::SmallSpec;
 
