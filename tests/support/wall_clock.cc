@@ -47,20 +47,42 @@ const std::atomic<int64_t>* Map() {
   return static_cast<const std::atomic<int64_t>*>(bytes);
 }
 
-int64_t Ahead() {
-  static const std::atomic<int64_t>* const ahead = Map();
-  return ahead->load(std::memory_order_relaxed);
-}
+// What is looked up once. Not a static of a function: threads that meet at its guard wait in syscall(), which is here.
+template <typename T>
+class Once {
+ public:
+  template <typename Find>
+  T* Get(const Find& find) {
+    T* found = found_.load(std::memory_order_acquire);
+    if (found != nullptr) return found;
+    found = find();  // several threads may: they find the same
+    found_.store(found, std::memory_order_release);
+    return found;
+  }
+
+ private:
+  std::atomic<T*> found_{nullptr};
+};
 
 template <typename Function>
-Function* Real(const char* name, const char* version) {
-  return reinterpret_cast<Function*>(::dlvsym(RTLD_NEXT, name, version));
-}
+class Real {
+ public:
+  Function* Get(const char* name, const char* version) {
+    return found_.Get([&] { return reinterpret_cast<Function*>(::dlvsym(RTLD_NEXT, name, version)); });
+  }
 
-int RealTime(clockid_t clock, timespec* time) {
-  static auto* const real = Real<int(clockid_t, timespec*)>("clock_gettime", "GLIBC_2.17");
-  return real(clock, time);
-}
+ private:
+  Once<Function> found_;
+};
+
+constinit Once<const std::atomic<int64_t>> ahead_of_time;
+constinit Real<int(clockid_t, timespec*)> real_clock;
+constinit Real<long(long, ...)> real_syscall;
+constinit Real<int(pthread_cond_t*, pthread_mutex_t*, const timespec*)> real_timedwait;
+
+int64_t Ahead() { return ahead_of_time.Get(Map)->load(std::memory_order_relaxed); }
+
+int RealTime(clockid_t clock, timespec* time) { return real_clock.Get("clock_gettime", "GLIBC_2.17")(clock, time); }
 
 bool OfTheWall(clockid_t clock) { return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE; }
 
@@ -71,8 +93,7 @@ int64_t RealNow() {
 }
 
 long RealCall(long number, const long* words) {
-  static auto* const real = Real<long(long, ...)>("syscall", "GLIBC_2.2.5");
-  return real(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+  return real_syscall.Get("syscall", "GLIBC_2.2.5")(number, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 // A futex that waits until a moment of the wall clock. It compares its word every time: nothing is missed in between.
@@ -85,6 +106,15 @@ long WaitOnFutex(long* words) {
     const long result = RealCall(SYS_futex, words);
     if (result != -1 || errno != ETIMEDOUT || RealNow() + Ahead() >= until) return result;
   }
+}
+
+// Looked up before there are threads: one that asked the loader while it loads for another would wait for it.
+[[gnu::constructor]] void LookUp() {
+  timespec now = {};
+  RealTime(CLOCK_REALTIME, &now);
+  real_syscall.Get("syscall", "GLIBC_2.2.5");
+  real_timedwait.Get("pthread_cond_timedwait", "GLIBC_2.3.2");
+  Ahead();
 }
 
 }  // namespace
@@ -112,8 +142,7 @@ time_t time(time_t* to) noexcept {
 
 // A wait that is over early looks like one of the spurious ones, which callers are ready for.
 int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
-  static auto* const real =
-      Real<int(pthread_cond_t*, pthread_mutex_t*, const timespec*)>("pthread_cond_timedwait", "GLIBC_2.3.2");
+  auto* const real = real_timedwait.Get("pthread_cond_timedwait", "GLIBC_2.3.2");
   if (until->tv_sec < 1'000'000'000) return real(condition, mutex, until);  // of a monotonic clock
   const timespec look = TimeOf(std::min(Nanoseconds(*until) - Ahead(), RealNow() + kLook));
   const int result = real(condition, mutex, &look);
