@@ -74,7 +74,9 @@ for point, settings, seeds in (("d256", D256, [1]), ("d512", D512, [1]), ("d1024
 # wide has 307 k, where 512 wide (1/64, 1/16) has 328 k.
 RUNS += [Run(f"dense-d{width}-lr{lr}", "reader", why, dense(width, lr)) for width, lr, why in (
     (64, 0.0128, "as many nonzeros as 256 and 1024 wide"), (64, 0.0256, "the same, learning rate swept"),
-    (64, 0.0512, "the same, learning rate swept"), (48, 0.0256, "as many nonzeros as 512 wide"),
+    (64, 0.0512, "the same, learning rate swept"), (64, 0.0064, "the same, learning rate swept"),
+    (64, 0.0032, "the same, learning rate swept"), (48, 0.0256, "as many nonzeros as 512 wide"),
+    (48, 0.0064, "the same, learning rate swept"),
     (256, 0.0256, "the same width and tokens"))]
 RUNS.append(Run("dense-d256-lr0.0128", "sweep", "the same, learning rate swept", dense(256, 0.0128)))
 RUNS.append(Run("d2048-thousandth", "reader", "the best policy at 1/1000", active(D2048)))
