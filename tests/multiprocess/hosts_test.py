@@ -117,13 +117,13 @@ class HostsTest(ProgramTest):
         # All of them still see the folder, and node0 reaches both others.
         cluster[2].lose_messages_to(cluster[1])
         begin = time.monotonic()
-        while "2 ranks (2 data x 1 tensor)" not in (text := self.read(said[0])):
-            self.assertLess(time.monotonic() - begin, 90, text[-3000:])
-            time.sleep(0.2)
+        self.wait_for(lambda: "2 ranks (2 data x 1 tensor)" in self.read(said[0]), "two ranks do not go on")
         print(f"two of three go on after {time.monotonic() - begin:.1f} s", flush=True)
         self.wait_for_steps(len(self.log("step")) + 10, jobs[0])
-        self.assertIn("process 2 idles", self.read(said[2]))
-        self.assertEqual(self.read(said[1]).count("idles"), 0)
+        # One of the two that do not hear each other idles: whom the others miss first. It learns so for itself.
+        self.wait_for(lambda: any("idles" in self.read(path) for path in said), "no process idles")
+        self.assertEqual(sorted("idles" in self.read(path) for path in said), [False, False, True])
+        self.assertNotIn("idles", self.read(said[0]))
         steps = [record["step"] for record in self.log("step")]
         self.assertEqual(steps, list(range(len(steps))))
 
@@ -131,6 +131,12 @@ class HostsTest(ProgramTest):
     def read(path):
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def wait_for(self, there, otherwise):
+        end = time.monotonic() + 90
+        while not there():
+            self.assertLess(time.monotonic(), end, otherwise)
+            time.sleep(0.2)
 
     def wait_for_steps(self, count, job):
         end = time.monotonic() + 60
