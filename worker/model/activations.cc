@@ -9,14 +9,6 @@ KeptBuffer Kept(const ModelSpec& spec, Place place, int tiles) {
 
 }  // namespace
 
-LayerValues::LayerValues(const ModelSpec& spec, int tiles)
-    : act_in(tiles, spec.input_width()),
-      qkv(tiles, 3 * spec.attention_width()),
-      attn_y(tiles, spec.attention_width()),
-      mlp_in(tiles, spec.input_width()),
-      pre_act(tiles, spec.d_mlp),
-      neurons(tiles, spec.d_mlp) {}
-
 LayerValues LayerValues::Scratch(const ModelSpec& spec, int tiles_per_sequence) {
   LayerValues scratch;
   scratch.act_in = TileBuffer::Window(1, spec.input_width());
@@ -26,22 +18,6 @@ LayerValues LayerValues::Scratch(const ModelSpec& spec, int tiles_per_sequence) 
   scratch.pre_act = TileBuffer::Window(1, spec.d_mlp);
   scratch.neurons = TileBuffer::Window(1, spec.d_mlp);
   return scratch;
-}
-
-size_t LayerValues::bytes() const {
-  return act_in.bytes() + qkv.bytes() + attn_y.bytes() + mlp_in.bytes() + pre_act.bytes() + neurons.bytes();
-}
-
-Bf16Values::Bf16Values(const ModelSpec& spec, int tiles)
-    : act_in(tiles, spec.input_width()),
-      qkv(tiles, 3 * spec.attention_width()),
-      attn_y(tiles, spec.attention_width()),
-      mlp_in(tiles, spec.input_width()),
-      pre_act(tiles, spec.d_mlp),
-      neurons(tiles, spec.d_mlp) {}
-
-size_t Bf16Values::bytes() const {
-  return act_in.bytes() + qkv.bytes() + attn_y.bytes() + mlp_in.bytes() + pre_act.bytes() + neurons.bytes();
 }
 
 LayerActivations::LayerActivations(const ModelSpec& spec, const PassShape& shape)

@@ -96,24 +96,31 @@ class KeptBuffer {
 };
 
 // What the parts of a layer give to each other. q, k and v are rows [0, HK), [HK, 2 HK), [2 HK, 3 HK) of qkv.
-struct LayerValues {
-  LayerValues() = default;
-  LayerValues(const ModelSpec& spec, int tiles);
+template <typename Buffer>
+struct PlacesOf {
+  PlacesOf() = default;
+  PlacesOf(const ModelSpec& spec, int tiles)
+      : act_in(tiles, spec.input_width()),
+        qkv(tiles, 3 * spec.attention_width()),
+        attn_y(tiles, spec.attention_width()),
+        mlp_in(tiles, spec.input_width()),
+        pre_act(tiles, spec.d_mlp),
+        neurons(tiles, spec.d_mlp) {}
+  size_t bytes() const {
+    return act_in.bytes() + qkv.bytes() + attn_y.bytes() + mlp_in.bytes() + pre_act.bytes() + neurons.bytes();
+  }
+
+  Buffer act_in, qkv, attn_y, mlp_in, pre_act, neurons;
+};
+
+struct LayerValues : PlacesOf<TileBuffer> {
+  using PlacesOf::PlacesOf;
   // Scratch: of one tile, or a whole sequence where attention goes over it.
   static LayerValues Scratch(const ModelSpec& spec, int tiles_per_sequence);
-  size_t bytes() const;
-
-  TileBuffer act_in, qkv, attn_y, mlp_in, pre_act, neurons;
 };
 
 // The same, kept.
-struct Bf16Values {
-  Bf16Values() = default;
-  Bf16Values(const ModelSpec& spec, int tiles);
-  size_t bytes() const;
-
-  Bf16Buffer act_in, qkv, attn_y, mlp_in, pre_act, neurons;
-};
+using Bf16Values = PlacesOf<Bf16Buffer>;
 
 // How many sequences a pass is over, and what of them it keeps.
 struct PassShape {
