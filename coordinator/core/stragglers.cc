@@ -15,7 +15,7 @@ bool OwnWork(int phase) {
   return phase != static_cast<int>(Phase::kExchange) && phase != static_cast<int>(Phase::kCheckpoint);
 }
 
-constexpr double kLeastShare = 0.1;  // of a step, that is lost to the others
+constexpr double kLeastShare = 0.1;  // of a step without its checkpoint, that is lost to the others
 
 }  // namespace
 
@@ -26,7 +26,7 @@ std::vector<Straggler> FindStragglers(const std::vector<RankTelemetry>& ranks, i
   for (size_t r = 0; r < count; ++r) {
     if (!ranks[r].MeanOver(window, means[r])) return {};
     for (int p = 0; p < kPhases; ++p) {
-      step[r] += means[r][p];
+      if (p != static_cast<int>(Phase::kCheckpoint)) step[r] += means[r][p];
       if (OwnWork(p)) work[r] += means[r][p];
     }
   }

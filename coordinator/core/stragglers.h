@@ -12,7 +12,8 @@
 // so what counts is a rank's own work: all phases but the exchange, where it waits, and checkpoints, which a few write.
 //
 //     slow(r)  <=>  work(r) >= ratio x median over ranks of work       per step, mean over the window
-//                   and work(r) - median >= a tenth of r's step, the exchange with it: else nobody gains by its haste
+//                   and work(r) - median >= a tenth of r's step, the exchange with it, checkpoints
+//                   not: else nobody gains by its haste
 //
 // The median is the lower one of two in the middle, so that of two ranks one can be slow. A rank that has more of the
 // batch than others works longer, too, and they wait for it all the same.

@@ -80,7 +80,7 @@ class ClockTest(ClusterTest):
         self.assertEqual((job["generation"], job["state"]), (generation, "running"), job["reason"])
         for kind in ("fault", "worker_lost"):
             self.assertEqual(self.heard.events(kind, begin), [])
-        self.assertGreater(self.step_of(self.name), step)
+        self.eventually(lambda: self.step_of(self.name) > step)  # told with a heartbeat
 
     def kill(self, what, kill, generation, data):
         """How long it takes until it is noticed, and until the next generation runs."""

@@ -179,6 +179,7 @@ class FaultsTest(ClusterTest):
         moment = time.monotonic()
         self.begin(step=0, program=self.wrapper('set -- "$@" --model.d_model=33'))
         job = self.ended(self.name, "failed")
+        self.eventually(lambda: len(self.heard.events("fault", moment)) > RESTARTS)  # `watch` is another process
         faults = self.heard.events("fault", moment)
         self.assertEqual(len(faults), RESTARTS + 1)
         for _, event in faults:

@@ -18,6 +18,16 @@ bool KeyMemory::Remember(const v1::SetKeyRequest& request) {
   return added;
 }
 
+void KeyMemory::Accept(const v1::SetKeyRequest& request) {
+  const std::lock_guard lock(mutex_);
+  const auto key = std::tuple(request.job(), request.generation(), request.key());
+  const auto found = requests_.find(key);
+  const size_t before = found == requests_.end() ? 0 : BytesOf(found->second);
+  if (bytes_ - before + BytesOf(request) > kMostBytes) return;
+  bytes_ += BytesOf(request) - before;
+  requests_.insert_or_assign(key, request);
+}
+
 void KeyMemory::Drop(const v1::SetKeyRequest& request) {
   const std::lock_guard lock(mutex_);
   const auto found = requests_.find(std::tuple(request.job(), request.generation(), request.key()));

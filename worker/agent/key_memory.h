@@ -21,6 +21,8 @@ class KeyMemory {
 
   // The first of a job, generation and key is kept; false: this one is not.
   bool Remember(const v1::SetKeyRequest& request);
+  // The coordinator has taken this one: it is kept whatever was.
+  void Accept(const v1::SetKeyRequest& request);
   // The coordinator has refused what Remember has kept.
   void Drop(const v1::SetKeyRequest& request);
   std::vector<v1::SetKeyRequest> All() const;

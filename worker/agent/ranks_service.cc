@@ -229,7 +229,7 @@ grpc::ServerUnaryReactor* RanksService::Set(grpc::CallbackServerContext* context
   const auto key = std::make_shared<const v1::SetKeyRequest>(set);
   const bool added = keys_.Remember(*key);
   PassOn(&Async::SetKey, std::move(set), reply, kPassUs, [this, reactor, key, added](const grpc::Status& status) {
-    if (status.ok()) keys_.Remember(*key);  // another value for it may have been refused and dropped
+    if (status.ok()) keys_.Accept(*key);  // another value may be remembered that never arrived
     if (added && !status.ok() && !IsOpen(status)) keys_.Drop(*key);
     reactor->Finish(status);
   });

@@ -117,8 +117,9 @@ absl::StatusOr<std::string> StateFolder::WriteConfig(const std::string& job, con
   written = written && rename(aside.c_str(), path.c_str()) == 0;
   const int why = errno;
   if (file >= 0) close(file);
-  if (!written) return absl::ErrnoToStatus(why, fmt::format("cannot write {}", path));
-  return path;
+  if (written) return path;
+  unlink(aside.c_str());
+  return absl::ErrnoToStatus(why, fmt::format("cannot write {}", path));
 }
 
 void StateFolder::RemoveConfig(const std::string& job) const {

@@ -14,7 +14,6 @@
 #include "fmt/format.h"
 #include "kernels/base/simd.h"
 #include "worker/cli/command.h"
-#include "worker/cli/out_of_memory.h"
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
 
@@ -47,7 +46,6 @@ int CheckOutput(const CLI::App& app, int exit_code) {
 int main(int argc, char** argv) {
   using namespace filigree;
   cli::HoldStandardStreams();
-  cli::EndWhereMemoryIsRefused();
   cli::LookAtConnectionsOften();
   if (!kernels::SimdSupported()) {
     cli::Print(stderr, "filigree: this processor has neither AVX2 nor AVX-512; one of them is needed\n");

@@ -6,7 +6,8 @@ namespace filigree::cli {
 inline constexpr int kExitOutOfMemory = 6;  // beside those of command.h
 
 // From now on an allocation that is refused (ulimit, a limit of address space, no overcommit) ends the process with a
-// line on stderr and kExitOutOfMemory. Where the kernel kills instead, there is nothing to be said.
+// line on stderr and kExitOutOfMemory. Where the kernel kills instead, there is nothing to be said. For `train`: a
+// service that is refused memory for one request should live on.
 void EndWhereMemoryIsRefused();
 
 }  // namespace filigree::cli

@@ -11,6 +11,7 @@
 #include "worker/attach/agent_link.h"
 #include "worker/cli/command.h"
 #include "worker/cli/dry_run.h"
+#include "worker/cli/out_of_memory.h"
 #include "worker/cli/own_coordinator.h"
 #include "worker/cli/print.h"
 #include "worker/cli/train_in_world.h"
@@ -120,6 +121,7 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
 }
 
 int RunTrain(const TrainOptions& options) {
+  EndWhereMemoryIsRefused();
   train::CatchStopSignals();
   const absl::StatusOr<config::Settings> settings = train::WantedSettings(options.config, options.overrides);
   if (attach::StartedByAgent(std::getenv)) return TrainUnderAgent(options.quiet, settings);

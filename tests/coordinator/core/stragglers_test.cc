@@ -56,6 +56,8 @@ TEST(Stragglers, WaitingAndCheckpointsAreNobodysFault) {
 TEST(Stragglers, WhatIsLittleOfAStepIsNothingToWaitFor) {
   EXPECT_TRUE(FindStragglers({Told(10, Work(3, 0, 20)), Told(10, Work(1, 0, 22))}, 10, 2.0).empty());
   EXPECT_EQ(FindStragglers({Told(10, Work(3, 0, 16)), Told(10, Work(1, 0, 18))}, 10, 2.0).size(), 1u);
+  // A checkpoint among the steps makes nobody faster.
+  EXPECT_EQ(FindStragglers({Told(10, Work(3, 0, 16, 50)), Told(10, Work(1, 0, 18, 50))}, 10, 2.0).size(), 1u);
 }
 
 TEST(Stragglers, OfTwoRanksOneCanBeSlow) {

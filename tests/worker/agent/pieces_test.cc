@@ -229,6 +229,11 @@ TEST(KeyMemory, KeepsWhatLivesAndNotTooMuch) {
   other.set_value("another's");
   keys.Drop(other);
   EXPECT_EQ(keys.All().size(), 32u);
+  keys.Accept(other);  // what never arrived gives way to what did
+  EXPECT_EQ(keys.All().size(), 32u);
+  keys.Drop(set);  // which is not there any more
+  EXPECT_EQ(keys.All().size(), 32u);
+  keys.Accept(set);
   keys.Drop(set);
   EXPECT_EQ(keys.All().size(), 31u);
 }
