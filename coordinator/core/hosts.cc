@@ -29,8 +29,9 @@ Cluster SlotsOf(const Turn& turn) {
     const WorkerRow& row = *turn.draft.FindWorker(name);
     const Lease* lease = turn.memory.leases.Find(name);
     const bool heard = lease != nullptr && lease->last_sequence > 0 && row.incarnation == stands.incarnation;
-    if (row.presence != Presence::kLive || row.draining || !heard) continue;
-    cluster.idle[row.host].push_back({name, row.incarnation, row.slots});
+    if (row.presence != Presence::kLive || row.draining) continue;
+    cluster.coming[row.host].push_back({name, row.incarnation, row.slots});
+    if (heard) cluster.idle[row.host].push_back({name, row.incarnation, row.slots});
   }
   cluster.free = cluster.idle;
   std::vector<RankPlace> taken;
@@ -39,6 +40,7 @@ Cluster SlotsOf(const Turn& turn) {
     if (row.held) taken.insert(taken.end(), row.ranks.begin(), row.ranks.end());
   }
   Take(cluster.free, taken);
+  Take(cluster.coming, taken);
   return cluster;
 }
 

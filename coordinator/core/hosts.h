@@ -10,8 +10,9 @@
 namespace filigree::coordinator {
 
 struct Cluster {
-  Rooms idle;  // all slots, as if nothing ran
-  Rooms free;  // those that no generation holds
+  Rooms idle;    // all slots, as if nothing ran
+  Rooms free;    // those that no generation holds
+  Rooms coming;  // those, and the ones of live workers that were not heard yet
 };
 
 Cluster SlotsOf(const Turn& turn);

@@ -57,6 +57,8 @@ MaskAgreement::Verdict HearMasks(Turn& turn, const std::string& job, int32_t ran
 
 // watch_time.cc: deadlines of jobs, and ranks that fall behind.
 void WatchTime(Turn& turn);
+// Microseconds since this process first saw the job in its state and generation; submitted and queued are one wait.
+int64_t InStateFor(Turn& turn, const JobRow& row);
 
 }  // namespace filigree::coordinator
 

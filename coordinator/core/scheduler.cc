@@ -7,9 +7,10 @@
 #include "coordinator/core/parts.h"
 
 // The queue. Jobs that have run before come first, then by priority, then in the order of submission. A job is placed
-// on the largest grid that fits its bounds. Nobody overtakes a job that the workers there could hold if they were idle,
-// so every such job is reached when those ahead of it end: among jobs of equal priority nobody starves; a higher
-// priority may be served for ever. Jobs that the workers could not hold are passed over until they could.
+// on the largest grid that fits its bounds, after a short wait for workers that are just coming. Nobody overtakes a job
+// that the workers there could hold if they were idle, so every such job is reached when those ahead of it end: among
+// jobs of equal priority nobody starves; a higher priority may be served for ever. Jobs that the workers could not hold
+// are passed over until they could.
 
 namespace filigree::coordinator {
 namespace {
@@ -39,10 +40,18 @@ std::string Wanted(const contract::JobSpec& spec) {
                      spec.tensor == 1 ? "" : "s");
 }
 
-void Place(Turn& turn, const std::string& job, int32_t data, Rooms& free) {
+// After a loss workers come back one by one: the first to speak is not to get a job that fits better on all of them.
+// Whoever is known and silent speaks or is lost within a lease; nobody waits longer for that.
+bool WaitsForMore(Turn& turn, const std::string& job, int32_t data, const Rooms& coming) {
+  const JobRow& row = turn.draft.Job(job);
+  if (data >= GroupsThatFit(coming, row.spec->tensor, row.spec->data)) return false;
+  return InStateFor(turn, row) < turn.options.lease_us;
+}
+
+void Place(Turn& turn, const std::string& job, int32_t data, Cluster& cluster) {
   JobRow& row = turn.draft.EditJob(job);
   const int32_t tensor = row.spec->tensor;
-  const std::vector<RankPlace> places = PlaceRanks(free, data, tensor, row.ranks);
+  const std::vector<RankPlace> places = PlaceRanks(cluster.free, data, tensor, row.ranks);
   ++row.generation;
   row.data = data;
   row.ranks = places;
@@ -51,7 +60,8 @@ void Place(Turn& turn, const std::string& job, int32_t data, Rooms& free) {
   const CommitRow* commit = turn.draft.LastCommit(job);
   row.resume = commit == nullptr ? std::nullopt : std::optional(commit->point);
   if (row.started_us == 0) row.started_us = turn.now.wall_us;
-  Take(free, places);
+  Take(cluster.free, places);
+  Take(cluster.coming, places);
   MoveJob(turn, job, JobState::kPlaced,
           fmt::format("generation {} on {} x {} ranks, {}", row.generation, data, tensor,
                       row.resume ? fmt::format("from step {}", row.resume->step) : "from the beginning"));
@@ -99,10 +109,10 @@ void Schedule(Turn& turn) {
     }
     if (state == JobState::kSubmitted) MoveJob(turn, job, JobState::kQueued, fmt::format("waits for {}", Wanted(spec)));
     const int32_t data = blocked ? 0 : GroupsThatFit(cluster.free, spec.tensor, spec.data);
-    if (data < spec.min_data)
+    if (data < spec.min_data || WaitsForMore(turn, job, data, cluster.coming))
       blocked = true;
     else
-      Place(turn, job, data, cluster.free);
+      Place(turn, job, data, cluster);
   }
   if (!blocked) GrowOne(turn, cluster);
 }

@@ -10,19 +10,6 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000;
 
-// Seconds are counted from when this process first saw the job in its state and generation.
-int64_t InStateFor(Turn& turn, const JobRow& row) {
-  JobMemory& memory = turn.memory.Of(row);
-  // Submitted and queued are one wait.
-  const JobState state = row.state == JobState::kSubmitted ? JobState::kQueued : row.state;
-  if (memory.state != state || memory.state_generation != row.generation) {
-    memory.state = state;
-    memory.state_generation = row.generation;
-    memory.since_us = turn.now.monotonic_us;
-  }
-  return turn.now.monotonic_us - memory.since_us;
-}
-
 // The first rank that has not begun to run: it is the one to look at.
 int32_t FirstMissing(const JobMemory& memory) {
   for (size_t rank = 0; rank < memory.ranks.size(); ++rank)
@@ -89,6 +76,17 @@ void WatchStragglers(Turn& turn, const JobRow& row) {
 }
 
 }  // namespace
+
+int64_t InStateFor(Turn& turn, const JobRow& row) {
+  JobMemory& memory = turn.memory.Of(row);
+  const JobState state = row.state == JobState::kSubmitted ? JobState::kQueued : row.state;
+  if (memory.state != state || memory.state_generation != row.generation) {
+    memory.state = state;
+    memory.state_generation = row.generation;
+    memory.since_us = turn.now.monotonic_us;
+  }
+  return turn.now.monotonic_us - memory.since_us;
+}
 
 void WatchTime(Turn& turn) {
   for (const std::string& job : turn.draft.OpenJobs()) {

@@ -100,6 +100,49 @@ TEST(Placement, AfterALossTheRestStaysWhereItWas) {
   EXPECT_EQ(WorkersOf(cluster.Job(job).ranks), (Names{"a", "a", "c", "c", "d", "d"}));
 }
 
+// All leases ran out while the coordinator was away; its workers register anew, one after the other.
+TEST(Placement, AfterAnAbsenceAJobWaitsForWorkersThatAreJustComing) {
+  ScriptedCluster cluster;
+  for (const char* name : {"a", "b", "c"}) cluster.Join(name, 1);
+  const std::string job = cluster.Run(Spec("job", 3, 1, 1));
+  cluster.RestartCoordinator();
+  cluster.Pass(cluster.core().options().lease_us);
+  ASSERT_TRUE(cluster.Keep(cluster.core().Tick(cluster.now())).ok());
+  ASSERT_EQ(cluster.State(job), JobState::kRecovering);
+  ASSERT_TRUE(cluster.Register("b", 1).ok());
+  ASSERT_TRUE(cluster.Register("c", 1).ok());
+  cluster.Join("a", 1);
+  EXPECT_EQ(cluster.Job(job).generation, 1) << "b and c are there and have not spoken";
+  ASSERT_TRUE(cluster.Beat("c").ok());
+  EXPECT_EQ(cluster.Job(job).generation, 1);
+  ASSERT_TRUE(cluster.Beat("b").ok());
+  EXPECT_EQ(cluster.Job(job).generation, 2);
+  EXPECT_EQ(cluster.Job(job).data, 3);
+}
+
+TEST(Placement, OneThatRegistersAndSaysNothingIsWaitedForNoLongerThanALease) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  const int64_t lease_us = cluster.core().options().lease_us;
+  const std::string job = cluster.Submit(Spec("job", 2, 1, 2));
+  EXPECT_EQ(cluster.State(job), JobState::kSubmitted);
+  const std::string small = cluster.Submit(Spec("small", 2, 1, 1));
+  EXPECT_EQ(cluster.State(small), JobState::kPlaced);  // nobody is coming: at once
+  ASSERT_TRUE(cluster.Keep(cluster.core().Cancel(cluster.now(), {small})).ok());
+  cluster.BeatAll(2);
+  ASSERT_TRUE(cluster.Register("mute", 1).ok());
+  const std::string again = cluster.Submit(Spec("again", 2, 1, 1));
+  for (int64_t passed = 0; passed < lease_us; passed += 500 * kMs) {
+    EXPECT_EQ(cluster.State(again), JobState::kQueued) << passed;
+    cluster.Pass(500 * kMs);
+    ASSERT_TRUE(cluster.Register("mute", 1).ok());  // keeps its lease for ever
+    ASSERT_TRUE(cluster.Beat("a").ok());
+    ASSERT_TRUE(cluster.Keep(cluster.core().Tick(cluster.now())).ok());
+  }
+  EXPECT_EQ(cluster.State(again), JobState::kPlaced);
+  EXPECT_EQ(cluster.Job(again).data, 1);
+}
+
 TEST(Placement, SlotsOfWorkersThatAreBeingDrainedAreNotTaken) {
   ScriptedCluster cluster;
   cluster.Join("a", 2);

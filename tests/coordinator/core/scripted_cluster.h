@@ -31,6 +31,7 @@ inline contract::JobSpec Spec(const std::string& name, int32_t data = 1, int32_t
 class ScriptedCluster {
  public:
   struct Worker {
+    std::string nonce;
     int64_t incarnation = 0, epoch = 0, sequence = 0;
     bool leaving = false;
     HeartbeatReply last;
@@ -69,18 +70,27 @@ class ScriptedCluster {
     return std::move(decision.reply);
   }
 
-  // Registers and heartbeats once.
-  void Join(const std::string& name, int32_t slots, const std::string& host = "") {
+  // Registers a process that has said nothing yet; one of that name that is there without a word is the same process.
+  absl::Status Register(const std::string& name, int32_t slots, const std::string& host = "") {
+    const bool repeats = workers_.count(name) > 0 && workers_[name].sequence == 0;
     RegisterRequest request;
     request.name = name;
     request.host = host.empty() ? name : host;
     request.slots = slots;
-    request.nonce = fmt::format("n{}", ++nonces_);
+    request.nonce = repeats ? workers_[name].nonce : fmt::format("n{}", ++nonces_);
     const auto reply = Keep(core_->Register(now_, request));
-    ASSERT_TRUE(reply.ok()) << reply.status();
+    if (!reply.ok()) return reply.status();
     workers_[name] = Worker();
+    workers_[name].nonce = request.nonce;
     workers_[name].incarnation = reply->incarnation;
     workers_[name].epoch = reply->epoch;
+    return absl::OkStatus();
+  }
+
+  // Registers and heartbeats once.
+  void Join(const std::string& name, int32_t slots, const std::string& host = "") {
+    const absl::Status registered = Register(name, slots, host);
+    ASSERT_TRUE(registered.ok()) << registered;
     ASSERT_TRUE(Beat(name).ok());
   }
 
