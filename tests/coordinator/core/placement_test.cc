@@ -143,6 +143,15 @@ TEST(Placement, OneThatRegistersAndSaysNothingIsWaitedForNoLongerThanALease) {
   EXPECT_EQ(cluster.Job(again).data, 1);
 }
 
+TEST(Placement, WhatOneJobHasTakenIsNotWaitedForByTheNext) {
+  ScriptedCluster cluster;
+  const std::string first = cluster.Submit(Spec("first", 2, 1, 1)), second = cluster.Submit(Spec("second", 2, 1, 1));
+  cluster.Join("a", 3);
+  EXPECT_EQ(cluster.Job(first).data, 2);
+  EXPECT_EQ(cluster.State(second), JobState::kPlaced);
+  EXPECT_EQ(cluster.Job(second).data, 1);
+}
+
 TEST(Placement, SlotsOfWorkersThatAreBeingDrainedAreNotTaken) {
   ScriptedCluster cluster;
   cluster.Join("a", 2);
