@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/console/history.h"
 #include "coordinator/core/core.h"
+#include "coordinator/rpc/log_store.h"
 
 // What the page asks for, as JSON (docs/operate/console.md). Numbers that are not known are null; text of others is
 // valid UTF-8. Those with a core are called where it may be read, and are bounded in size.
@@ -27,6 +28,11 @@ Json SeriesJson(const History& history, const std::string& job);
 
 // The last 200 behind `after`, oldest first.
 Json EventsJson(const History& history, int64_t after);
+
+// The last that ranks of a job have printed, in whole lines and in the order in which it came: of one rank 64 KiB, of
+// all together about as much. `lines` is null where nothing of them has come since the answer that said `after`.
+// NotFound.
+absl::StatusOr<Json> LogJson(const Core& core, const LogStore& logs, const ReadLogQuery& query, int64_t after);
 
 std::string TextOf(const Json& json);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <condition_variable>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -125,6 +126,7 @@ struct Console::Parts {
   absl::StatusOr<Json> Api(const http::SiteRequest& request) const;
   absl::StatusOr<Json> State(const http::SiteRequest& request, const Caller& caller) const;
   absl::StatusOr<Json> Job(const http::SiteRequest& request) const;
+  absl::StatusOr<Json> Log(const http::SiteRequest& request) const;
   absl::StatusOr<Json> End(const http::SiteRequest& request) const;
   void Sample(std::chrono::milliseconds every);
 
@@ -155,7 +157,7 @@ std::optional<http::SiteReply> Console::Parts::File(const http::SiteRequest& req
 }
 
 absl::StatusOr<Json> Console::Parts::Api(const http::SiteRequest& request) const {
-  const bool reads = request.path == "/api/state" || request.path == "/api/job";
+  const bool reads = request.path == "/api/state" || request.path == "/api/job" || request.path == "/api/log";
   const bool ends = request.path == "/api/cancel" || request.path == "/api/drain";
   if (!reads && !ends) return absl::NotFoundError("there is no such page");
   const auto caller = Admit(request, trust, tokens ? &*tokens : nullptr, reads ? Method::kList : Method::kCancel);
@@ -163,6 +165,7 @@ absl::StatusOr<Json> Console::Parts::Api(const http::SiteRequest& request) const
   if (request.method != (reads ? "GET" : "POST"))
     return absl::UnimplementedError(fmt::format("{} is asked for with {}", request.path, reads ? "GET" : "POST"));
   if (ends) return End(request);
+  if (request.path == "/api/log") return Log(request);
   return request.path == "/api/state" ? State(request, *caller) : Job(request);
 }
 
@@ -181,6 +184,21 @@ absl::StatusOr<Json> Console::Parts::Job(const http::SiteRequest& request) const
   absl::StatusOr<Json> json = Json();
   if (!server.Look([&](const Core& core, Now now) { json = JobJson(core, now, *history, *name); })) return Busy();
   if (json.ok() && IsSet(request, "series")) (*json)["series"] = SeriesJson(*history, *name);
+  return json;
+}
+
+absl::StatusOr<Json> Console::Parts::Log(const http::SiteRequest& request) const {
+  const auto name = NameIn(request, "id");
+  if (!name.ok()) return name.status();
+  ReadLogQuery query;
+  query.job = *name;
+  if (request.query.count("rank") > 0)
+    query.rank =
+        static_cast<int32_t>(std::min<int64_t>(NumberIn(request, "rank"), std::numeric_limits<int32_t>::max()));
+  absl::StatusOr<Json> json = Json();
+  const int64_t after = NumberIn(request, "after");
+  if (!server.LookAtLogs([&](const Core& core, const LogStore& logs) { json = LogJson(core, logs, query, after); }))
+    return Busy();
   return json;
 }
 

@@ -114,14 +114,27 @@ const std::string& Server::address() const { return parts_->address; }
 
 int64_t Server::watchers_dropped() const { return parts_->desk->watchers().dropped(); }
 
-bool Server::Look(const std::function<void(const Core& core, Now now)>& look) {
+namespace {
+
+// Whether it was run, which is waited for.
+bool RunOn(Strand& strand, const std::function<void()>& work) {
   std::promise<void> done;
-  const absl::Status posted = parts_->strand->Post([&] {
-    look(parts_->desk->core(), Desk::Time());
+  const absl::Status posted = strand.Post([&] {
+    work();
     done.set_value();
   });
   if (posted.ok()) done.get_future().wait();
   return posted.ok();
+}
+
+}  // namespace
+
+bool Server::Look(const std::function<void(const Core& core, Now now)>& look) {
+  return RunOn(*parts_->strand, [&] { look(parts_->desk->core(), Desk::Time()); });
+}
+
+bool Server::LookAtLogs(const std::function<void(const Core& core, const LogStore& logs)>& look) {
+  return RunOn(*parts_->strand, [&] { look(parts_->desk->core(), parts_->desk->logs()); });
 }
 
 absl::Status Server::End(const EndRequest& request) {

@@ -18,6 +18,7 @@
 #include "coordinator/rpc/keep.h"
 #include "coordinator/rpc/limits.h"
 #include "coordinator/rpc/listen.h"
+#include "coordinator/rpc/log_store.h"
 #include "proto/rpc/channel.h"
 
 namespace filigree::coordinator {
@@ -55,6 +56,7 @@ class Server {
   // Runs `look` on the strand and waits for it: for metrics and pages. Not from a hook. False: it is stopping or
   // overloaded, and nothing was run.
   bool Look(const std::function<void(const Core& core, Now now)>& look);
+  bool LookAtLogs(const std::function<void(const Core& core, const LogStore& logs)>& look);
 
   // Ends a job or empties a worker as Coordinator.Cancel and Drain do, and waits until it is decided. Not from a hook.
   // Who may do so is the caller's to know. Status: as those methods.

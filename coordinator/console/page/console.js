@@ -1,7 +1,7 @@
 // The console: asks the coordinator every two seconds and shows what it says. Text of others becomes text nodes, never markup.
 
 import {Chart} from './charts.js';
-import {NOTHING, bytes, clock, duration, number, percent, seconds} from './text.js';
+import {NOTHING, bytes, clock, duration, number, percent, plain, seconds} from './text.js';
 
 const EVERY_MS = 2000, HIDDEN_MS = 15000, MOST_EVENTS = 200;
 const TOKEN = 'filigree-token';
@@ -13,6 +13,7 @@ let epoch = null;      // of the coordinator: another one counts its events anew
 let chosen = null;     // the job whose details are shown
 let shownJob = null;   // its last answer
 let charts = null;
+let shownLog = null;   // whose lines stand there, and up to which arrival
 let mayEnd = false;
 let timer = null;
 let round = 0;         // answers of earlier rounds come too late
@@ -223,6 +224,55 @@ function showJob(job) {
   }, '');
 }
 
+// ---- What its ranks have printed ----
+
+function logAsked() {
+  return {job: chosen, rank: $('log-rank').value, epoch};
+}
+
+function logIs(asked) {
+  return shownLog !== null && Object.entries(asked).every(([key, value]) => shownLog[key] === value);
+}
+
+async function askLog() {
+  const asked = logAsked();
+  const rank = asked.rank === '' ? '' : `&rank=${asked.rank}`;
+  const log = await ask(`/api/log?id=${encodeURIComponent(chosen)}${rank}&after=${logIs(asked) ? shownLog.after : 0}`);
+  return {asked, log};
+}
+
+function fillRanks(job) {
+  const count = job.ranks_total, select = $('log-rank');
+  if (select.options.length === count + 1 && select.dataset.job === job.id) return;
+  const rank = select.dataset.job === job.id ? select.value : '';
+  select.dataset.job = job.id;
+  select.replaceChildren(new Option('all ranks', ''), ...Array.from({length: count}, (_, r) => new Option(`rank ${r}`, String(r))));
+  select.value = rank === '' || Number(rank) < count ? rank : '';
+}
+
+function textOfLog(lines, all) {
+  let generation = lines[0]?.generation;
+  const texts = [];
+  for (const line of lines) {
+    if (line.generation !== generation) texts.push(`--- generation ${line.generation}`);
+    generation = line.generation;
+    const text = line.missing === undefined ? plain(line.text) : `[${bytes(line.missing)} are not kept]`;
+    texts.push(all ? `rank ${line.rank} | ${text}` : text);
+  }
+  return texts.join('\n');
+}
+
+function showLog({asked, log}) {
+  if (logIs(asked) && log.lines === null) return;
+  const fresh = !logIs(asked), box = $('log');
+  const atEnd = fresh || box.scrollTop + box.clientHeight >= box.scrollHeight - 4;
+  shownLog = {...asked, after: log.after};
+  setText(box, textOfLog(log.lines ?? [], asked.rank === ''));
+  setText($('log-note'), box.textContent === '' ? 'Nothing that it printed is kept; what was printed is forgotten with the coordinator’s process.'
+                                                : 'The last lines; filigree logs shows what is kept, and follows it.');
+  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
 function hideJob() {
   shownJob = null;
   $('job').hidden = true;
@@ -332,19 +382,21 @@ async function look() {
     return look();
   }
   epoch = state.epoch;
-  let job = null;
+  let job = null, log = null;
   if (chosen !== null) {
     try {
       job = await ask(`/api/job?id=${encodeURIComponent(chosen)}&series=1`);
+      fillRanks(job);
+      if ($('log-part').open) log = await askLog();
     } catch (error) {
       if (![400, 404].includes(error.status)) throw error;
       chosen = null;
     }
   }
-  return {state, job};
+  return {state, job, log};
 }
 
-function show({state, job}) {
+function show({state, job, log}) {
   mayEnd = state.may_end;
   $('login').hidden = true;
   $('content').hidden = false;
@@ -352,6 +404,7 @@ function show({state, job}) {
   showJobs(state);
   if (job !== null) showJob(job);
   else hideJob();
+  if (log !== null) showLog(log);
   showWorkers(state);
   takeEvents(state.events);
   showEvents();
@@ -395,6 +448,8 @@ $('forget').addEventListener('click', () => {
   location.replace(location.pathname);
 });
 $('ended').addEventListener('change', poll);
+$('log-part').addEventListener('toggle', poll);
+$('log-rank').addEventListener('change', poll);
 $('only-job').addEventListener('change', showEvents);
 $('ask-no').addEventListener('click', () => $('ask').close());
 $('ask-yes').addEventListener('click', () => say(onYes));

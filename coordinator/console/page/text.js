@@ -34,6 +34,12 @@ export function percent(value) {
   return value === null || value === undefined ? NOTHING : `${number(value * 100, 3)} %`;
 }
 
+// A line that was meant for a terminal: without its colours, and what it wrote last where it wrote over itself.
+export function plain(line) {
+  const shown = line.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]/g, '').replace(/\r+$/, '');
+  return shown.slice(shown.lastIndexOf('\r') + 1).replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '\ufffd');
+}
+
 export function clock(wallUs) {
   const date = new Date(wallUs / 1000);
   const time = date.toLocaleTimeString([], {hour12: false});

@@ -176,11 +176,29 @@ class ThisMachine(Page):
         self.assertEqual(self.elements("b, main script, [onerror]"), [])
         self.assertNoErrors()
 
+    def test_what_ranks_print_is_shown_and_goes_on(self):
+        self.script("document.querySelector('#log-part summary').click()")
+        self.await_text("#log", "rank 3 | step 10")
+        self.await_text("#log", "--- generation 2")
+        self.assertIn("rank 1 | out of memory\n", self.text("#log"))  # in red where it was printed
+        eventually(self, "its end is seen", lambda: self.script(
+            "const e = document.querySelector('#log'); return e.scrollTop > 0 && e.scrollTop + e.clientHeight >= e.scrollHeight - 4"))
+        lines = self.text("#log")
+        eventually(self, "more lines", lambda: self.text("#log") != lines)
+        self.script("const e = document.querySelector('#log-rank'); e.value = '2'; e.dispatchEvent(new Event('change'))")
+        eventually(self, "one rank alone", lambda: self.text("#log").startswith("step "))
+        self.assertNotIn("|", self.text("#log"))
+        self.script("document.querySelector('#log').scrollTop = 0")
+        lines = self.text("#log")
+        eventually(self, "more lines of it", lambda: self.text("#log") != lines)
+        self.assertEqual(self.script("return document.querySelector('#log').scrollTop"), 0)  # who reads above is not pulled down
+        self.assertNoErrors()
+
     def test_the_keyboard_reaches_everything(self):
         self.script("document.querySelectorAll('details').forEach((d) => d.open = true); document.activeElement.blur()")
         wanted = set(self.script("""
             let n = 0;
-            return [...document.querySelectorAll('a, button, input, summary, [tabindex="0"]')]
+            return [...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')]
                 .filter((e) => e.checkVisibility() && !e.disabled && !e.closest('dialog'))
                 .map((e) => e.dataset.test = String(n++))"""))
         self.assertGreater(len(wanted), 20)
@@ -219,7 +237,7 @@ class ThisMachine(Page):
                 .split(' ').map((id) => document.getElementById(id)?.textContent ?? '').join('').trim());
             all('button, a, summary, [role=region], [role=img], section, dialog').forEach((e) => {
                 if (e.id !== 'ask' && e.id !== 'ask-yes' && !named(e)) say('no name', e); });
-            all('input').forEach((e) => { if (!e.labels.length) say('no label', e); });
+            all('input, select').forEach((e) => { if (!e.labels.length) say('no label', e); });
             all('progress').forEach((e) => { if (!e.getAttribute('aria-label')) say('no label', e); });
             all('table').forEach((e) => { if (!e.caption?.textContent) say('no caption', e); });
             all('thead th, tbody th').forEach((e) => { if (!e.scope) say('no scope', e); });

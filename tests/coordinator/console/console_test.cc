@@ -1,5 +1,6 @@
 #include "coordinator/console/console.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
 #include <netinet/in.h>
@@ -146,6 +147,69 @@ TEST_F(OnThisMachine, AJobIsShownWithItsFigures) {
   Get("/api/job?id=none-1", 404);
   Get("/api/job?id=a%2Fb", 400);
   Get("/api/job", 400);
+}
+
+// Sends what rank 0 or 1 of `job` printed at `offset`.
+void Print(Rig& rig, const FakeWorker& worker, const std::string& job, int32_t rank, int64_t offset,
+           const std::string& text) {
+  v1::SendLogRequest request;
+  *request.mutable_speaker() = worker.speaker();
+  v1::LogPart& part = *request.add_parts();
+  part.set_job(job);
+  part.set_generation(1);
+  part.set_rank(rank);
+  part.set_offset(offset);
+  part.set_text(text);
+  const auto sent = Call(rig.workers, &v1::Workers::Stub::SendLog, request);
+  ASSERT_TRUE(sent.ok()) << sent.status();
+}
+
+TEST_F(OnThisMachine, LogsAreToldInWholeLines) {
+  FakeWorker worker(rig_, "a", 2);
+  const std::string job = Running(worker, 2);
+  EXPECT_EQ(Get("/api/log?id=" + job)["lines"], json::array());
+  Print(rig_, worker, job, 0, 0, "one\ntw");
+  Print(rig_, worker, job, 1, 0, "other \xc3");
+  Print(rig_, worker, job, 0, 6, "o\n\xff\n");
+  Print(rig_, worker, job, 1, 7, "\xa4\n");
+  Print(rig_, worker, job, 1, 20, "later");
+  const json line0 = {{"generation", 1}, {"rank", 0}}, line1 = {{"generation", 1}, {"rank", 1}};
+  const auto with = [](json line, const char* key, const json& value) {
+    line[key] = value;
+    return line;
+  };
+  const json all = Get("/api/log?id=" + job);
+  EXPECT_EQ(all["lines"],
+            json({with(line0, "text", "one"), with(line0, "text", "two"), with(line0, "text", "\xef\xbf\xbd"),
+                  with(line1, "text", "other \xc3\xa4"), with(line1, "missing", 11), with(line1, "text", "later")}));
+  const int64_t after = all["after"];
+  EXPECT_TRUE(Get(fmt::format("/api/log?id={}&after={}", job, after))["lines"].is_null());
+  Print(rig_, worker, job, 1, 25, "\n");
+  EXPECT_TRUE(Get(fmt::format("/api/log?id={}&rank=0&after={}", job, after))["lines"].is_null());
+  EXPECT_EQ(Get(fmt::format("/api/log?id={}&rank=1&after={}", job, after))["lines"].size(), 3u);
+  EXPECT_EQ(Get(fmt::format("/api/log?id={}&after=999999", job))["lines"].size(), 6u);  // of another process
+  EXPECT_EQ(Get("/api/log?id=" + job + "&rank=7")["lines"], json::array());
+  Get("/api/log?id=none-1", 404);
+  Get("/api/log", 400);
+}
+
+TEST_F(OnThisMachine, ALongLogIsToldFromItsLastWholeLines) {
+  FakeWorker worker(rig_, "a", 2);
+  const std::string job = Running(worker, 2);
+  int64_t offset = 0;
+  for (int i = 0; i < 40; ++i) {
+    const std::string text = fmt::format("{:04}{}\n", i, std::string(1019, 'x'));
+    Print(rig_, worker, job, 0, offset, text);
+    offset += static_cast<int64_t>(text.size());
+  }
+  const json both = Get("/api/log?id=" + job)["lines"];  // half of 64 KiB for each rank
+  ASSERT_EQ(both.size(), 31u);  // what comes before the first is not known, so it may be half a line
+  EXPECT_EQ(both[0]["text"].get<std::string>().substr(0, 4), "0009");
+  EXPECT_EQ(Get("/api/log?id=" + job + "&rank=0")["lines"].size(), 40u);
+  Print(rig_, worker, job, 0, offset, "end\n");
+  const json cut = Get("/api/log?id=" + job)["lines"];
+  EXPECT_EQ(cut[0]["text"].get<std::string>().substr(0, 4), "0009") << "half a line is none";
+  EXPECT_EQ(cut.back()["text"], "end");
 }
 
 TEST_F(OnThisMachine, CurvesGrowAndStayAfterTheEnd) {
