@@ -65,14 +65,14 @@ class FaultsTest(ClusterTest):
               f"{max(0, last + 1 - note['step'])} steps lost: {event['text'][:300]}", flush=True)
         return event
 
-    def is_whole(self):
-        """The job is drained; its log and its bits are those of a run that nothing happened to."""
+    def is_whole(self, **env):
+        """The job is drained; its log and its bits are those of a run alone, with this environment, that nothing happened to."""
         self.at(self.name, self.job(self.name)["generation"], self.step_of(self.name) + 120)
         self.assertExit(self.ask("drain", self.name), 0)
         self.ended(self.name, "cancelled")
         step, digest = self.state()
         self.assertEqual([record["step"] for record in self.log("step")], list(range(step)))
-        self.assertEqual(digest, self.alone_at(step, **self.changes))
+        self.assertEqual(digest, self.alone_at(step, env=env, **self.changes))
         print(f"{step} steps, state {digest}", flush=True)
 
     def complete(self):
@@ -126,6 +126,29 @@ class FaultsTest(ClusterTest):
               f"{time.monotonic() - moment:.1f} s later: {said.group(1)[:300]}", flush=True)
         self.assertEqual(self.job(self.name)["generation"], 1)
         self.is_whole()
+
+    def test_what_one_rank_miscalculated_is_computed_again(self):
+        self.begin(step=60)
+        for fault, note in (("nan:gradient", r"step (\d+) was not finite and is now: computed again"),
+                            ("huge:loss", r"step (\d+): the loss was \d+\.\d+, and computed again .*: a machine miscalculated")):
+            at = self.complete() + 40
+            self.put(*(f"{fault}:{step}" for step in range(at, at + 60)))
+            moment = self.taken()
+            said = self.eventually(lambda n=note: next(filter(None, (re.search(n, one["text"]) for one in self.log("note"))), None))
+            self.eventually(lambda s=int(said.group(1)): self.complete() > s)
+            print(f"{fault} on one rank: computed again and on its way at most {time.monotonic() - moment:.2f} s later: "
+                  f"{said.group(0)}", flush=True)
+        self.assertEqual(self.job(self.name)["generation"], 1)
+        self.is_whole()
+
+    def test_a_step_that_stays_no_number_is_left_out_by_all(self):
+        at = 200
+        self.begin(env={"FILIGREE_FAULT": f"nan:gradient:{at}"})
+        said = self.eventually(lambda: next((one["text"] for one in self.log("note") if "changes nothing" in one["text"]), None))
+        self.assertIn(f"step {at}: ", said)
+        self.assertEqual(self.job(self.name)["generation"], 1)
+        self.is_whole(FILIGREE_FAULT=f"nan:gradient:{at}")
+        print(said, flush=True)
 
     def test_a_rank_that_is_refused_memory_is_named(self):
         once = os.path.join(self.folder, "once")

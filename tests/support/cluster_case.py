@@ -146,10 +146,13 @@ class ClusterTest(ProgramTest):
         self.assertExit(self.train(self.config("alone.toml", run__dir=folder, **changes), "--quiet"), 0)
         return self.state(folder)
 
-    def alone_at(self, step, **changes):
-        """state_sha256 of a run of one process, to which nothing happens until it has come that far."""
-        folder = os.path.join(self.folder, "alone")
+    def alone_at(self, step, env=None, **changes):
+        """state_sha256 of a run of one process, to which nothing happens, but for `env`, until it has come that far."""
+        folder, faults = os.path.join(self.folder, "alone"), os.path.join(self.folder, "faults-alone")
+        os.makedirs(faults)
+        with open(os.path.join(faults, f"kill:data:{step}"), "w", encoding="utf-8"):
+            pass
         config = self.config("alone.toml", **{**changes, "run__dir": folder, "checkpoint__every": step})
-        self.assertExit(self.train(config, "--quiet", env={"FILIGREE_FAULT": f"kill:data:{step}"}), -signal.SIGKILL)
+        self.assertExit(self.train(config, "--quiet", env={"FILIGREE_FAULTS": faults, **(env or {})}), -signal.SIGKILL)
         self.assertEqual(self.state(folder)[0], step)
         return self.state(folder)[1]

@@ -78,8 +78,10 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
                                           batch.positions};
     if (evidence != nullptr) evidence->BeginShard(shard);
     const exchange::GradientTree::Leaf leaf = tree_.NextLeaf();
-    tree_.Merge(network.LossAndGradient(sequences, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times,
-                                        witness));
+    double loss =
+        network.LossAndGradient(sequences, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times, witness);
+    if (shard == mine.begin) loss = Corrupted(state_.step, loss, leaf.gradient->data(), leaf.gradient->size());
+    tree_.Merge(loss);
     if (evidence != nullptr) evidence->EndShard(shard);
     if (shard == mine.begin) FaultPoint("backward", state_.step);
     if (world_ != nullptr) world_->progress().Tick();

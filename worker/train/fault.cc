@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -143,6 +144,12 @@ void FaultPoint(const char* phase, int64_t step) {
   if (FaultAsked("stop", phase, step) || Take("stop", phase, step)) std::raise(SIGSTOP);
   if (FaultAsked("hang", phase, step) || Take("hang", phase, step))
     for (;;) ::pause();
+}
+
+double Corrupted(int64_t step, double loss, float* gradient, size_t n) {
+  if (FaultAsked("nan", "gradient", step) || Take("nan", "gradient", step))
+    gradient[n / 2] = std::numeric_limits<float>::quiet_NaN();
+  return FaultAsked("huge", "loss", step) || Take("huge", "loss", step) ? loss + 1e6 : loss;
 }
 
 double SlowedDown(const char* phase, double seconds) {

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_TRAIN_FAULT_H_
 #define FILIGREE_WORKER_TRAIN_FAULT_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "worker/checkpoint/file_system.h"
@@ -17,6 +18,10 @@
 //   flip:WHAT:STEP      one bit of the state changes before a step: weight, moment or mask; or, WHAT is update, of a
 //                       weight while the step updates it. Once a process.
 //
+//   nan:gradient:STEP   a rank's part of the gradient of a step has a NaN, however often it is computed
+//
+//   huge:loss:STEP      its part of the loss is too large by a million, likewise
+//
 //   kill:save:N         SIGKILL before the N-th file-system operation of saves, counted from 0
 //
 //   stop:save:N         SIGSTOP there
@@ -25,9 +30,9 @@
 //
 // Where FILIGREE_FAULT_RANK is set as well, only that rank is hit.
 //
-// FILIGREE_FAULTS is a folder of empty files with such names, kill:PHASE:STEP, stop:PHASE:STEP, hang:PHASE:STEP or
-// kill:save:N (here of one save), that may be put there while the run goes on. Each hits one process, which takes the
-// file away. And
+// FILIGREE_FAULTS is a folder of empty files with such names, kill:PHASE:STEP, stop:PHASE:STEP, hang:PHASE:STEP,
+// nan:gradient:STEP, huge:loss:STEP or kill:save:N (here of one save), that may be put there while the run goes on.
+// Each hits one process once, which takes the file away. And
 //
 //   slow:PHASE:FACTOR   as long as it is there forward or backward take a whole FACTOR (2 to 9) times as long, by sleep
 //
@@ -39,6 +44,9 @@ void FaultPoint(const char* phase, int64_t step);
 
 // Has the variable asked for `kind`:`what`:`step` of this rank?
 bool FaultAsked(const char* kind, const char* what, int64_t step);
+
+// To be called with one shard's loss and gradient, of n > 0 values, before they are summed. The loss to be taken.
+double Corrupted(int64_t step, double loss, float* gradient, size_t n);
 
 // To be called at the end of the forward or backward work of a step, which took so many seconds: sleeps where it is to
 // last longer. How long it took, with the sleep.

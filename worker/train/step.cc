@@ -64,7 +64,7 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
 }
 
 // The table of one step in docs/method.md, line by line.
-absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, int positions) {
+absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, int positions, double most_loss) {
   const int64_t s = state_.step, S = settings_.run.steps;
   const mask::Densities f = mask::DensitiesAt(settings_.sparsity, S, s);
   StepResult result;
@@ -89,7 +89,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   result.gradient_norm = size->norm;
   result.gradient_rms = size->rms;
   result.traffic = Traffic() - before;
-  if (!std::isfinite(result.loss) || !std::isfinite(size->norm)) {
+  if (!std::isfinite(result.loss) || !std::isfinite(size->norm) || result.loss > most_loss) {
     batch_gradient_.Undo();
     return result;
   }

@@ -2,6 +2,7 @@
 #define FILIGREE_WORKER_TRAIN_STEP_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -45,12 +46,13 @@ class Stepper {
 
   // tokens: [sequences][positions], cut into train.shards contiguous, nearly equal runs of sequences. Loss is the mean
   // over sequences * (positions - 1). Advances state.step by one and state.position by `sequences`. A loss or gradient
-  // that is not finite leaves the weights as they were: result.loss or result.gradient_norm says so, and neither step
-  // nor position moves. Every rank is given the same tokens and gets the same result (times and traffic are its own)
-  // and the same state, bit by bit; what it holds back of its gradients, and moments of matrices that have an owner,
-  // are its own. Errors: a rank was lost (worker/comm), and the state is unspecified: only a checkpoint counts.
-  // DataLoss: ranks do not hold the same state any more.
-  absl::StatusOr<StepResult> Step(const int32_t* tokens, int sequences, int positions);
+  // that is not finite, or a loss above `most_loss`, leaves the weights as they were: result.loss or
+  // result.gradient_norm says so, and neither step nor position moves. Every rank is given the same tokens and gets the
+  // same result (times and traffic are its own) and the same state, bit by bit; what it holds back of its gradients,
+  // and moments of matrices that have an owner, are its own. Errors: a rank was lost (worker/comm), and the state is
+  // unspecified: only a checkpoint counts. DataLoss: ranks do not hold the same state any more.
+  absl::StatusOr<StepResult> Step(const int32_t* tokens, int sequences, int positions,
+                                  double most_loss = std::numeric_limits<double>::infinity());
 
   // Do all ranks still hold the state that the last update left? Collective. DataLoss names who does not; else the
   // communicator's errors. OK alone.

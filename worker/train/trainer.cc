@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "fmt/format.h"
@@ -133,20 +134,26 @@ absl::Status Trainer::TrainOneStep() {
   return absl::OkStatus();
 }
 
-// A step that is not finite is computed again: a fault of the machine goes away. What stays is left out, as every rank
-// would.
+// A step that is not finite, or whose loss jumps, is computed again: a fault of the machine goes away. What is not
+// finite the second time is left out, as every rank would; a loss that jumps the second time is the data's.
 absl::StatusOr<StepResult> Trainer::StepOrSkip() {
   const auto batch = static_cast<int>(run_.settings.train.batch);
+  const int64_t s = state_.step;
   StepResult result;
   for (int attempt = 0; attempt < 2; ++attempt) {
-    absl::StatusOr<StepResult> step = stepper_.Step(tokens_.data(), batch, state_.spec.n_ctx);
+    const double most = attempt == 0 ? spikes_.MostUsual() : std::numeric_limits<double>::infinity();
+    absl::StatusOr<StepResult> step = stepper_.Step(tokens_.data(), batch, state_.spec.n_ctx, most);
     if (!step.ok()) {
       world_failure_ = step.status();
       return step;
     }
+    const double first_loss = result.loss;
+    const bool first_finite = IsFinite(result);
     result = *std::move(step);
-    if (!IsFinite(result)) continue;
-    if (attempt > 0) Note(fmt::format("step {} was not finite and is now: computed again", state_.step - 1));
+    if (state_.step == s) continue;  // it changed nothing
+    if (attempt > 0 && !first_finite) Note(fmt::format("step {} was not finite and is now: computed again", s));
+    if (attempt > 0 && first_finite) Note(spikes_.Verdict(s, first_loss, result.loss));
+    spikes_.Take(result.loss);
     skipped_in_a_row_ = 0;
     return result;
   }

@@ -16,6 +16,7 @@
 #include "worker/parallel/world.h"
 #include "worker/telemetry/display.h"
 #include "worker/train/commit.h"
+#include "worker/train/loss_spikes.h"
 #include "worker/train/open_run.h"
 #include "worker/train/run_log.h"
 #include "worker/train/step.h"
@@ -89,6 +90,7 @@ class Trainer {
   machine::Machine machine_;
   Stepper stepper_;
   RunLog log_;
+  LossSpikes spikes_;
   std::vector<int32_t> tokens_;
   double pending_checkpoint_seconds_ = 0;  // counted with the next step
   int64_t skipped_in_a_row_ = 0;

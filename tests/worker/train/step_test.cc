@@ -88,6 +88,23 @@ TEST(Stepper, AStepThatIsNotFiniteChangesNothing) {
   EXPECT_EQ(run.state.step, 2);
 }
 
+TEST(Stepper, AStepWhoseLossIsAboveTheMostChangesNothing) {
+  Trained run(2);
+  Stepper stepper(run.settings, run.state, run.pool);
+  const double loss = stepper.Step(RunTokens(1).data(), kRunSequences, kRunPositions).value().loss;
+  model::Arena weights(run.state.registry);
+  std::memcpy(weights.data(), run.state.weights.data(), weights.size() * sizeof(float));
+  const auto again = [&](double most) {
+    return stepper.Step(RunTokens(2).data(), kRunSequences, kRunPositions, most).value();
+  };
+  const StepResult refused = again(loss / 2);
+  EXPECT_GT(refused.loss, loss / 2);
+  EXPECT_TRUE(SameBits(weights, run.state.weights));
+  EXPECT_EQ(run.state.step, 1);
+  EXPECT_EQ(again(refused.loss).loss, refused.loss);  // the most is not above itself
+  EXPECT_EQ(run.state.step, 2);
+}
+
 TEST(Stepper, TheFirstStepOfAWarmupMovesNoWeight) {
   Trained run(1);
   model::Arena weights(run.state.registry);
