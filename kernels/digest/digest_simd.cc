@@ -46,6 +46,15 @@ HWY_INLINE void AddVector(Load load, Index index, Sums* sums) {
   }
 }
 
+// Wraps around. SumOfLanes adds signed numbers in the compiler's headers, and those must not overflow.
+HWY_INLINE uint64_t Total(VQ sums) {
+  alignas(64) uint64_t lanes[hn::MaxLanes(DQ())];
+  hn::Store(sums, DQ(), lanes);
+  uint64_t total = 0;
+  for (const uint64_t lane : lanes) total += lane;
+  return total;
+}
+
 template <int kArrays, class Indices>
 HWY_INLINE void AddArrays(const float* const* arrays, int64_t n, Indices indices, Digest* digests) {
   const DU d;
@@ -61,8 +70,8 @@ HWY_INLINE void AddArrays(const float* const* arrays, int64_t n, Indices indices
     AddVector<kArrays>([&](int a) HWY_ATTR { return hn::MaskedLoad(here, d, at(a, j)); }, indices(j, n - j), sums);
   }
   for (int a = 0; a < kArrays; ++a) {
-    digests[a].first += hn::GetLane(hn::SumOfLanes(DQ(), sums[a].first));
-    digests[a].second += hn::GetLane(hn::SumOfLanes(DQ(), sums[a].second));
+    digests[a].first += Total(sums[a].first);
+    digests[a].second += Total(sums[a].second);
   }
 }
 
