@@ -1,11 +1,12 @@
 #include "worker/exchange/batch_sum.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "kernels/adam/adam.h"
 #include "kernels/base/check.h"
+#include "worker/exchange/slices.h"
+#include "worker/model/gradient_stages.h"
 
 namespace filigree::exchange {
 namespace {
@@ -29,83 +30,107 @@ BatchSum::BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& o
     : data_(data),
       options_(options),
       layout_(std::move(layout)),
-      pool_(pool),
+      stages_(model::GradientStages(registry)),
       bigram_index_(OwnWayOf(options, registry)),
-      tree_(data, leaves, pool) {
+      beside_(options.bucket_values > 0 ? std::make_unique<kernels::ThreadPool>(1) : nullptr),
+      pool_(beside_ == nullptr ? pool : *beside_),
+      numbers_(data, leaves) {
   if (options.holds_back()) residual_ = std::make_unique<Residual>(layout_, pool);
-  if (options.method == Method::kTree && options.wire == WireValue::kBf16) {
-    rounded_ = std::make_unique<RoundedSum>(data, pool);
-  }
-  if (!options.owners.empty()) {
-    CHECK(options.method == Method::kTree && std::ssize(options.owners) == layout_->size(), "{} owners of {} tensors",
-          options.owners.size(), layout_->size());
-    if (options.wire == WireValue::kFloat32) owners_ = std::make_unique<OwnerSum>(data, leaves, pool);
-  }
+  CHECK(!owned() || (options.method == Method::kTree && std::ssize(options.owners) == layout_->size()),
+        "{} owners of {} tensors", options.owners.size(), layout_->size());
+  if (options.method != Method::kTree) return;
+  if (options.wire == WireValue::kBf16) rounded_ = std::make_unique<RoundedSum>(data, pool_);
+  if (options.wire == WireValue::kFloat32) tree_ = std::make_unique<TreeSum>(data, leaves, pool_);
   if (bigram_index_ < 0) return;
   const model::TensorInfo& table = registry[bigram_index_];
   BigramExchange::Options bigram{table.rows, table.cols};
   if (options.wire == WireValue::kBf16) bigram.entries = EntriesOfShare(options.bigram_share, table.numel());
   bigram.balanced = BalancesTheTable(data.size());
-  bigram_ = std::make_unique<BigramExchange>(data, leaves, bigram, pool);
+  bigram_ = std::make_unique<BigramExchange>(data, leaves, bigram, pool_);
 }
 
 absl::Status BatchSum::Sum(const std::vector<GradientTree::Node>& nodes) {
-  for (const GradientTree::Node& node : nodes) model::ClearPadding(*node.gradient);
+  Begin(nodes);
+  for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
+    if (absl::Status status = SumBucket(bucket); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+void BatchSum::Begin(std::vector<GradientTree::Node> nodes) {
+  nodes_ = std::move(nodes);
+  for (const GradientTree::Node& node : nodes_) model::ClearPadding(*node.gradient);
   if (residual_ != nullptr) residual_->Begin();
-  if (options_.method != Method::kTree) return SumLargest(nodes);
-  return options_.wire == WireValue::kBf16 ? SumRounded(nodes) : SumByTree(nodes);
+  buckets_ = BucketsOf(stages_, *layout_, bigram_index_, options_.method == Method::kTree ? options_.bucket_values : 0);
+  if (tree_ == nullptr) return;
+  Shares shares(ShareTotals());
+  shares_.clear();
+  for (const Bucket& bucket : buckets_) {
+    int64_t shared = 0;
+    for (const TreeSum::Run& run : RunsOf(bucket)) shared += run.owner < 0 ? run.size : 0;
+    shares_.push_back(shares.Take(shared));
+  }
+}
+
+absl::Status BatchSum::SumBucket(size_t bucket) {
+  const Bucket& of = buckets_[bucket];
+  if (options_.method != Method::kTree) return SumLargest();
+  if (of.alone) return SumBigram();
+  return options_.wire == WireValue::kBf16 ? SumRounded(of) : SumByTree(bucket);
 }
 
 void BatchSum::Undo() {
   if (residual_ != nullptr) residual_->Undo();
 }
 
-// Empty, at the end, where the table goes with the others.
-BatchSum::Range BatchSum::BigramRange() const {
-  if (bigram_index_ < 0) return {layout_->floats(), layout_->floats()};
-  const int64_t begin = layout_->offset(bigram_index_);
-  return {begin, begin + layout_->stored(bigram_index_)};
+// Where nobody owns anything, with what pads a tensor.
+std::vector<TreeSum::Run> BatchSum::RunsOf(const Bucket& bucket) const {
+  std::vector<TreeSum::Run> runs;
+  if (bucket.alone) return runs;
+  runs.reserve(bucket.tensors.size());
+  for (const int tensor : bucket.tensors) {
+    const int64_t size = owned() ? layout_->stored(tensor) : InWholeSlices(layout_->stored(tensor));
+    runs.push_back({layout_->offset(tensor), size, OwnerOf(tensor)});
+  }
+  return runs;
 }
 
-absl::Status BatchSum::SumByTree(const std::vector<GradientTree::Node>& nodes) {
-  if (owners_ != nullptr) return SumForOwners(nodes);
-  const auto [begin, end] = BigramRange();
-  for (const auto& [from, to] : {Range(0, begin), Range(end, layout_->floats())}) {
-    if (from == to) continue;
-    if (absl::Status status = tree_.SumGradients(nodes, from, to); !status.ok()) return status;
+// What each rank adds of all that has no owner: its slice of it, or of what stands before and behind the table.
+std::vector<int64_t> BatchSum::ShareTotals() const {
+  const int P = data_.size();
+  int64_t before = 0, behind = 0;
+  for (const Bucket& bucket : buckets_) {
+    for (const TreeSum::Run& run : RunsOf(bucket)) {
+      if (run.owner >= 0) continue;
+      const bool first = owned() || bigram_index_ < 0 || run.begin < layout_->offset(bigram_index_);
+      (first ? before : behind) += run.size;
+    }
   }
-  return bigram_ == nullptr ? absl::OkStatus() : SumBigram(nodes);
+  std::vector<int64_t> totals = SliceSizes(before, P);
+  const std::vector<int64_t> more = SliceSizes(behind, P);
+  for (int r = 0; r < P; ++r) totals[r] += more[r];
+  return totals;
 }
 
-absl::Status BatchSum::SumForOwners(const std::vector<GradientTree::Node>& nodes) {
-  std::vector<OwnerSum::Run> runs;
-  runs.reserve(layout_->size());
-  for (int t = 0; t < layout_->size(); ++t) {
-    if (t != bigram_index_) runs.push_back({layout_->offset(t), layout_->stored(t), OwnerOf(t)});
-  }
-  if (absl::Status status = owners_->Sum(nodes, runs); !status.ok()) return status;
-  return bigram_ == nullptr ? absl::OkStatus() : SumBigram(nodes);
+absl::Status BatchSum::SumByTree(size_t bucket) {
+  return tree_->Sum(nodes_, RunsOf(buckets_[bucket]), shares_[bucket]);
 }
 
-absl::Status BatchSum::SumRounded(const std::vector<GradientTree::Node>& nodes) {
-  if (bigram_ != nullptr) {
-    if (absl::Status status = SumBigram(nodes); !status.ok()) return status;
-  }
-  AddOwnNodes(nodes);
+absl::Status BatchSum::SumRounded(const Bucket& bucket) {
   std::vector<RoundedSum::Values> arrays;
-  arrays.reserve(layout_->size());
-  float* const gradient = nodes.front().gradient->data();
-  for (int t = 0; t < layout_->size(); ++t) {
-    if (t == bigram_index_) continue;
-    arrays.push_back(
-        {{gradient + layout_->offset(t), static_cast<size_t>(layout_->stored(t))}, residual_->tensor(t), OwnerOf(t)});
+  arrays.reserve(bucket.tensors.size());
+  float* const gradient = nodes_.front().gradient->data();
+  for (const int tensor : bucket.tensors) {
+    const int64_t begin = layout_->offset(tensor), size = layout_->stored(tensor);
+    AddOwnNodes(begin, size);
+    arrays.push_back({{gradient + begin, static_cast<size_t>(size)}, residual_->tensor(tensor), OwnerOf(tensor)});
   }
   return rounded_->Sum(arrays);
 }
 
-absl::Status BatchSum::SumLargest(const std::vector<GradientTree::Node>& nodes) {
-  AddOwnNodes(nodes);
+absl::Status BatchSum::SumLargest() {
   const int64_t floats = layout_->floats();
+  AddOwnNodes(0, floats);
   if (largest_ == nullptr || floats != largest_floats_) {
     const int64_t k = EntriesOfShare(options_.topk_share, floats);
     largest_ = options_.method == Method::kDense  ? DenseSum(data_)
@@ -114,31 +139,27 @@ absl::Status BatchSum::SumLargest(const std::vector<GradientTree::Node>& nodes) 
     largest_floats_ = floats;
   }
   const std::span<float> held = residual_ == nullptr ? std::span<float>() : residual_->values();
-  return largest_->Sum({nodes.front().gradient->data(), static_cast<size_t>(floats)}, held);
+  return largest_->Sum({nodes_.front().gradient->data(), static_cast<size_t>(floats)}, held);
 }
 
-absl::Status BatchSum::SumBigram(const std::vector<GradientTree::Node>& nodes) {
+absl::Status BatchSum::SumBigram() {
   std::vector<BigramExchange::Part> parts;
-  parts.reserve(nodes.size());
-  const auto [begin, end] = BigramRange();
-  for (const GradientTree::Node& node : nodes) parts.push_back({node.subtree, node.gradient->data() + begin});
-  const std::span<float> held =
-      residual_ == nullptr ? std::span<float>() : residual_->values().subspan(begin, end - begin);
-  return bigram_->Sum(parts, held);
+  parts.reserve(nodes_.size());
+  const int64_t begin = layout_->offset(bigram_index_);
+  for (const GradientTree::Node& node : nodes_) parts.push_back({node.subtree, node.gradient->data() + begin});
+  return bigram_->Sum(parts, residual_ == nullptr ? std::span<float>() : residual_->tensor(bigram_index_));
 }
 
-// All of this rank's leaves in the first node, but for the table's own way, which has added them already.
-void BatchSum::AddOwnNodes(const std::vector<GradientTree::Node>& nodes) {
+// All of this rank's leaves in the first node.
+void BatchSum::AddOwnNodes(int64_t begin, int64_t size) {
+  if (nodes_.size() == 1) return;
   constexpr int64_t kBlock = 1 << 16;
-  const auto [begin, end] = BigramRange();
-  for (const auto& [from, to] : {Range(0, begin), Range(end, layout_->floats())}) {
-    pool_.Run((to - from + kBlock - 1) / kBlock, [&, from = from, to = to](int64_t block, int) {
-      const int64_t at = from + block * kBlock, size = std::min(kBlock, to - at);
-      for (size_t i = 1; i < nodes.size(); ++i) {
-        kernels::AddInPlace(nodes[i].gradient->data() + at, size, nodes.front().gradient->data() + at);
-      }
-    });
-  }
+  pool_.Run((size + kBlock - 1) / kBlock, [&](int64_t block, int) {
+    const int64_t at = begin + block * kBlock, n = std::min(kBlock, begin + size - at);
+    for (size_t i = 1; i < nodes_.size(); ++i) {
+      kernels::AddInPlace(nodes_[i].gradient->data() + at, n, nodes_.front().gradient->data() + at);
+    }
+  });
 }
 
 }  // namespace filigree::exchange

@@ -12,20 +12,21 @@
 #include "worker/comm/communicator.h"
 #include "worker/exchange/alternatives.h"
 #include "worker/exchange/bigram_exchange.h"
-#include "worker/exchange/gradient_exchange.h"
+#include "worker/exchange/buckets.h"
 #include "worker/exchange/gradient_tree.h"
-#include "worker/exchange/owner_sum.h"
+#include "worker/exchange/number_sum.h"
 #include "worker/exchange/residual.h"
 #include "worker/exchange/rounded_sum.h"
+#include "worker/exchange/tree_sum.h"
 #include "worker/model/registry.h"
 
 // How the gradients of a step's logical shards become one sum on all data-parallel ranks.
 //
 //   method    wire   values of all tensors but the bigram table   the bigram table
-//   tree      fp32   the tree of shards (gradient_exchange.h)     touched rows along the tree (bigram_exchange.h)
+//   tree      fp32   the tree of shards (tree_sum.h)              touched rows along the tree (bigram_exchange.h)
 //   tree      bf16   rounded (rounded_sum.h)                      its largest entries, bf16 (bigram_share of them)
 //   tree      both   tensors with an owner: he alone gets the     as above
-//                    sum (owner_sum.h, rounded_sum.h)
+//                    sum
 //   dense     fp32   all-reduce                                   with the others
 //   top-k     both   the largest entries of all (topk_share), each rank's own
 //   balanced  both   the same, of the sum
@@ -35,6 +36,9 @@
 //
 // Only tree over fp32 gives the bits of one rank alone; all others are a function of the grid and of what every rank
 // holds back.
+//
+// Over tree the tensors go in buckets (buckets.h), each as soon as its gradients are there: bits and bytes do not
+// depend on how many buckets there are. The other methods need the whole gradient.
 
 namespace filigree::exchange {
 
@@ -46,6 +50,9 @@ struct SumOptions {
   double topk_share = 1;    // of all entries, top-k and balanced
   // Tree alone. Of every tensor the one rank that gets its sum, -1: all get it; empty: all get everything.
   std::vector<int> owners = {};
+  // Tree alone. Gradients go in buckets of at least so many values, on the thread that calls for them; 0: all at once,
+  // but for the table, with the threads of the pool.
+  int64_t bucket_values = 0;
 
   // Does a sum leave something for later steps?
   bool holds_back() const {
@@ -71,34 +78,46 @@ class BatchSum {
   // InvalidArgument where bytes that arrive do not fit.
   absl::Status Sum(const std::vector<GradientTree::Node>& nodes);
 
+  // The same in parts: Begin, then SumBucket of every one of buckets(), in their order. Of the nodes' gradients each
+  // reads and writes those of its tensors alone, which are there by then. What each needs beside the nodes is this
+  // object's: calls may come from several threads, one after another.
+  void Begin(std::vector<GradientTree::Node> nodes);
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+  absl::Status SumBucket(size_t bucket);
+
   // The last sum changes nothing after all: what it had sent is held back again.
   void Undo();
 
   // Of losses and evidence: always along the tree.
-  GradientExchange& numbers() { return tree_; }
+  NumberSum& numbers() { return numbers_; }
 
   // Null: this rank holds nothing back, ever.
   Residual* residual() { return residual_.get(); }
 
  private:
-  using Range = std::pair<int64_t, int64_t>;  // of floats of an arena
-  Range BigramRange() const;
-  int OwnerOf(int tensor) const { return options_.owners.empty() ? -1 : options_.owners[tensor]; }
-  absl::Status SumByTree(const std::vector<GradientTree::Node>& nodes);
-  absl::Status SumForOwners(const std::vector<GradientTree::Node>& nodes);
-  absl::Status SumRounded(const std::vector<GradientTree::Node>& nodes);
-  absl::Status SumLargest(const std::vector<GradientTree::Node>& nodes);
-  absl::Status SumBigram(const std::vector<GradientTree::Node>& nodes);
-  void AddOwnNodes(const std::vector<GradientTree::Node>& nodes);
+  bool owned() const { return !options_.owners.empty(); }
+  int OwnerOf(int tensor) const { return owned() ? options_.owners[tensor] : -1; }
+  std::vector<TreeSum::Run> RunsOf(const Bucket& bucket) const;
+  std::vector<int64_t> ShareTotals() const;
+  absl::Status SumByTree(size_t bucket);
+  absl::Status SumRounded(const Bucket& bucket);
+  absl::Status SumLargest();
+  absl::Status SumBigram();
+  void AddOwnNodes(int64_t begin, int64_t size);
 
   comm::Communicator& data_;
   const SumOptions options_;
   const std::shared_ptr<const model::Layout> layout_;
-  kernels::ThreadPool& pool_;
-  const int bigram_index_;  // -1: no table, or it goes with the others
-  GradientExchange tree_;
+  const std::vector<std::vector<int>> stages_;         // of backward
+  const int bigram_index_;                             // -1: no table, or it goes with the others
+  const std::unique_ptr<kernels::ThreadPool> beside_;  // of buckets: the others' threads are in backward
+  kernels::ThreadPool& pool_;                          // of sums
+  NumberSum numbers_;
+  std::vector<GradientTree::Node> nodes_;  // of this step, as are
+  std::vector<Bucket> buckets_;
+  std::vector<std::vector<int64_t>> shares_;  // of every bucket (tree_sum.h)
   std::unique_ptr<BigramExchange> bigram_;
-  std::unique_ptr<OwnerSum> owners_;
+  std::unique_ptr<TreeSum> tree_;
   std::unique_ptr<RoundedSum> rounded_;
   std::unique_ptr<GradientSum> largest_;
   int64_t largest_floats_ = 0;  // that it was made for

@@ -16,6 +16,7 @@ void GradientTree::Begin(int64_t first_leaf) {
 }
 
 GradientTree::Leaf GradientTree::NextLeaf() {
+  merged_.clear();
   add_ = !stack_.empty() && stack_.back().subtree.IsLeftSiblingOf({next_leaf_, 1});
   if (add_) return {stack_.back().gradient, model::Network::Write::kAdd};
   const size_t arena = stack_.size();
@@ -23,32 +24,66 @@ GradientTree::Leaf GradientTree::NextLeaf() {
   return {arenas_[arena].get(), model::Network::Write::kOverwrite};
 }
 
-void GradientTree::Merge(double loss) {
+// The stack with the leaf in progress on it, as far as the tree goes, and what that adds.
+std::vector<GradientTree::Node> GradientTree::Grown(double loss, std::vector<Addition>& additions) const {
+  std::vector<Node> stack = stack_;
   if (add_) {
-    stack_.back().subtree.leaves = 2;
-    stack_.back().loss += loss;
+    stack.back().subtree.leaves = 2;
+    stack.back().loss += loss;
   } else {
-    stack_.push_back({{next_leaf_, 1}, loss, arenas_[stack_.size()].get()});
+    stack.push_back({{next_leaf_, 1}, loss, arenas_[stack.size()].get()});
   }
+  Collapse(stack, /*all=*/false, [&](Node& below, const Node& top) {
+    additions.push_back({below.gradient, top.gradient});
+    below.loss += top.loss;
+  });
+  return stack;
+}
+
+std::vector<GradientTree::Node> GradientTree::NodesAfterLeaf() const {
+  std::vector<Addition> additions;
+  return Grown(0, additions);
+}
+
+void GradientTree::MergeTensors(const std::vector<int>& tensors) {
+  std::vector<Addition> additions;
+  Grown(0, additions);
+  merged_.resize(layout_->size());
+  for (const int tensor : tensors) {
+    CHECK(!merged_[tensor], "tensor {} a second time", tensor);
+    merged_[tensor] = true;
+    for (const Addition& addition : additions) Add(addition, layout_->offset(tensor), layout_->stored(tensor));
+  }
+}
+
+void GradientTree::Merge(double loss) {
+  std::vector<Addition> additions;
+  stack_ = Grown(loss, additions);
   ++next_leaf_;
-  Collapse(stack_, /*all=*/false, [this](Node& below, const Node& top) { Add(below, top); });
+  for (const Addition& addition : additions) {
+    if (merged_.empty()) Add(addition, 0, layout_->floats());
+    for (int tensor = 0; tensor < std::ssize(merged_); ++tensor) {
+      if (!merged_[tensor]) Add(addition, layout_->offset(tensor), layout_->stored(tensor));
+    }
+  }
 }
 
 void GradientTree::Finish() {
   CHECK(!stack_.empty(), "no leaf");
-  Collapse(stack_, /*all=*/true, [this](Node& below, const Node& top) { Add(below, top); });
+  Collapse(stack_, /*all=*/true, [this](Node& below, const Node& top) {
+    Add({below.gradient, top.gradient}, 0, layout_->floats());
+    below.loss += top.loss;
+  });
 }
 
-void GradientTree::Add(Node& below, const Node& top) {
+void GradientTree::Add(const Addition& addition, int64_t begin, int64_t size) {
   constexpr int64_t kBlock = 1 << 16;
-  const float* from = top.gradient->data();
-  float* to = below.gradient->data();
-  const int64_t size = layout_->floats();
+  const float* from = addition.from->data() + begin;
+  float* to = addition.to->data() + begin;
   pool_.Run((size + kBlock - 1) / kBlock, [&](int64_t block, int) {
-    const int64_t begin = block * kBlock;
-    kernels::AddInPlace(from + begin, std::min(kBlock, size - begin), to + begin);
+    const int64_t at = block * kBlock;
+    kernels::AddInPlace(from + at, std::min(kBlock, size - at), to + at);
   });
-  below.loss += top.loss;
 }
 
 int64_t GradientTree::ArenasOf(int64_t first, int64_t end) {

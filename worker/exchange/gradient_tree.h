@@ -31,6 +31,9 @@ class GradientTree {
   };
   void Begin(int64_t first_leaf = 0);
   Leaf NextLeaf();
+  // Of the leaf in progress the gradients of these tensors are written, others may not be yet: adds them as Merge will,
+  // which then leaves them alone. Their sums stand in NodesAfterLeaf().
+  void MergeTensors(const std::vector<int>& tensors);
   // The leaf's gradient has been written, `loss` is its part of a sum that goes along the same tree.
   void Merge(double loss);
 
@@ -41,6 +44,8 @@ class GradientTree {
     model::Arena* gradient = nullptr;
   };
   const std::vector<Node>& nodes() const { return stack_; }
+  // Those that will be there after the leaf in progress; without its loss. Its arena is theirs already.
+  std::vector<Node> NodesAfterLeaf() const;
 
   // After the last leaf of all, on the only rank: adds up what is left; one node remains.
   void Finish();
@@ -53,14 +58,21 @@ class GradientTree {
   static int64_t ArenasOf(int64_t first, int64_t end);
 
  private:
-  void Add(Node& below, const Node& top);
+  // An arena that is added to another.
+  struct Addition {
+    model::Arena* to;
+    const model::Arena* from;
+  };
+  std::vector<Node> Grown(double loss, std::vector<Addition>& additions) const;
+  void Add(const Addition& addition, int64_t begin, int64_t size);
 
   std::shared_ptr<const model::Layout> layout_;
   kernels::ThreadPool& pool_;
   std::vector<std::unique_ptr<model::Arena>> arenas_;
   std::vector<Node> stack_;
   int64_t next_leaf_ = 0;
-  bool add_ = false;  // the leaf in progress is added to the top of the stack, its sibling
+  bool add_ = false;          // the leaf in progress is added to the top of the stack, its sibling
+  std::vector<bool> merged_;  // of the tensors: those of the leaf in progress that are added already; empty: none
 };
 
 }  // namespace filigree::exchange

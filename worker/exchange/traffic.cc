@@ -38,8 +38,8 @@ int64_t OwnSlice(int64_t floats, int rank, int ranks) {
   return SliceBegin(floats, rank + 1, ranks) - SliceBegin(floats, rank, ranks);
 }
 
-// Everybody's slice of every subtree to its owner, then the owner's slice to everybody (gradient_exchange.cc); what
-// is owned whole goes to its owner alone (owner_sum.cc).
+// Everybody's slice of every subtree to its owner, then the owner's slice to everybody (number_sum.cc); what
+// is owned whole goes to its owner alone (tree_sum.cc).
 Traffic AlongTheTree(int64_t leaves, int64_t floats, int rank, int ranks, int64_t owned = 0, int64_t owned_here = 0) {
   const int64_t slice = OwnSlice(floats, rank, ranks), own = slice + owned_here;
   Traffic traffic;
@@ -154,7 +154,7 @@ bool OwnWay(const SumOptions& options, const GradientShape& shape) {
 // The runs of an arena that are summed one after the other: without the table where it goes its own way.
 std::vector<int64_t> Ranges(const SumOptions& options, const GradientShape& shape) {
   if (!OwnWay(options, shape)) return {shape.floats};
-  const int64_t end = shape.bigram_begin + shape.bigram_rows * shape.bigram_cols;
+  const int64_t end = shape.bigram_begin + InWholeSlices(shape.bigram_rows * shape.bigram_cols);
   return {shape.bigram_begin, shape.floats - end};
 }
 
@@ -188,6 +188,31 @@ Traffic RoundedArrays(const SumOptions& options, const GradientShape& shape, int
   }
   if (!OwnWay(options, shape)) traffic += Rounded(shape.bigram_rows * shape.bigram_cols, rank, ranks);
   return traffic;
+}
+
+// Values of the largest bucket (buckets.h), but for the table where it goes its own way.
+int64_t LargestBucket(const SumOptions& options, const GradientShape& shape) {
+  int64_t largest = 0, open = 0;
+  for (size_t stage = 0; stage < shape.stages.size(); ++stage) {
+    open += shape.stages[stage];
+    if (stage == 0 && !OwnWay(options, shape)) open += shape.bigram_rows * shape.bigram_cols;
+    largest = std::max(largest, open);
+    if (options.bucket_values > 0 && open >= options.bucket_values) open = 0;
+  }
+  return largest;
+}
+
+// One bucket after the other in the same memory: what others add, packed, or what all get of it, and what this rank
+// adds of the other ranks' parts. At its most: it may add all of a bucket.
+int64_t MemoryOfBuckets(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
+  const bool rounded = options.wire == WireValue::kBf16;
+  const int64_t parts = rounded ? ranks - 1 : OthersSubtrees(std::ssize(shape.tokens), rank, ranks);
+  const Owned owned = OwnedValues(options, shape, rank);
+  const int64_t table = OwnWay(options, shape) ? 0 : shape.bigram_rows * shape.bigram_cols;
+  const int64_t shared = owned.shared + table, here = owned.here + OwnSlice(shared, rank, ranks);
+  const int64_t packed = std::max(shared, owned.all + shared - here);
+  const int64_t bucket = LargestBucket(options, shape);
+  return (rounded ? kHalf : kFloat) * (std::min(packed, bucket) + parts * std::min(here, bucket));
 }
 
 }  // namespace
@@ -274,7 +299,7 @@ Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width) {
   constexpr auto kDouble = static_cast<int64_t>(sizeof(double));
   const int64_t node = width * kDouble;
   Traffic traffic;
-  if (width > GradientExchange::kFewNumbers) {  // slices to their owners, sums to all
+  if (width > NumberSum::kFewNumbers) {  // slices to their owners, sums to all
     const int64_t own = OwnSlice(width, rank, ranks);
     traffic.sent_bytes = kDouble * (Subtrees(leaves, rank, ranks) * (width - own) + (ranks - 1) * own);
     traffic.received_bytes = kDouble * (OthersSubtrees(leaves, rank, ranks) * own + width - own);
@@ -307,25 +332,10 @@ Forecast TrafficOfProposals(std::span<const ProposedMatrix> matrices, int64_t sh
 Traffic TrafficOfConsensus(int ranks) { return ToAll(kConsensusBytes, ranks); }
 
 int64_t MemoryOfSum(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
-  const std::vector<int64_t> ranges = Ranges(options, shape);
-  // fp32 sums one range after the other in the same memory, bf16 all arrays at once.
-  const bool together = options.method == Method::kTree && options.wire == WireValue::kBf16;
-  const int64_t floats = together ? std::accumulate(ranges.begin(), ranges.end(), int64_t{0})
-                                  : *std::max_element(ranges.begin(), ranges.end());
-  const int64_t own = OwnSlice(floats, rank, ranks);
   const int64_t residual = options.holds_back() ? 2 * kFloat * shape.floats : 0;  // and as it was before the step
   switch (options.method) {
-    case Method::kTree: {
-      const int64_t leaves = std::ssize(shape.tokens);
-      if (!options.owners.empty()) {
-        const Owned owned = OwnedValues(options, shape, rank);
-        const int64_t here = owned.here + OwnSlice(owned.shared, rank, ranks), all = owned.all + owned.shared;
-        if (options.wire == WireValue::kBf16) return residual + kHalf * (all + (ranks - 1) * here);
-        return kFloat * (all - here + OthersSubtrees(leaves, rank, ranks) * here);
-      }
-      if (together) return residual + kHalf * (floats + (ranks - 1) * own);
-      return kFloat * own * (Subtrees(leaves, rank, ranks) + OthersSubtrees(leaves, rank, ranks));
-    }
+    case Method::kTree:
+      return residual + MemoryOfBuckets(options, shape, rank, ranks);
     case Method::kDense:
       return 0;
     case Method::kTopK:

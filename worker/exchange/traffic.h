@@ -33,6 +33,7 @@ struct GradientShape {
   int64_t bigram_begin = 0, bigram_rows = 0, bigram_cols = 0;  // where the table lies; no rows: there is none
   int bigram = -1;                                             // the table's index among the tensors
   std::vector<int64_t> arrays;                                 // values of every other tensor
+  std::vector<int64_t> stages;                                 // of those together, by stage of backward
   std::vector<int64_t> tokens;                                 // of every leaf
 };
 
@@ -58,7 +59,7 @@ Forecast TrafficOfWeights(std::span<const OwnedMatrix> matrices, int rank, int r
 // Bytes that come and go while they are gathered.
 int64_t MemoryOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks);
 
-// GradientExchange::SumNumbers of `width` numbers a subtree.
+// NumberSum::SumNumbers of `width` numbers a subtree.
 comm::Traffic TrafficOfNumbers(int64_t leaves, int rank, int ranks, int64_t width);
 
 // AgreeOnNewcomers where shards propose more than are wanted, each as many as the others.

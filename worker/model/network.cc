@@ -51,15 +51,15 @@ struct Network::Impl {
   void Forward(PassBuffers& buffers, const SequenceSlot& slot, int worker, Tap* tap);
   void ForEachSequence(const Batch& batch, Tap* tap,
                        const std::function<void(const SequenceSlot&, HeadPass&, HeadActivations&)>& visit);
-  WeightGradients::Target Target(const Batch& batch, Write write, Arena& gradient, Tap* tap, GradientWitness* witness);
-  double Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
-                  GradientWitness* witness);
+  WeightGradients::Target Target(const Batch& batch, Write write, Arena& gradient, Tap* tap, GradientWitness* witness,
+                                 const StageDone& stage_done);
+  double Backward(const Batch& batch, double loss_scale, const WeightGradients::Target& target, Tap* tap);
 
   // With other ranks.
   ShardedPass::Call ShardedCall(PassBuffers& buffers, const int32_t* sequences, int count, int positions,
                                 bool backward);
   double ShardedLossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, PassTimes& times,
-                                GradientWitness* witness);
+                                GradientWitness* witness, const StageDone& stage_done);
   void ForEachSharded(const Batch& batch,
                       const std::function<absl::Status(const ShardedPass::Call&, int first)>& visit);
 
@@ -128,7 +128,7 @@ void Network::Impl::ForEachSequence(
 }
 
 WeightGradients::Target Network::Impl::Target(const Batch& batch, Write write, Arena& gradient, Tap* tap,
-                                              GradientWitness* witness) {
+                                              GradientWitness* witness, const StageDone& stage_done) {
   WeightGradients::Target target;
   target.sequences = batch.sequences;
   target.tiles = batch.sequences * training.tiles_per_sequence;
@@ -138,11 +138,11 @@ WeightGradients::Target Network::Impl::Target(const Batch& batch, Write write, A
   target.weights = &weights;
   target.partials = training.partials.get();
   target.witness = witness;
+  target.stage_done = &stage_done;
   return target;
 }
 
-double Network::Impl::Backward(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
-                               GradientWitness* witness) {
+double Network::Impl::Backward(const Batch& batch, double loss_scale, const WeightGradients::Target& target, Tap* tap) {
   const int sequences = batch.sequences;
   BackwardBuffers& buffers = *training.backward;
   std::vector<double> losses(sequences);
@@ -150,7 +150,6 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
   const auto pass = [&](int worker) {
     return BackwardPass{spec, registry, weights, tap, training.scratch[worker], *training.small, *training.partials};
   };
-  const WeightGradients::Target target = Target(batch, write, gradient, tap, witness);
   training.BeginPartials(registry, weights, spec.n_layer);
   pool.Run(sequences, [&](int64_t s, int worker) {
     const SequenceSlot slot = Slot(static_cast<int>(s), static_cast<int>(s), batch.positions);
@@ -164,6 +163,7 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
     }
   });
   weight_gradients.Head(target, *training.head, tokens);
+  target.Done(0);
   for (int l = spec.n_layer - 1; l >= 0; --l) {
     training.BeginPartials(registry, weights, l);
     pool.Run(sequences, [&](int64_t s, int worker) {
@@ -172,9 +172,11 @@ double Network::Impl::Backward(const Batch& batch, double loss_scale, Write writ
       pass(worker).Layer(l, slot, training.layers[l], training.values(l, worker), buffers);
     });
     weight_gradients.Layer(target, l, training.layers[l], buffers);
+    target.Done(spec.n_layer - l);
   }
   weight_gradients.Embeddings(target, buffers, tokens, batch.positions);
   weight_gradients.Small(target, *training.small);
+  target.Done(spec.n_layer + 1);
   return Sum(losses);
 }
 
@@ -194,14 +196,14 @@ ShardedPass::Call Network::Impl::ShardedCall(PassBuffers& buffers, const int32_t
 }
 
 double Network::Impl::ShardedLossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient,
-                                             PassTimes& times, GradientWitness* witness) {
+                                             PassTimes& times, GradientWitness* witness, const StageDone& stage_done) {
   const double start = Now(), exchanged = group->seconds();
   const ShardedPass::Call call = ShardedCall(training, batch.tokens, batch.sequences, batch.positions, true);
   status = shared->Forward(call);
   const double middle = Now(), exchanged_forward = group->seconds() - exchanged;
   std::vector<double> losses;
   if (status.ok()) {
-    const WeightGradients::Target target = Target(batch, write, gradient, nullptr, witness);
+    const WeightGradients::Target target = Target(batch, write, gradient, nullptr, witness, stage_done);
     status = shared->Backward(call, loss_scale, target, weight_gradients, losses);
   }
   const double exchanged_backward = group->seconds() - exchanged - exchanged_forward;
@@ -240,13 +242,13 @@ void Network::SetWeights(const Arena& weights) {
 }
 
 double Network::LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap,
-                                PassTimes* times, GradientWitness* witness) {
+                                PassTimes* times, GradientWitness* witness, const StageDone& stage_done) {
   Impl& net = *impl_;
   if (net.shared != nullptr) {
     CHECK(tap == nullptr, "a tap on a model that ranks share");
     PassTimes passes;
     return net.status.ok() ? net.ShardedLossAndGradient(batch, loss_scale, write, gradient,
-                                                        times == nullptr ? passes : *times, witness)
+                                                        times == nullptr ? passes : *times, witness, stage_done)
                            : kNan;
   }
   const double start = Now();
@@ -258,7 +260,8 @@ double Network::LossAndGradient(const Batch& batch, double loss_scale, Write wri
     net.Forward(net.training, slot, worker, tap);
   });
   const double middle = Now();
-  const double loss = net.Backward(batch, loss_scale, write, gradient, tap, witness);
+  const double loss =
+      net.Backward(batch, loss_scale, net.Target(batch, write, gradient, tap, witness, stage_done), tap);
   if (times != nullptr) {
     times->forward += middle - start;
     times->backward += Now() - middle;

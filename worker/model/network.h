@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/model/arena.h"
+#include "worker/model/gradient_stages.h"
 #include "worker/model/gradient_witness.h"
 #include "worker/model/spec.h"
 #include "worker/model/tap.h"
@@ -68,9 +69,11 @@ class Network {
 
   // Sum over sequences and predicted positions (positions - 1 a sequence) of the cross-entropy, in nats; the gradient
   // is that of loss_scale * sum. Writes all of `gradient` (padding between tensors excepted): the shard's own sum is
-  // formed first and then written or added, once. `witness` (optional) sees the shard's factors.
+  // formed first and then written or added, once. `witness` (optional) sees the shard's factors. stage_done (optional)
+  // is told when which tensors' gradients are whole; after an error of the tensor group it is told of no more.
   double LossAndGradient(const Batch& batch, double loss_scale, Write write, Arena& gradient, Tap* tap = nullptr,
-                         PassTimes* times = nullptr, GradientWitness* witness = nullptr);
+                         PassTimes* times = nullptr, GradientWitness* witness = nullptr,
+                         const StageDone& stage_done = {});
 
   // The sum of the cross-entropies alone. per_token (optional): [sequences][positions - 1].
   double Loss(const Batch& batch, Tap* tap = nullptr, float* per_token = nullptr);

@@ -21,6 +21,7 @@ absl::Status ShardedPass::Backward(const Call& call, double loss_scale, const We
   absl::Status status = BackwardHead(call, loss_scale, losses);
   if (!status.ok()) return status;
   weight_gradients.Head(target, *buffers.head, tokens_);
+  target.Done(0);
   for (int l = spec_.n_layer - 1; l >= 0; --l) {
     buffers.BeginPartials(registry_, weights_, l);
     for (int s = 0; s < buffers.sequences; ++s) buffers.partials->Clear(s);
@@ -28,11 +29,13 @@ absl::Status ShardedPass::Backward(const Call& call, double loss_scale, const We
     if (status.ok()) status = BackwardAttention(call, l);
     if (!status.ok()) return status;
     weight_gradients.Layer(target, l, buffers.layer(l), *buffers.backward);
+    target.Done(spec_.n_layer - l);
   }
   status = GatherGradients(call);
   if (!status.ok()) return status;
   weight_gradients.Embeddings(target, *buffers.backward, tokens_, call.positions);
   weight_gradients.Small(target, *buffers.small);
+  target.Done(spec_.n_layer + 1);
   return status;
 }
 

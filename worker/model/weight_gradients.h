@@ -8,6 +8,7 @@
 #include "worker/model/activations.h"
 #include "worker/model/arena.h"
 #include "worker/model/backward.h"
+#include "worker/model/gradient_stages.h"
 #include "worker/model/gradient_witness.h"
 #include "worker/model/head.h"
 #include "worker/model/network.h"
@@ -32,9 +33,14 @@ class WeightGradients {
     Network::Write write = Network::Write::kOverwrite;
     Arena* gradient = nullptr;
     bool inputs_as_kept = true;  // inputs of matrices are 0 where AbsTopK kept nothing: no tap has put values there
-    const Weights* weights = nullptr;      // which matrices are on candidates
-    PartialGradients* partials = nullptr;  // their gradients, sequence by sequence
-    GradientWitness* witness = nullptr;    // or null
+    const Weights* weights = nullptr;       // which matrices are on candidates
+    PartialGradients* partials = nullptr;   // their gradients, sequence by sequence
+    GradientWitness* witness = nullptr;     // or null
+    const StageDone* stage_done = nullptr;  // or null
+
+    void Done(int stage) const {
+      if (stage_done != nullptr && *stage_done) (*stage_done)(stage);
+    }
   };
 
   // lm_head and bigram, from the gradients by logits.

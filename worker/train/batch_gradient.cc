@@ -97,7 +97,7 @@ absl::StatusOr<double> BatchGradient::SumOverData(Evidence* evidence) {
   }
   FaultPoint("exchange", state_.step);
   const parallel::Progress::Waiting waiting(world_->progress());
-  std::vector<exchange::GradientExchange::Numbers> losses;
+  std::vector<exchange::NumberSum::Numbers> losses;
   for (const exchange::GradientTree::Node& node : tree_.nodes()) losses.push_back({node.subtree, {node.loss}});
   world_->data().Name("losses");
   const absl::StatusOr<std::vector<double>> loss = sum_->numbers().SumNumbers(losses);

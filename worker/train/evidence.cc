@@ -34,7 +34,7 @@ class NoEvidence : public Evidence {
   void BeginShard(int64_t) override {}
   void EndShard(int64_t) override {}
   void Finish() override {}
-  absl::Status Exchange(exchange::GradientExchange&, comm::Communicator&) override { return absl::OkStatus(); }
+  absl::Status Exchange(exchange::NumberSum&, comm::Communicator&) override { return absl::OkStatus(); }
   absl::Status Gather(const ModelShard&, comm::Communicator&) override { return absl::OkStatus(); }
   EvidenceOf Of(const TensorInfo&, int64_t, kernels::ThreadPool&) const override { return {}; }
 };
@@ -97,7 +97,7 @@ class NormEvidence : public Evidence {
     exchange::Collapse(stack_, /*all=*/false, Add);
   }
   void Finish() override { exchange::Collapse(stack_, /*all=*/true, Add); }
-  absl::Status Exchange(exchange::GradientExchange& ranks, comm::Communicator&) override {
+  absl::Status Exchange(exchange::NumberSum& ranks, comm::Communicator&) override {
     absl::StatusOr<std::vector<double>> sum = ranks.SumNumbers(stack_);
     if (!sum.ok()) return sum.status();
     stack_.clear();
@@ -120,7 +120,7 @@ class NormEvidence : public Evidence {
   }
 
  private:
-  using Numbers = exchange::GradientExchange::Numbers;
+  using Numbers = exchange::NumberSum::Numbers;
   static void Add(Numbers& below, const Numbers& top) {
     for (size_t i = 0; i < below.values.size(); ++i) below.values[i] += top.values[i];
   }
@@ -153,7 +153,7 @@ class VoteEvidence : public Evidence, public model::GradientWitness {
   void BeginShard(int64_t shard) override { norms_.BeginShard(shard); }
   void EndShard(int64_t shard) override { norms_.EndShard(shard); }
   void Finish() override { norms_.Finish(); }
-  absl::Status Exchange(exchange::GradientExchange&, comm::Communicator&) override { return OnlyAlone("votes"); }
+  absl::Status Exchange(exchange::NumberSum&, comm::Communicator&) override { return OnlyAlone("votes"); }
   absl::Status Gather(const ModelShard&, comm::Communicator&) override { return OnlyAlone("votes"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {
@@ -215,7 +215,7 @@ class ProposalEvidence : public Evidence, public model::GradientWitness {
     const absl::Status agreed = Agree(alone);
     CHECK(agreed.ok(), "{}", agreed.ToString());
   }
-  absl::Status Exchange(exchange::GradientExchange& ranks, comm::Communicator& data) override {
+  absl::Status Exchange(exchange::NumberSum& ranks, comm::Communicator& data) override {
     if (absl::Status status = norms_.Exchange(ranks, data); !status.ok()) return status;
     return Agree(data);
   }
@@ -286,7 +286,7 @@ class Oracle : public Evidence, public model::GradientWitness {
   void BeginShard(int64_t) override {}
   void EndShard(int64_t) override {}
   void Finish() override {}
-  absl::Status Exchange(exchange::GradientExchange&, comm::Communicator&) override { return OnlyAlone("gradient"); }
+  absl::Status Exchange(exchange::NumberSum&, comm::Communicator&) override { return OnlyAlone("gradient"); }
   absl::Status Gather(const ModelShard&, comm::Communicator&) override { return OnlyAlone("gradient"); }
   void Matrix(const TensorInfo& info, std::span<const ConstTile> dy, std::span<const ConstTile> x,
               kernels::ThreadPool& pool) override {

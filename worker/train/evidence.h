@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
-#include "worker/exchange/gradient_exchange.h"
+#include "worker/exchange/number_sum.h"
 #include "worker/model/gradient_witness.h"
 #include "worker/train/model_shard.h"
 #include "worker/train/state.h"
@@ -41,7 +41,7 @@ class Evidence {
   virtual void EndShard(int64_t shard) = 0;
   // After the last shard: on the only rank, or over all data-parallel ranks (a rule that cannot is Unimplemented).
   virtual void Finish() = 0;
-  virtual absl::Status Exchange(exchange::GradientExchange& ranks, comm::Communicator& data) = 0;
+  virtual absl::Status Exchange(exchange::NumberSum& ranks, comm::Communicator& data) = 0;
   // After that, where the ranks of a group share the model: from this rank's part to the whole.
   virtual absl::Status Gather(const ModelShard& shard, comm::Communicator& group) = 0;
   // `candidates`: that the matrix will have.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "worker/model/gradient_stages.h"
 #include "worker/train/candidates.h"
 
 namespace filigree::train {
@@ -35,6 +36,10 @@ exchange::GradientShape GradientShapeOf(const RankLayout& layout, const model::R
   }
   for (int tensor = 0; tensor < part.size(); ++tensor) {
     if (tensor != part.bigram()) shape.arrays.push_back(layout.stored(tensor));
+  }
+  for (const std::vector<int>& stage : model::GradientStages(part)) {
+    int64_t& values = shape.stages.emplace_back();
+    for (const int tensor : stage) values += tensor == part.bigram() ? 0 : layout.stored(tensor);
   }
   for (int64_t leaf = 0; leaf < settings.train.shards; ++leaf) {
     shape.tokens.push_back(SequencesOf(settings, leaf) * positions);

@@ -2,6 +2,7 @@
 
 #include "worker/exchange/batch_sum.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "kernels/csr/pattern.h"
 #include "tests/support/ranks.h"
 #include "tests/support/small_run.h"
+#include "worker/exchange/owners.h"
 #include "worker/parallel/grid.h"
 
 namespace filigree::exchange {
@@ -148,6 +150,64 @@ INSTANTIATE_TEST_SUITE_P(Ways, BatchSumTest,
                                          Way{"balanced", {Method::kBalancedTopK, kF, 1, 0.05}},
                                          Way{"balanced_bf16", {Method::kBalancedTopK, kB, 1, 0.2}}),
                          [](const auto& param) { return param.param.name; });
+
+// What a rank holds after a few steps and what it has sent, with buckets of so many values.
+struct InBuckets {
+  std::vector<float> sums, held;
+  int64_t sent = 0, received = 0;
+  size_t buckets = 0;
+
+  bool operator==(const InBuckets& other) const {
+    return sums == other.sums && held == other.held && sent == other.sent && received == other.received;
+  }
+};
+
+std::vector<InBuckets> SumInBuckets(const model::Registry& registry, SumOptions options, int ranks, int64_t values) {
+  options.bucket_values = values;
+  std::vector<InBuckets> found(ranks);
+  testing_support::RunRanks(ranks, [&](std::unique_ptr<comm::Transport> transport) {
+    comm::Communicator data(std::move(transport), {});
+    kernels::ThreadPool pool(1);
+    const auto layout = std::make_shared<model::Layout>(registry.numels());
+    GradientTree tree(layout, pool);
+    BatchSum sum(data, kLeaves, options, registry, layout, pool);
+    InBuckets& mine = found[data.rank()];
+    for (int step = 2; step < 5; ++step) {
+      ChangeCandidates(registry, step, *layout);
+      AddLeaves(step, parallel::LeavesOf(kLeaves, data.rank(), ranks), registry, tree);
+      ASSERT_TRUE(sum.Sum(tree.nodes()).ok());
+      ForEachValue(registry, *layout, [&](const model::TensorInfo& info, int64_t, int64_t at) {
+        const bool due =
+            options.owners.empty() || options.owners[info.index] < 0 || options.owners[info.index] == data.rank();
+        if (due) mine.sums.push_back(tree.nodes().front().gradient->data()[at]);
+      });
+      mine.buckets = std::max(mine.buckets, sum.buckets().size());
+    }
+    if (sum.residual() != nullptr) mine.held.assign(sum.residual()->values().begin(), sum.residual()->values().end());
+    mine.sent = data.traffic().sent_bytes;
+    mine.received = data.traffic().received_bytes;
+  });
+  return found;
+}
+
+TEST(BatchSum, BucketsChangeNeitherBitsNorBytes) {
+  const model::Registry registry(testing_support::RunSpec());
+  for (const int ranks : {2, 3, 5}) {
+    SumOptions owned, owned_bf16{Method::kTree, kB, 0.1};
+    owned.owners = owned_bf16.owners = OwnersOf(registry, ranks);
+    for (const SumOptions& options :
+         {SumOptions{}, SumOptions{Method::kTree, kB, 0.1}, SumOptions{Method::kTree, kB, 1}, owned, owned_bf16}) {
+      SCOPED_TRACE(testing::Message() << ranks << " ranks, wire " << static_cast<int>(options.wire) << ", "
+                                      << options.owners.size() << " owners, share " << options.bigram_share);
+      const std::vector<InBuckets> at_once = SumInBuckets(registry, options, ranks, 0);
+      for (const int64_t values : {int64_t{1}, int64_t{4'000}, int64_t{1} << 40}) {
+        const std::vector<InBuckets> parts = SumInBuckets(registry, options, ranks, values);
+        for (int r = 0; r < ranks; ++r) EXPECT_TRUE(parts[r] == at_once[r]) << "rank " << r << ", " << values;
+        EXPECT_GE(parts[0].buckets, values == 1 ? 4 : 1);
+      }
+    }
+  }
+}
 
 TEST(BatchSum, OverTheTreeInFp32HasTheBitsOfARankAlone) {
   const model::Registry registry(testing_support::RunSpec());

@@ -85,6 +85,50 @@ TEST_P(GradientTreeTest, AddsAlongTheTreeOfTheDefinition) {
 
 INSTANTIATE_TEST_SUITE_P(Leaves, GradientTreeTest, testing::Values(1, 2, 3, 4, 5, 6, 7, 8, 11, 16));
 
+// A leaf whose tensors are written one after another, and added as soon as they are there.
+TEST_P(GradientTreeTest, AddsALeafTensorByTensorToTheSameBits) {
+  const int64_t leaves = GetParam();
+  const model::Registry registry(SmallSpec());
+  const auto layout = std::make_shared<model::Layout>(registry.numels());
+  const Sum expected = Reference(0, leaves, layout->floats());
+  kernels::ThreadPool pool(2);
+  GradientTree tree(layout, pool);
+  tree.Begin();
+  for (int64_t leaf = 0; leaf < leaves; ++leaf) {
+    const GradientTree::Leaf to = tree.NextLeaf();
+    const std::vector<float> values = LeafValues(leaf, layout->floats());
+    const std::vector<GradientTree::Node> after = tree.NodesAfterLeaf();
+    for (int t = registry.size() - 1; t >= 0; --t) {
+      const int64_t begin = layout->offset(t);
+      for (int64_t i = begin; i < begin + layout->stored(t); ++i) {
+        float& out = to.gradient->data()[i];
+        out = to.write == model::Network::Write::kAdd ? out + values[i] : values[i];
+      }
+      if (t % 3 == 0) continue;  // is left to Merge
+      tree.MergeTensors({t});
+      const Sum node = Reference(after.back().subtree.first, after.back().subtree.leaves, layout->floats());
+      EXPECT_EQ(std::memcmp(after.back().gradient->data() + begin, node.values.data() + begin,
+                            static_cast<size_t>(layout->stored(t)) * sizeof(float)),
+                0)
+          << "leaf " << leaf << ", tensor " << t;
+    }
+    tree.Merge(1.0 / static_cast<double>(3 + leaf));
+    ASSERT_EQ(after.size(), tree.nodes().size());
+    for (size_t i = 0; i < after.size(); ++i) {
+      EXPECT_EQ(after[i].gradient, tree.nodes()[i].gradient);
+      EXPECT_EQ(after[i].subtree.leaves, tree.nodes()[i].subtree.leaves);
+    }
+  }
+  tree.Finish();
+  EXPECT_EQ(tree.loss(), expected.loss);
+  for (const model::TensorInfo& info : registry.tensors()) {
+    EXPECT_EQ(std::memcmp(tree.gradient().tensor(info), expected.values.data() + layout->offset(info.index),
+                          static_cast<size_t>(info.numel()) * sizeof(float)),
+              0)
+        << info.name;
+  }
+}
+
 TEST(GradientTree, HoldsOneArenaALevel) {
   const model::ModelSpec spec = SmallSpec();
   const model::Registry registry(spec);

@@ -67,9 +67,9 @@ model::ModelSpec SpecOf(bool bigram) {
   return spec;
 }
 
-class OwnerSumTest : public testing::TestWithParam<std::pair<int, bool>> {};
+class TreeSumTest : public testing::TestWithParam<std::pair<int, bool>> {};
 
-TEST_P(OwnerSumTest, HasTheBitsOfARankAloneWhereItIsDue) {
+TEST_P(TreeSumTest, HasTheBitsOfARankAloneWhereItIsDue) {
   const auto [ranks, bigram] = GetParam();
   const model::Registry registry(SpecOf(bigram));
   const auto layout = std::make_shared<model::Layout>(registry.numels());
@@ -100,7 +100,7 @@ TEST_P(OwnerSumTest, HasTheBitsOfARankAloneWhereItIsDue) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, OwnerSumTest,
+INSTANTIATE_TEST_SUITE_P(Ranks, TreeSumTest,
                          testing::Values(std::pair{1, true}, std::pair{2, true}, std::pair{3, false},
                                          std::pair{4, true}, std::pair{7, true}),
                          [](const auto& param) {

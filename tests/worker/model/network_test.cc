@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/small_model.h"
 #include "tests/worker/model/plain_model.h"
+#include "tests/worker/model/stage_watcher.h"
 
 // The network against the plain model, and against itself: other threads, other cuts of the batch, other ways to the
 // same number.
@@ -114,6 +115,19 @@ TEST(Network, LossAndLogitsAreThoseOfThePlainModel) {
       }
     }
     ++spec_index;
+  }
+}
+
+TEST(Network, SaysOfNoGradientTooEarlyThatItIsWhole) {
+  for (const ModelSpec& spec : Specs()) {
+    for (const Network::Write write : {Network::Write::kOverwrite, Network::Write::kAdd}) {
+      Fixture f(spec, 2);
+      testing_support::StageWatcher watcher(f.registry, f.gradient);
+      const std::vector<int32_t> tokens = Tokens(spec, 3, 33);
+      f.network.LossAndGradient({tokens.data(), 3, 33}, 1, write, f.gradient, nullptr, nullptr, nullptr,
+                                watcher.Listener());
+      watcher.ExpectNothingCameLater();
+    }
   }
 }
 

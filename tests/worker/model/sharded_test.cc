@@ -6,6 +6,7 @@
 #include "gtest/gtest.h"
 #include "kernels/csr/pattern.h"
 #include "tests/support/small_model.h"
+#include "tests/worker/model/stage_watcher.h"
 #include "tests/worker/model/thread_group.h"
 #include "worker/model/network.h"
 
@@ -152,7 +153,10 @@ Results Compute(const Case& c, const Model& model, TensorGroup* group) {
   const std::vector<int32_t> tokens = Tokens(c, c.sequences, 0), more = Tokens(c, c.sequences + 1, 1);
   using Write = Network::Write;
   out.first = network.LossAndGradient({tokens.data(), c.sequences, c.positions}, 0.37, Write::kOverwrite, out.gradient);
-  out.second = network.LossAndGradient({more.data(), c.sequences + 1, c.positions}, 0.37, Write::kAdd, out.gradient);
+  testing_support::StageWatcher watcher(model.registry, out.gradient);
+  out.second = network.LossAndGradient({more.data(), c.sequences + 1, c.positions}, 0.37, Write::kAdd, out.gradient,
+                                       nullptr, nullptr, nullptr, watcher.Listener());
+  watcher.ExpectNothingCameLater();
   const Network::Batch batch{more.data(), c.sequences + 1, c.positions};
   out.per_token.resize(static_cast<size_t>(c.sequences + 1) * (c.positions - 1));
   out.loss = network.Loss(batch, nullptr, out.per_token.data());

@@ -1,5 +1,5 @@
-#ifndef FILIGREE_WORKER_EXCHANGE_OWNER_SUM_H_
-#define FILIGREE_WORKER_EXCHANGE_OWNER_SUM_H_
+#ifndef FILIGREE_WORKER_EXCHANGE_TREE_SUM_H_
+#define FILIGREE_WORKER_EXCHANGE_TREE_SUM_H_
 
 #include <cstdint>
 #include <span>
@@ -12,34 +12,37 @@
 #include "worker/comm/communicator.h"
 #include "worker/exchange/gradient_tree.h"
 
-// Sums of gradients along the tree of logical shards (gradient_exchange.h) where some have an owner, who alone needs
-// them.
+// Sums of gradients over data-parallel ranks along the tree of logical shards (subtree.h): every rank brings the sums
+// of its own maximal subtrees.
 //
-//   all-to-all     every owner gets its runs of every subtree; of all other runs, closed up, rank r gets slice r
+//   all-to-all     each owner gets its runs of every subtree; of all other runs, closed up, each rank gets a share
 //   tree           each adds what it got in the order of the tree
-//   all-gather     of the slices; owned sums go no further
+//   all-gather     of the shares; owned sums go no further
 //
-// Bytes          a rank sends 4 (P - 1) / P a value where owners share evenly and every rank has one subtree; twice
-//                that of runs without an owner.
-// Determinism    the bits of one rank alone.
+// Bytes          a rank sends 2 (P - 1) / P * 4 a value without an owner where shares are even and every rank has one
+//                subtree, a ring's amount; up to one more share a further subtree. Half of that where owners share
+//                evenly.
+// Determinism    the bits of one rank alone, however values are cut.
 // Threads        one caller; packing and additions are shared among the pool.
 
 namespace filigree::exchange {
 
-class OwnerSum {
+class TreeSum {
  public:
   // Borrows both. leaves: the logical shards of a step, cut among the ranks by parallel::LeavesOf.
-  OwnerSum(comm::Communicator& data, int64_t leaves, kernels::ThreadPool& pool);
+  TreeSum(comm::Communicator& data, int64_t leaves, kernels::ThreadPool& pool);
 
   // Floats [begin, begin + size) of every arena.
   struct Run {
     int64_t begin = 0, size = 0;
     int owner = -1;  // -1: the sum goes to all
   };
-  // nodes: of this rank's leaves, whose arenas are overwritten. What this rank gets stands in the first one's
-  // afterwards; runs of other owners are unspecified there. The same runs on every rank. Collective. Errors: those of
-  // the communicator.
-  absl::Status Sum(const std::vector<GradientTree::Node>& nodes, std::span<const Run> runs);
+  // nodes: of this rank's leaves, whose arenas are overwritten in these runs and not looked at elsewhere. What this
+  // rank gets stands in the first one's afterwards; runs of other owners are unspecified there. shares: how many floats
+  // of those without an owner each rank adds, one after another; all of them together. The same runs and shares on
+  // every rank. Collective. Errors: those of the communicator.
+  absl::Status Sum(const std::vector<GradientTree::Node>& nodes, std::span<const Run> runs,
+                   std::span<const int64_t> shares);
 
  private:
   // What one rank adds, in tasks of the pool: where it lies in an arena, and where among all that this rank adds.
@@ -53,7 +56,7 @@ class OwnerSum {
     float* arena = nullptr;
     float* received = nullptr;
   };
-  void Cut(std::span<const Run> runs);
+  void Cut(std::span<const Run> runs, std::span<const int64_t> shares);
   void Add(int rank, int64_t begin, int64_t size);
   absl::StatusOr<std::vector<Part>> GatherParts(const std::vector<GradientTree::Node>& nodes);
   absl::Status SendRound(const float* arena, const std::vector<int64_t>& receives, float* received);
@@ -73,4 +76,4 @@ class OwnerSum {
 
 }  // namespace filigree::exchange
 
-#endif  // FILIGREE_WORKER_EXCHANGE_OWNER_SUM_H_
+#endif  // FILIGREE_WORKER_EXCHANGE_TREE_SUM_H_

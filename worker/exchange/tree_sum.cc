@@ -1,4 +1,4 @@
-#include "worker/exchange/owner_sum.h"
+#include "worker/exchange/tree_sum.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,7 +6,6 @@
 
 #include "kernels/adam/adam.h"
 #include "kernels/base/check.h"
-#include "worker/exchange/slices.h"
 #include "worker/parallel/grid.h"
 
 namespace filigree::exchange {
@@ -39,7 +38,7 @@ comm::Array FloatsOf(float* values, int64_t count) {
 
 }  // namespace
 
-OwnerSum::OwnerSum(comm::Communicator& data, int64_t leaves, kernels::ThreadPool& pool)
+TreeSum::TreeSum(comm::Communicator& data, int64_t leaves, kernels::ThreadPool& pool)
     : data_(data), pool_(pool), subtrees_(data.size()) {
   for (int r = 0; r < data.size(); ++r) {
     const parallel::LeafRange range = parallel::LeavesOf(leaves, r, data.size());
@@ -47,10 +46,11 @@ OwnerSum::OwnerSum(comm::Communicator& data, int64_t leaves, kernels::ThreadPool
   }
 }
 
-absl::Status OwnerSum::Sum(const std::vector<GradientTree::Node>& nodes, std::span<const Run> runs) {
+absl::Status TreeSum::Sum(const std::vector<GradientTree::Node>& nodes, std::span<const Run> runs,
+                          std::span<const int64_t> shares) {
   CHECK(nodes.size() == subtrees_[data_.rank()].size(), "{} subtrees, expected {}", nodes.size(),
         subtrees_[data_.rank()].size());
-  Cut(runs);
+  Cut(runs, shares);
   absl::StatusOr<std::vector<Part>> parts = GatherParts(nodes);
   if (!parts.ok()) return parts.status();
   float* const out = nodes.front().gradient->data();
@@ -58,15 +58,18 @@ absl::Status OwnerSum::Sum(const std::vector<GradientTree::Node>& nodes, std::sp
   return GatherShared(out);
 }
 
-// Every rank's slice of what all get, then what it owns.
-void OwnerSum::Cut(std::span<const Run> runs) {
+// Every rank's share of what all get, then what it owns.
+void TreeSum::Cut(std::span<const Run> runs, std::span<const int64_t> shares) {
   const int P = data_.size();
   int64_t all = 0;
   for (const Run& run : runs) all += run.owner < 0 ? run.size : 0;
+  CHECK(std::ssize(shares) == P && std::accumulate(shares.begin(), shares.end(), int64_t{0}) == all,
+        "{} shares of {} floats", shares.size(), all);
   pieces_.clear();
   counts_.assign(P, 0);
+  int64_t begin = 0;
   for (int r = 0; r < P; ++r) {
-    const int64_t begin = SliceBegin(all, r, P), end = SliceBegin(all, r + 1, P);
+    const int64_t end = begin + shares[r];
     int64_t before = 0;
     for (const Run& run : runs) {
       if (run.owner >= 0) continue;
@@ -74,6 +77,7 @@ void OwnerSum::Cut(std::span<const Run> runs) {
       if (from < to) Add(r, run.begin + from - before, to - from);
       before += run.size;
     }
+    begin = end;
   }
   shared_ = counts_;
   for (const Run& run : runs) {
@@ -81,7 +85,7 @@ void OwnerSum::Cut(std::span<const Run> runs) {
   }
 }
 
-void OwnerSum::Add(int rank, int64_t begin, int64_t size) {
+void TreeSum::Add(int rank, int64_t begin, int64_t size) {
   for (int64_t at = 0; at < size; at += kTask) {
     const int64_t n = std::min(kTask, size - at);
     pieces_.push_back({rank, begin + at, n, counts_[rank]});
@@ -90,14 +94,14 @@ void OwnerSum::Add(int rank, int64_t begin, int64_t size) {
 }
 
 template <typename Wanted, typename F>
-void OwnerSum::ForEach(Wanted wanted, F f) {
+void TreeSum::ForEach(Wanted wanted, F f) {
   pool_.Run(std::ssize(pieces_), [&](int64_t i, int) {
     if (wanted(pieces_[i])) f(pieces_[i]);
   });
 }
 
 // All subtrees in the order of leaves. In round i everybody sends its i-th subtree, where it has one.
-absl::StatusOr<std::vector<OwnerSum::Part>> OwnerSum::GatherParts(const std::vector<GradientTree::Node>& nodes) {
+absl::StatusOr<std::vector<TreeSum::Part>> TreeSum::GatherParts(const std::vector<GradientTree::Node>& nodes) {
   const int P = data_.size(), rank = data_.rank();
   size_t rounds = 0, all = 0;
   for (const auto& subtrees : subtrees_) {
@@ -128,7 +132,7 @@ absl::StatusOr<std::vector<OwnerSum::Part>> OwnerSum::GatherParts(const std::vec
 }
 
 // arena: null: nothing to send any more. What this rank adds itself stays where it is.
-absl::Status OwnerSum::SendRound(const float* arena, const std::vector<int64_t>& receives, float* received) {
+absl::Status TreeSum::SendRound(const float* arena, const std::vector<int64_t>& receives, float* received) {
   const int rank = data_.rank();
   std::vector<int64_t> sends(data_.size());
   if (arena != nullptr) sends = counts_;
@@ -145,7 +149,7 @@ absl::Status OwnerSum::SendRound(const float* arena, const std::vector<int64_t>&
   return data_.AllToAll(FloatsOf(packed_.data(), sent), sends, FloatsOf(received, SumOf(receives)), receives);
 }
 
-void OwnerSum::AddParts(const std::vector<Part>& parts, float* out) {
+void TreeSum::AddParts(const std::vector<Part>& parts, float* out) {
   struct Values {
     Subtree subtree;
     float* values = nullptr;
@@ -172,7 +176,7 @@ void OwnerSum::AddParts(const std::vector<Part>& parts, float* out) {
   });
 }
 
-absl::Status OwnerSum::GatherShared(float* out) {
+absl::Status TreeSum::GatherShared(float* out) {
   const int64_t all = SumOf(shared_);
   if (all == 0) return absl::OkStatus();
   const int rank = data_.rank();

@@ -1,7 +1,7 @@
 // Sums over ranks: the bits of a rank alone, for any number of shards and ranks, and the bytes that the header
 // promises.
 
-#include "worker/exchange/gradient_exchange.h"
+#include "worker/exchange/tree_sum.h"
 
 #include <cstring>
 #include <memory>
@@ -11,6 +11,7 @@
 #include "kernels/base/thread_pool.h"
 #include "tests/support/ranks.h"
 #include "tests/support/tiles.h"
+#include "worker/exchange/slices.h"
 #include "worker/model/layout.h"
 #include "worker/parallel/grid.h"
 
@@ -34,8 +35,6 @@ std::vector<float> LeafValues(int64_t leaf, int64_t size) {
   return values;
 }
 
-double LeafLoss(int64_t leaf) { return 1.0 / static_cast<double>(3 + leaf); }
-
 void AddLeaves(parallel::LeafRange range, GradientTree& tree) {
   tree.Begin(range.begin);
   for (int64_t leaf = range.begin; leaf < range.end; ++leaf) {
@@ -45,30 +44,27 @@ void AddLeaves(parallel::LeafRange range, GradientTree& tree) {
     for (size_t i = 0; i < values.size(); ++i) {
       out[i] = to.write == model::Network::Write::kAdd ? out[i] + values[i] : values[i];
     }
-    tree.Merge(LeafLoss(leaf));
+    tree.Merge(0);
   }
 }
 
-// Many numbers go another way than few, to the same sums.
-void ExpectManyNumbersToSumAlike(GradientExchange& exchange, const GradientTree& tree) {
-  const size_t many = GradientExchange::kFewNumbers + 77;
-  std::vector<GradientExchange::Numbers> few, all;
-  for (const GradientTree::Node& node : tree.nodes()) {
-    testing_support::Rng rng(/*seed=*/40 + node.subtree.first);
-    std::vector<double> values(many);
-    for (double& value : values) value = rng.Normal() * static_cast<double>(1 << rng.Below(20));
-    few.push_back({node.subtree, {values.front(), values[many / 2], values.back()}});
-    all.push_back({node.subtree, values});
-  }
-  const absl::StatusOr<std::vector<double>> sum = exchange.SumNumbers(all), of_few = exchange.SumNumbers(few);
-  ASSERT_TRUE(sum.ok() && of_few.ok()) << sum.status() << of_few.status();
-  ASSERT_EQ(sum->size(), many);
-  EXPECT_EQ((std::vector<double>{sum->front(), (*sum)[many / 2], sum->back()}), *of_few);
+std::vector<TreeSum::Run> RunsOf(const model::Layout& layout, const std::vector<int>& tensors) {
+  std::vector<TreeSum::Run> runs;
+  runs.reserve(tensors.size());
+  for (const int t : tensors) runs.push_back({layout.offset(t), layout.stored(t)});
+  return runs;
 }
 
-class GradientExchangeTest : public testing::TestWithParam<Case> {};
+int64_t ValuesOf(const std::vector<TreeSum::Run>& runs) {
+  int64_t values = 0;
+  for (const TreeSum::Run& run : runs) values += run.size;
+  return values;
+}
 
-TEST_P(GradientExchangeTest, GivesEveryRankTheBitsOfARankAlone) {
+class TreeSumTest : public testing::TestWithParam<Case> {};
+
+// Tensors in two calls, the first of which is cut as badly as can be: the last rank adds all of it.
+TEST_P(TreeSumTest, GivesEveryRankTheBitsOfARankAlone) {
   const auto [leaves, ranks] = GetParam();
   const auto layout = OddLayout();
   kernels::ThreadPool alone_pool(2);
@@ -79,39 +75,40 @@ TEST_P(GradientExchangeTest, GivesEveryRankTheBitsOfARankAlone) {
     comm::Communicator data(std::move(transport), {});
     kernels::ThreadPool pool(2);
     GradientTree tree(layout, pool);
-    GradientExchange exchange(data, leaves, pool);
+    TreeSum sum(data, leaves, pool);
+    const std::vector<TreeSum::Run> first = RunsOf(*layout, {4, 1}), rest = RunsOf(*layout, {0, 2, 3});
+    std::vector<int64_t> uneven(ranks);
+    uneven.back() = ValuesOf(first);
     for (int step = 0; step < 2; ++step) {  // buffers are used again
       AddLeaves(parallel::LeavesOf(leaves, data.rank(), ranks), tree);
-      std::vector<GradientExchange::Numbers> losses;
-      for (const GradientTree::Node& node : tree.nodes()) losses.push_back({node.subtree, {node.loss, 2 * node.loss}});
-      const absl::StatusOr<std::vector<double>> loss = exchange.SumNumbers(losses);
-      ASSERT_TRUE(loss.ok()) << loss.status();
-      EXPECT_EQ((*loss)[0], alone.loss());
-      EXPECT_EQ((*loss)[1], 2 * alone.loss());
-      ExpectManyNumbersToSumAlike(exchange, tree);
-      const absl::Status summed = exchange.SumGradients(tree.nodes(), 0, layout->floats());
-      ASSERT_TRUE(summed.ok()) << summed;
-      EXPECT_EQ(std::memcmp(tree.gradient().data(), alone.gradient().data(), layout->floats() * sizeof(float)), 0)
-          << leaves << " leaves, rank " << data.rank() << " of " << ranks;
+      ASSERT_TRUE(sum.Sum(tree.nodes(), first, uneven).ok());
+      ASSERT_TRUE(sum.Sum(tree.nodes(), rest, SliceSizes(ValuesOf(rest), ranks)).ok());
+      for (int t = 0; t < layout->size(); ++t) {
+        EXPECT_EQ(std::memcmp(tree.gradient().data() + layout->offset(t), alone.gradient().data() + layout->offset(t),
+                              static_cast<size_t>(layout->stored(t)) * sizeof(float)),
+                  0)
+            << leaves << " leaves, tensor " << t << ", rank " << data.rank() << " of " << ranks;
+      }
     }
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Grids, GradientExchangeTest,
+INSTANTIATE_TEST_SUITE_P(Grids, TreeSumTest,
                          testing::Values(Case{1, 1}, Case{2, 2}, Case{3, 2}, Case{4, 1}, Case{4, 2}, Case{4, 3},
                                          Case{4, 4}, Case{5, 3}, Case{7, 4}, Case{8, 3}, Case{8, 8}, Case{11, 5},
                                          Case{16, 6}));
 
-TEST(GradientExchange, LeavesWhatIsOutsideTheRange) {
+TEST(TreeSum, LeavesWhatIsInNoRun) {
   const auto layout = OddLayout();
-  constexpr int64_t kBegin = 16, kEnd = 1040;
+  constexpr int64_t kBegin = 17, kEnd = 1040;
   testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
     comm::Communicator data(std::move(transport), {});
     kernels::ThreadPool pool(1);
     GradientTree tree(layout, pool);
-    GradientExchange exchange(data, 3, pool);
+    TreeSum exchange(data, 3, pool);
     AddLeaves({data.rank(), data.rank() + 1}, tree);
-    ASSERT_TRUE(exchange.SumGradients(tree.nodes(), kBegin, kEnd).ok());
+    const TreeSum::Run run{kBegin, kEnd - kBegin};
+    ASSERT_TRUE(exchange.Sum(tree.nodes(), {&run, 1}, SliceSizes(run.size, 3)).ok());
     const std::vector<float> mine = LeafValues(data.rank(), layout->floats());
     std::vector<float> sum = LeafValues(0, layout->floats());
     for (const int64_t leaf : {1, 2}) {
@@ -124,22 +121,45 @@ TEST(GradientExchange, LeavesWhatIsOutsideTheRange) {
   });
 }
 
-TEST(GradientExchange, SendsAsMuchAsARing) {
+TEST(TreeSum, SendsAsMuchAsARing) {
   const auto layout = OddLayout();
   for (const int ranks : {2, 4}) {
     testing_support::RunRanks(ranks, [&](std::unique_ptr<comm::Transport> transport) {
       comm::Communicator data(std::move(transport), {});
       kernels::ThreadPool pool(1);
       GradientTree tree(layout, pool);
-      GradientExchange exchange(data, 4, pool);
+      TreeSum exchange(data, 4, pool);
       AddLeaves(parallel::LeavesOf(4, data.rank(), ranks), tree);
       const comm::Traffic before = data.traffic();
-      ASSERT_TRUE(exchange.SumGradients(tree.nodes(), 0, layout->floats()).ok());
+      const TreeSum::Run all{0, layout->floats()};
+      ASSERT_TRUE(exchange.Sum(tree.nodes(), {&all, 1}, SliceSizes(all.size, ranks)).ok());
       const auto sent = static_cast<double>((data.traffic() - before).sent_bytes);
       const double ring = 2.0 * (ranks - 1) / ranks * static_cast<double>(layout->floats()) * sizeof(float);
       // Slices end on multiples of 16 values.
       EXPECT_NEAR(sent, ring, 2 * ranks * 16 * sizeof(float));
     });
+  }
+}
+
+TEST(Shares, AreEvenAndInTheEndWhatWasGiven) {
+  for (const int ranks : {1, 2, 3, 5, 8}) {
+    std::vector<int64_t> totals(ranks), given(ranks);
+    const std::vector<int64_t> arrays = {1, 70'000, 16, 0, 900, 5'000, 40};
+    for (const int64_t values : arrays) totals[0] += values;  // of one array in one piece, a line more or less
+    totals = SliceSizes(totals[0], ranks);
+    Shares shares(totals);
+    for (const int64_t values : arrays) {
+      const std::vector<int64_t> even = SliceSizes(values, ranks), taken = shares.Take(values);
+      int64_t sum = 0;
+      for (int r = 0; r < ranks; ++r) {
+        sum += taken[r];
+        given[r] += taken[r];
+        EXPECT_GE(taken[r], 0);
+        EXPECT_NEAR(static_cast<double>(taken[r]), static_cast<double>(even[r]), 16.0 * std::ssize(arrays));
+      }
+      EXPECT_EQ(sum, values);
+    }
+    EXPECT_EQ(given, totals) << ranks << " ranks";
   }
 }
 
