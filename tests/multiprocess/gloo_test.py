@@ -65,10 +65,12 @@ class GlooTest(ProgramTest):
         regimes = {"active": SPARSE_START, "exact": {}}
         moments = [(rank, rng.choice(phases), rng.randrange(5, 11), regime)
                    for rank, regime in ((1, "active"), (1, "exact"), (0, "active"))]
+        # overlap: while some gradients are with the others and backward is still at work on the rest.
+        moments += [(1, "overlap", rng.randrange(5, 11), "active"), (0, "overlap", rng.randrange(5, 11), "exact")]
         for rank, phase, step, regime in [*moments, (2, "checkpoint", 11, "exact")]:  # the last one
             with self.subTest(rank=rank, phase=phase, step=step, regime=regime):
                 print(f"rank {rank} is killed in {phase} of step {step}, {regime} regime", flush=True)
-                self.run_dir = os.path.join(self.folder, f"run{rank}{regime}")
+                self.run_dir = os.path.join(self.folder, f"run{rank}{phase}{regime}")
                 codes, said = self.lose(rank, f"kill:{phase}:{step}", **regimes[regime])
                 self.assertCodes(codes, [-signal.SIGKILL if r == rank else 0 for r in range(3)], said)
                 first = 1 if rank == 0 else 0

@@ -32,7 +32,7 @@ BatchSum::BatchSum(comm::Communicator& data, int64_t leaves, const SumOptions& o
       layout_(std::move(layout)),
       stages_(model::GradientStages(registry)),
       bigram_index_(OwnWayOf(options, registry)),
-      beside_(options.bucket_values > 0 ? std::make_unique<kernels::ThreadPool>(1) : nullptr),
+      beside_(options.overlaps() ? std::make_unique<kernels::ThreadPool>(1) : nullptr),
       pool_(beside_ == nullptr ? pool : *beside_),
       numbers_(data, leaves) {
   if (options.holds_back()) residual_ = std::make_unique<Residual>(layout_, pool);
@@ -59,6 +59,7 @@ absl::Status BatchSum::Sum(const std::vector<GradientTree::Node>& nodes) {
 
 void BatchSum::Begin(std::vector<GradientTree::Node> nodes) {
   nodes_ = std::move(nodes);
+  data_.Name("gradients");
   for (const GradientTree::Node& node : nodes_) model::ClearPadding(*node.gradient);
   if (residual_ != nullptr) residual_->Begin();
   buckets_ = BucketsOf(stages_, *layout_, bigram_index_, options_.method == Method::kTree ? options_.bucket_values : 0);

@@ -54,6 +54,8 @@ struct SumOptions {
   // but for the table, with the threads of the pool.
   int64_t bucket_values = 0;
 
+  // May buckets go before the whole gradient is there?
+  bool overlaps() const { return method == Method::kTree && bucket_values > 0; }
   // Does a sum leave something for later steps?
   bool holds_back() const {
     if (method == Method::kTree) return wire == WireValue::kBf16;

@@ -12,6 +12,9 @@
 
 namespace filigree::exchange {
 
+// Bytes of fp32 gradients in a bucket at least, where nobody says otherwise: docs/results/exchange.md.
+inline constexpr int64_t kBucketBytes = 1 << 20;
+
 struct Bucket {
   int stage = 0;  // of backward, after which it may go (model/gradient_stages.h); does not fall from one to the next
   bool alone = false;  // the tensor that has its own way

@@ -14,7 +14,7 @@ double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 }  // namespace
 
 exchange::SumOptions SumOptionsOf(const config::Settings& all, const model::Registry& registry,
-                                  const parallel::Grid& grid) {
+                                  const parallel::Grid& grid, int64_t bucket_bytes) {
   const config::ParallelSettings& settings = all.parallel;
   using Method = exchange::SumOptions::Method;
   constexpr Method kMethods[] = {Method::kTree, Method::kDense, Method::kTopK, Method::kBalancedTopK};
@@ -24,28 +24,34 @@ exchange::SumOptions SumOptionsOf(const config::Settings& all, const model::Regi
   options.bigram_share = settings.bigram_share;
   options.topk_share = settings.topk_share;
   options.owners = OwnersIn(all, registry, grid);
+  options.bucket_values = (bucket_bytes + 3) / 4;
   return options;
 }
 
 BatchGradient::BatchGradient(const config::Settings& settings, const TrainState& state, ModelShard* shard,
-                             kernels::ThreadPool& pool, parallel::World* world)
+                             kernels::ThreadPool& pool, parallel::World* world, int64_t bucket_bytes)
     : settings_(settings),
       state_(state),
       shard_(shard),
       world_(world),
-      tree_(shard == nullptr ? std::shared_ptr<const model::Layout>(state.layout) : shard->layout(), pool) {
+      tree_(shard == nullptr ? std::shared_ptr<const model::Layout>(state.layout) : shard->layout(), pool),
+      stages_(model::GradientStages(shard == nullptr ? state.registry : shard->registry())) {
   if (world == nullptr || world->grid().data == 1) return;
   const model::Registry& registry = shard == nullptr ? state.registry : shard->registry();
-  sum_ = std::make_unique<exchange::BatchSum>(world->data(), settings.train.shards,
-                                              SumOptionsOf(settings, registry, world->grid()), registry, tree_.layout(),
+  const exchange::SumOptions options = SumOptionsOf(settings, registry, world->grid(), bucket_bytes);
+  sum_ = std::make_unique<exchange::BatchSum>(world->data(), settings.train.shards, options, registry, tree_.layout(),
                                               pool);
+  if (options.overlaps()) overlapped_ = std::make_unique<exchange::OverlappedSum>(*sum_);
 }
 
 absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch, model::Network& network,
                                                              Evidence* evidence) {
   model::PassTimes times;
   ComputeOwnShards(batch, network, evidence, times);
-  if (!network.status().ok()) return network.status();
+  if (!network.status().ok()) {
+    GiveUpExchange(network.status());
+    return network.status();
+  }
   Result result;
   result.forward_seconds = SlowedDown("forward", times.forward);
   result.backward_seconds = SlowedDown("backward", times.backward);
@@ -70,6 +76,8 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
                                        : parallel::LeavesOf(shards, world_->data_rank(), world_->grid().data);
   const double predicted = static_cast<double>(batch.sequences) * (batch.positions - 1);
   model::GradientWitness* witness = evidence == nullptr ? nullptr : evidence->Begin(state_.step);
+  const model::Registry& registry = shard_ == nullptr ? state_.registry : shard_->registry();
+  const model::TensorInfo& head = registry[registry.lm_head()];
   tree_.Begin(mine.begin);
   for (int64_t shard = mine.begin; shard < mine.end; ++shard) {
     const int begin = static_cast<int>(batch.sequences * shard / shards);
@@ -78,14 +86,50 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
                                           batch.positions};
     if (evidence != nullptr) evidence->BeginShard(shard);
     const exchange::GradientTree::Leaf leaf = tree_.NextLeaf();
-    double loss =
-        network.LossAndGradient(sequences, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr, &times, witness);
-    if (shard == mine.begin) loss = Corrupted(state_.step, loss, leaf.gradient->data(), leaf.gradient->size());
-    tree_.Merge(loss);
+    const bool first = shard == mine.begin, last = shard + 1 == mine.end;
+    if (last) times.exchange += BeginExchange();
+    const model::StageDone stage_done = [&](int stage) {
+      if (first && stage == 0)
+        CorruptGradient(state_.step, leaf.gradient->tensor(head), tree_.layout()->stored(head.index));
+      if (last) SendStage(stage);
+    };
+    const double loss = network.LossAndGradient(sequences, 1 / predicted, leaf.write, *leaf.gradient, /*tap=*/nullptr,
+                                                &times, witness, stage_done);
+    tree_.Merge(first ? CorruptedLoss(state_.step, loss) : loss);
     if (evidence != nullptr) evidence->EndShard(shard);
     if (shard == mine.begin) FaultPoint("backward", state_.step);
     if (world_ != nullptr) world_->progress().Tick();
   }
+}
+
+// Before the last leaf of this rank. Seconds that it took.
+double BatchGradient::BeginExchange() {
+  if (overlapped_ == nullptr) return 0;
+  const double start = Now();
+  overlapped_->Begin(tree_.NodesAfterLeaf());
+  return Now() - start;
+}
+
+// What backward has ready of the last leaf is added to the other leaves', and goes.
+void BatchGradient::SendStage(int stage) {
+  if (overlapped_ == nullptr) return;
+  if (stage == 0) FaultPoint("exchange", state_.step);
+  if (stage + 2 == std::ssize(stages_)) FaultPoint("overlap", state_.step);
+  tree_.MergeTensors(stages_[stage]);
+  overlapped_->StageDone(stage);
+}
+
+absl::Status BatchGradient::FinishExchange() {
+  if (overlapped_ != nullptr) return overlapped_->Finish();
+  FaultPoint("exchange", state_.step);
+  return sum_->Sum(tree_.nodes());
+}
+
+// What others wait for in it never comes.
+void BatchGradient::GiveUpExchange(const absl::Status& why) {
+  if (overlapped_ == nullptr) return;
+  world_->data().Abort(why);
+  overlapped_->GiveUp();
 }
 
 // The sum of losses; that of gradients stands in the tree.
@@ -95,15 +139,13 @@ absl::StatusOr<double> BatchGradient::SumOverData(Evidence* evidence) {
     if (evidence != nullptr) evidence->Finish();
     return tree_.loss();
   }
-  FaultPoint("exchange", state_.step);
   const parallel::Progress::Waiting waiting(world_->progress());
+  if (absl::Status status = FinishExchange(); !status.ok()) return status;
   std::vector<exchange::NumberSum::Numbers> losses;
   for (const exchange::GradientTree::Node& node : tree_.nodes()) losses.push_back({node.subtree, {node.loss}});
   world_->data().Name("losses");
   const absl::StatusOr<std::vector<double>> loss = sum_->numbers().SumNumbers(losses);
   if (!loss.ok()) return loss.status();
-  world_->data().Name("gradients");
-  if (absl::Status status = sum_->Sum(tree_.nodes()); !status.ok()) return status;
   if (evidence != nullptr) {
     world_->data().Name("evidence for newcomers");
     if (absl::Status status = evidence->Exchange(sum_->numbers(), world_->data()); !status.ok()) return status;

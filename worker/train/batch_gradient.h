@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
 #include "worker/exchange/batch_sum.h"
 #include "worker/exchange/gradient_tree.h"
+#include "worker/exchange/overlapped_sum.h"
 #include "worker/model/network.h"
 #include "worker/parallel/world.h"
 #include "worker/train/evidence.h"
@@ -16,21 +18,24 @@
 #include "worker/train/state.h"
 
 // Mean loss of a step's batch and its gradient: this rank's logical shards one after another, summed along the fixed
-// tree, and over all ranks of a run that has several (worker/exchange/batch_sum.h). Every rank ends with the same bits,
+// tree, and over all ranks of a run that has several (worker/exchange/batch_sum.h): over the tree while the last shard
+// is still in its backward pass (worker/exchange/overlapped_sum.h). Every rank ends with the same bits,
 // those of a single rank where settings.parallel has fp32 on the wire; where matrices have owners (ownership.h) only
 // theirs has the gradient of one.
 
 namespace filigree::train {
 
-// How a run sums its gradients over data-parallel ranks. registry: of the gradients on a rank.
+// How a run sums its gradients over data-parallel ranks. registry: of the gradients on a rank. bucket_bytes: of fp32
+// gradients that go at least together while backward goes on; 0: all of them afterwards.
 exchange::SumOptions SumOptionsOf(const config::Settings& settings, const model::Registry& registry,
-                                  const parallel::Grid& grid);
+                                  const parallel::Grid& grid, int64_t bucket_bytes = exchange::kBucketBytes);
 
 class BatchGradient {
  public:
   // Borrows all. `world` null: alone. shard: this rank's part of the model, null: the whole.
+  // bucket_bytes: as in SumOptionsOf, the same on every rank; it changes no bit.
   BatchGradient(const config::Settings& settings, const TrainState& state, ModelShard* shard, kernels::ThreadPool& pool,
-                parallel::World* world);
+                parallel::World* world, int64_t bucket_bytes = exchange::kBucketBytes);
 
   struct Batch {
     const int32_t* tokens = nullptr;  // [sequences][positions], the whole batch of all ranks
@@ -38,6 +43,7 @@ class BatchGradient {
   };
   struct Result {
     double loss = 0;  // mean nats per predicted token
+    // exchange: what this rank has waited for, not what went on beside its backward pass.
     double forward_seconds = 0, backward_seconds = 0, exchange_seconds = 0;
   };
   // evidence: of step state.step, where a refresh will ask for it; else null. Errors: those of the communicator.
@@ -54,6 +60,10 @@ class BatchGradient {
 
  private:
   void ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence, model::PassTimes& times);
+  double BeginExchange();
+  void SendStage(int stage);
+  absl::Status FinishExchange();
+  void GiveUpExchange(const absl::Status& why);
   absl::StatusOr<double> SumOverData(Evidence* evidence);
   absl::Status GatherOverTensor(Evidence* evidence);
 
@@ -62,7 +72,9 @@ class BatchGradient {
   ModelShard* shard_;
   parallel::World* world_;
   exchange::GradientTree tree_;
-  std::unique_ptr<exchange::BatchSum> sum_;  // null: alone
+  const std::vector<std::vector<int>> stages_;           // of backward
+  std::unique_ptr<exchange::BatchSum> sum_;              // null: alone
+  std::unique_ptr<exchange::OverlappedSum> overlapped_;  // null: the sum comes after backward
 };
 
 }  // namespace filigree::train

@@ -146,9 +146,12 @@ void FaultPoint(const char* phase, int64_t step) {
     for (;;) ::pause();
 }
 
-double Corrupted(int64_t step, double loss, float* gradient, size_t n) {
+void CorruptGradient(int64_t step, float* gradient, int64_t n) {
   if (FaultAsked("nan", "gradient", step) || Take("nan", "gradient", step))
     gradient[n / 2] = std::numeric_limits<float>::quiet_NaN();
+}
+
+double CorruptedLoss(int64_t step, double loss) {
   return FaultAsked("huge", "loss", step) || Take("huge", "loss", step) ? loss + 1e6 : loss;
 }
 

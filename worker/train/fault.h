@@ -9,7 +9,8 @@
 // Faults on request, for tests of what survives them. The environment variable FILIGREE_FAULT holds one of
 //
 //   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, exchange, optimizer,
-//                       topk, refresh, log, checkpoint; with a coordinator commit and committed: around its word
+//                       topk, refresh, log, checkpoint; with a coordinator commit and committed: around its word.
+//                       overlap: some gradients may have gone to other ranks, others are not there yet
 //
 //   stop:PHASE:STEP     SIGSTOP there: a process that does nothing any more
 //
@@ -45,8 +46,11 @@ void FaultPoint(const char* phase, int64_t step);
 // Has the variable asked for `kind`:`what`:`step` of this rank?
 bool FaultAsked(const char* kind, const char* what, int64_t step);
 
-// To be called with one shard's loss and gradient, of n > 0 values, before they are summed. The loss to be taken.
-double Corrupted(int64_t step, double loss, float* gradient, size_t n);
+// To be called with some of one shard's gradient, n > 0 values, before others see them.
+void CorruptGradient(int64_t step, float* gradient, int64_t n);
+
+// To be called with one shard's loss. The loss to be taken.
+double CorruptedLoss(int64_t step, double loss);
 
 // To be called at the end of the forward or backward work of a step, which took so many seconds: sleeps where it is to
 // last longer. How long it took, with the sleep.

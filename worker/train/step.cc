@@ -45,7 +45,8 @@ void Take(const BatchGradient::Result& batch, StepResult& result) {
 
 }  // namespace
 
-Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool, parallel::World* world)
+Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool, parallel::World* world,
+                 int64_t bucket_bytes)
     : settings_(settings),
       state_(state),
       pool_(pool),
@@ -53,7 +54,7 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       tensor_ranks_(SharesTheModel(world) ? std::make_unique<TensorRanks>(*world) : nullptr),
       shard_(SharesTheModel(world) ? std::make_unique<ModelShard>(state, ShardOf(*world)) : nullptr),
       network_(state.spec, shard_ == nullptr ? state.registry : shard_->registry(), pool, tensor_ranks_.get()),
-      batch_gradient_(settings, state, shard_.get(), pool, world),
+      batch_gradient_(settings, state, shard_.get(), pool, world, bucket_bytes),
       ownership_(OwnershipIn(settings, state, world)),
       evidence_(Evidence::Make(settings, state, shard_.get())),
       replicas_(

@@ -41,8 +41,10 @@ class Stepper {
  public:
   // Borrows all. Settings give S, the schedules, the rules and the number of logical shards. Takes the state's weights
   // and masks as they are. `world`: the ranks that train together, each with a stepper and the same state; null: alone.
+  // bucket_bytes: of gradients that go together to the other ranks while backward goes on (batch_gradient.h), the same
+  // on all of them.
   Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool,
-          parallel::World* world = nullptr);
+          parallel::World* world = nullptr, int64_t bucket_bytes = exchange::kBucketBytes);
 
   // tokens: [sequences][positions], cut into train.shards contiguous, nearly equal runs of sequences. Loss is the mean
   // over sequences * (positions - 1). Advances state.step by one and state.position by `sequences`. A loss or gradient
