@@ -12,7 +12,6 @@ import time
 import unittest
 
 import program
-import reports
 from cluster import Coordinator, Worker, lives
 from program import patience, run
 
@@ -200,68 +199,6 @@ class Starting(WorkerTest):
         second = self.worker("a", "--state", os.path.join(self.folder, "other"), says="by another process")
         self.assertEqual(first.stop(signal.SIGKILL), -signal.SIGKILL)
         self.eventually(lambda: "incarnation 2" in second.said)
-
-
-class Mpi(program.ProgramTest):
-    """A job of one mpirun, with the real program: its ranks train."""
-
-    def setUp(self):
-        super().setUp()
-        self.coordinator = Coordinator(os.path.join(self.folder, "journal.db"))
-        self.addCleanup(self.coordinator.stop)
-        self.worker = Worker(self.folder, "a", self.coordinator.address, "--slots", "2", **reports.WITHOUT_LEAKS)
-        self.addCleanup(self.worker.stop)
-
-    def job(self, name):
-        return json.loads(run("jobs", name, "--coordinator", self.coordinator.address, "--json").stdout)
-
-    def wait(self, what, seconds=120):
-        for _ in range(patience(seconds) * 10):
-            if what():
-                return
-            time.sleep(0.1)
-        self.fail(self.worker.said + "".join(self.coordinator.lines))
-
-    def submit(self, **changes):
-        process = run("submit", "--coordinator", self.coordinator.address, self.config(run__threads=1, **changes),
-                      "--backend=mpi", "--data=2")
-        self.assertExit(process, 0)
-        return process.stdout.strip()
-
-    def ranks(self):
-        """Processes that train, without the mpirun that has started them."""
-        pids = []
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/cmdline", encoding="utf-8", errors="replace") as line:
-                words = line.read().split("\0")
-                if "train" in words and "mpirun" not in words[0] and any(self.folder in word for word in words):
-                    pids.append(int(entry))
-        return sorted(pids)
-
-    def test_a_killed_rank_starts_the_job_again_from_its_last_checkpoint(self):
-        name = self.submit(run__steps=600, checkpoint__every=20)
-        self.wait(lambda: os.path.exists(os.path.join(self.run_dir, "steps.jsonl")) and len(self.log("checkpoint")) >= 2)
-        os.kill(self.ranks()[-1], signal.SIGKILL)
-        self.wait(lambda: self.job(name)["state"] in ("done", "failed"))
-        job = self.job(name)
-        self.assertEqual((job["state"], job["restarts"]), ("done", 1), job["reason"])
-        self.assertIn("was killed by signal 9", self.worker.said)
-        self.assertEqual(self.state()[0], 600)
-        self.assertGreater(min(record["step"] for record in self.log("run")[1:]), 0)
-
-    def test_a_cancelled_job_leaves_no_process(self):
-        name = self.submit(run__steps=1000000)
-        self.wait(lambda: len(self.ranks()) == 2)
-        self.assertExit(run("cancel", "--coordinator", self.coordinator.address, name), 0)
-        self.wait(lambda: self.job(name)["state"] == "cancelled")
-        self.assertEqual(self.ranks(), [])
-
-    def test_a_drained_job_stops_after_a_checkpoint(self):
-        name = self.submit(run__steps=1000000, checkpoint__every=1000000)
-        self.wait(lambda: os.path.exists(os.path.join(self.run_dir, "steps.jsonl")) and len(self.log("step")) >= 5)
-        self.assertExit(run("drain", "--coordinator", self.coordinator.address, name), 0)
-        self.wait(lambda: self.job(name)["state"] == "cancelled")
-        self.assertGreater(self.state()[0], 0)
 
 
 if __name__ == "__main__":

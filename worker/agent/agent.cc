@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <csignal>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -179,8 +178,6 @@ RanksHooks RunningAgent::HooksOfService() {
 void RunningAgent::Kill(const Orders& orders) {
   for (const std::string& process : orders.kill)
     if (const auto found = pids_.find(process); found != pids_.end()) children_.Kill(found->second);
-  for (const std::string& process : orders.interrupt)
-    if (const auto found = pids_.find(process); found != pids_.end()) children_.Signal(found->second, SIGUSR1);
 }
 
 void RunningAgent::StartOrdered(Supervisor& supervisor) {

@@ -86,12 +86,6 @@ void Children::KillGroup(pid_t pid, const Group& group) {
   kill(-pid, SIGKILL);
 }
 
-void Children::Signal(pid_t pid, int signal) {
-  const std::lock_guard lock(mutex_);
-  const auto found = groups_.find(pid);
-  if (found != groups_.end() && !found->second.leader_ended) kill(pid, signal);
-}
-
 void Children::KillAll() {
   const std::lock_guard lock(mutex_);
   open_ = false;

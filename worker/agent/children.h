@@ -50,8 +50,7 @@ class Children {
   // the path.
   absl::StatusOr<Child> Start(const Command& command);
 
-  void Kill(pid_t pid);                // its group and its descendants, with SIGKILL
-  void Signal(pid_t pid, int signal);  // the process alone
+  void Kill(pid_t pid);  // its group and its descendants, with SIGKILL
   // Kills all of them with their descendants, and lets none be started any more. Waits for nothing.
   void KillAll();
   void Open();

@@ -16,6 +16,14 @@ constexpr int kExitStopped = 75;
 constexpr int64_t kLongestWaitUs = 60'000'000;
 constexpr int64_t kPausedUs = 1'000'000;  // a tick so late means that this process did not run itself
 
+// How mpirun's ending looks from one of its ranks.
+Ending EndingOfRank(const Ending& ending, const LaunchersWord& word) {
+  Ending own = ending;
+  own.code = word.code;
+  own.signal = word.signal;
+  return own;
+}
+
 absl::Status NoPart(const std::string& process, int64_t generation) {
   return absl::FailedPreconditionError(
       fmt::format("process {:.8} has no part in generation {} any more; leave it", process, generation));
@@ -65,7 +73,7 @@ absl::StatusOr<std::optional<v1::TakeReply>> RankTable::Take(int64_t now_us, con
   v1::Part& part = *reply.mutable_part();
   part.set_job(process.job);
   part.set_generation(placement->generation);
-  part.set_rank(process.ranks.front());
+  part.set_rank(process.part.rank);
   part.set_data(placement->data);
   part.set_tensor(placement->tensor);
   part.set_rollback(placement->rollback);
@@ -77,13 +85,14 @@ absl::StatusOr<std::optional<v1::TakeReply>> RankTable::Take(int64_t now_us, con
 void RankTable::Leaves(int64_t now_us, const std::string& name, Process& process, const std::string& lost) {
   const Placement* placement = PlacementOf(process);
   if (placement == nullptr) return;
-  if (!placement->keep && placement->directive == v1::DIRECTIVE_GO_ON) {
+  const bool launched = !process.launcher.empty();
+  if (launched ? lost.empty() : !placement->keep && placement->directive == v1::DIRECTIVE_GO_ON) {
     // Its backend starts every generation anew: it is to end, and how it does is what is reported.
     process.reason = lost.empty() ? "left its generation without being asked" : "missed a peer: " + lost;
     return EndIdle(now_us, name, process);
   }
   process.left = process.generation;
-  if (placement->directive != v1::DIRECTIVE_GO_ON) {
+  if (!launched && placement->directive != v1::DIRECTIVE_GO_ON) {
     Settle(process, v1::RANK_STATE_STOPPED, "");
     return Idle(now_us, name, process);
   }
@@ -93,7 +102,7 @@ void RankTable::Leaves(int64_t now_us, const std::string& name, Process& process
   }
   process.lost = "missed a peer: " + lost.substr(0, kMostReasonBytes);
   process.lost_us = now_us;
-  orders_.say.push_back(fmt::format("{}: {}", Text(process.last.front()), process.lost));
+  orders_.say.push_back(fmt::format("{}: {}", Text(process.part), process.lost));
 }
 
 absl::StatusOr<v1::TellReply> RankTable::Tell(int64_t now_us, const v1::TellRequest& request) {
@@ -111,16 +120,14 @@ absl::StatusOr<v1::TellReply> RankTable::Tell(int64_t now_us, const v1::TellRequ
     process.reason = request.reason().substr(0, kMostReasonBytes);
     process.failed_us = now_us;
   }
-  for (const int32_t number : process.ranks) {
-    v1::RankReport& report = placement->ranks[number].report;
-    if (!failed && report.state() != request.state()) orders_.heartbeat = true;
-    if (!failed) report.set_state(request.state());
-    *report.mutable_progress() = request.progress();
-    if (request.has_mask_epoch()) report.set_mask_epoch(request.mask_epoch());
-    *report.mutable_mask_digests() = request.mask_digests();
-    report.set_metrics_address(request.metrics_address());
-    if (request.has_figures() && number == 0) *report.mutable_figures() = request.figures();
-  }
+  v1::RankReport& report = placement->ranks[process.part.rank].report;
+  if (!failed && report.state() != request.state()) orders_.heartbeat = true;
+  if (!failed) report.set_state(request.state());
+  *report.mutable_progress() = request.progress();
+  if (request.has_mask_epoch()) report.set_mask_epoch(request.mask_epoch());
+  *report.mutable_mask_digests() = request.mask_digests();
+  report.set_metrics_address(request.metrics_address());
+  if (request.has_figures() && process.part.rank == 0) *report.mutable_figures() = request.figures();
   v1::TellReply reply;
   reply.set_directive(placement->directive);
   reply.set_keep(placement->keep);
@@ -138,7 +145,6 @@ absl::StatusOr<std::string> RankTable::JobOf(const std::string& process, int64_t
 
 void RankTable::Idle(int64_t now_us, const std::string& name, Process& process) {
   process.generation = 0;
-  process.ranks.clear();
   process.taken = false;
   process.reason.clear();
   process.lost.clear();
@@ -155,33 +161,33 @@ void RankTable::EndIdle(int64_t now_us, const std::string& name, Process& proces
 
 void RankTable::Kill(const std::string& name, Process& process, const std::string& why) {
   if (process.killed) return;
-  process.killed = true;
+  const bool launched = !process.launcher.empty();
+  orders_.kill.push_back(launched ? process.launcher : name);
+  for (const std::string& one : launched ? StartedAs(process.launcher) : std::vector<std::string>{name}) {
+    processes_[one].killed = true;  // the others of a launcher for no fault of their own
+    orders_.answer.push_back(one);
+  }
   process.killed_why = why;
-  orders_.kill.push_back(name);
-  orders_.answer.push_back(name);
 }
 
 void RankTable::Settle(Process& process, v1::RankState state, const std::string& reason) {
   Placement* const placement = PlacementOf(process);
   if (placement == nullptr) return;
-  bool any = false;
-  for (const int32_t number : process.ranks) {
-    Rank& rank = placement->ranks[number];
-    if (rank.ended) continue;
-    any = rank.ended = true;
-    rank.report.set_state(state);
-    if (state == v1::RANK_STATE_FAILED) rank.report.set_reason(reason);
-  }
-  if (!any) return;
+  Rank& rank = placement->ranks[process.part.rank];
+  if (rank.ended) return;
+  rank.ended = true;
+  rank.report.set_state(state);
+  if (state == v1::RANK_STATE_FAILED) rank.report.set_reason(reason);
   orders_.heartbeat = true;
-  const std::string who = Text(process.last.front());
+  const std::string who = Text(process.part);
   if (state == v1::RANK_STATE_FAILED)
     orders_.say.push_back(fmt::format("{}: failed: {}", who, reason));
   else
     orders_.say.push_back(fmt::format("{}: {}", who, state == v1::RANK_STATE_FINISHED ? "finished" : "stopped"));
 }
 
-std::pair<v1::RankState, std::string> RankTable::Verdict(const Process& process, const Ending& ending) const {
+std::pair<v1::RankState, std::string> RankTable::Verdict(const Process& process, const Ending& ending,
+                                                         const std::string& how) const {
   const Placement* placement = PlacementOf(process);
   const auto failed = [&](const std::string& what) {
     return std::pair(v1::RANK_STATE_FAILED, ReasonText(fmt::format("host {}: {}", host_, what), ending.tail));
@@ -195,34 +201,74 @@ std::pair<v1::RankState, std::string> RankTable::Verdict(const Process& process,
       !process.reason.empty() && placement != nullptr && placement->directive == v1::DIRECTIVE_GO_ON;
   if (ending.signal == 0 && ending.code == kExitStopped && !failed_before) return {v1::RANK_STATE_STOPPED, ""};
   if (placement != nullptr && placement->directive == v1::DIRECTIVE_LEAVE) return {v1::RANK_STATE_STOPPED, ""};
-  if (process.reason.empty()) return failed(EndingText(ending));
-  return failed(fmt::format("{} ({})", process.reason, EndingText(ending)));
+  if (process.reason.empty()) return failed(how);
+  return failed(fmt::format("{} ({})", process.reason, how));
+}
+
+// One of them is why the others were killed, and only that one is said to have failed: one that said so or was killed
+// by us for a reason, else the one that mpirun names, else those that missed a peer, else nobody knows.
+void RankTable::SettleLaunched(const std::vector<std::string>& names, const Ending& ending) {
+  const bool well = ending.code == 0 && ending.signal == 0;
+  const std::optional<LaunchersWord> word = well ? std::nullopt : WordOfMpirun(ending.tail);
+  const auto is_named = [&](const Process& process) { return word && word->rank == process.part.rank; };
+  const auto blame = [&](const Process& process) {
+    if (!process.reason.empty() || !process.killed_why.empty()) return 3;
+    return is_named(process) ? 2 : process.lost.empty() ? 0 : 1;
+  };
+  int most = 0;
+  for (const std::string& name : names) most = std::max(most, blame(processes_[name]));
+  for (const std::string& name : names) {
+    Process& process = processes_[name];
+    const Ending own = is_named(process) ? EndingOfRank(ending, *word) : ending;
+    const std::string how =
+        most > 0 ? EndingText(own)
+                 : fmt::format("mpirun ended, and does not say because of which rank: {}", EndingText(own));
+    const auto [state, reason] = Verdict(process, own, how);
+    const bool victim = state == v1::RANK_STATE_FAILED && blame(process) < most;
+    Settle(process, victim ? v1::RANK_STATE_STOPPED : state, reason);
+  }
 }
 
 void RankTable::HasEnded(int64_t now_us, const std::string& name, const Ending& ending) {
-  const auto found = processes_.find(name);
-  if (found == processes_.end()) return;
-  Process& process = found->second;
-  const auto [state, reason] = Verdict(process, ending);
-  const bool idle = process.generation == 0;
-  Settle(process, state, reason);
-  if (idle && !process.killed && process.over_us < 0)
-    orders_.say.push_back(
-        fmt::format("{}: process {:.8} ended while it waited: {}", process.job, name, EndingText(ending)));
+  const std::vector<std::string> names = StartedAs(name);
+  if (names.empty()) return;
+  Process& process = processes_[names.front()];
   const std::string id = process.job;
-  orders_.answer.push_back(name);
-  processes_.erase(found);
+  if (!process.launcher.empty()) {
+    SettleLaunched(names, ending);
+  } else {
+    const bool idle = process.generation == 0;
+    const auto [state, reason] = Verdict(process, ending, EndingText(ending));
+    Settle(process, state, reason);
+    if (idle && !process.killed && process.over_us < 0)
+      orders_.say.push_back(fmt::format("{}: process {:.8} ended while it waited: {}", id, name, EndingText(ending)));
+  }
+  for (const std::string& one : names) {
+    orders_.answer.push_back(one);
+    processes_.erase(one);
+  }
   StartIfAlone(now_us, id, jobs_[id]);
 }
 
 void RankTable::CouldNotStart(int64_t now_us, const std::string& name, const std::string& why) {
-  const auto found = processes_.find(name);
-  if (found == processes_.end()) return;
-  if (!found->second.killed) {
-    found->second.killed = true;
-    found->second.killed_why = why;
+  for (const std::string& one : StartedAs(name)) {
+    Process& process = processes_[one];
+    if (process.killed) continue;
+    process.killed = true;
+    process.killed_why = why;
   }
   HasEnded(now_us, name, {});
+}
+
+std::vector<std::string> RankTable::StartedAs(const std::string& name) const {
+  if (processes_.count(name) != 0) return {name};
+  std::vector<std::string> names;
+  for (auto at = processes_.lower_bound(name + "."); at != processes_.end() && at->second.launcher == name; ++at)
+    names.push_back(at->first);
+  std::sort(names.begin(), names.end(), [this](const std::string& a, const std::string& b) {
+    return processes_.at(a).part.rank < processes_.at(b).part.rank;
+  });
+  return names;
 }
 
 void RankTable::Tick(int64_t now_us) {
@@ -255,6 +301,7 @@ void RankTable::CheckRank(int64_t now_us, const std::string& name, Process& proc
   if (placement == nullptr) return Kill(name, process, "its generation is over");
   if (process.lost_us >= 0) {
     if (now_us - process.lost_us <= patience_.lost_us) return;
+    if (!process.launcher.empty()) return Kill(name, process, process.lost);
     Settle(process, v1::RANK_STATE_FAILED, ReasonText(fmt::format("host {}: {}", host_, process.lost), ""));
     return Idle(now_us, name, process);
   }

@@ -158,13 +158,11 @@ void RankTable::Direct(int64_t now_us, Job& job, v1::Directive directive, bool k
 
 void RankTable::DirectProcess(int64_t now_us, const std::string& name, Process& process, const Placement& placement) {
   const bool outside = process.left == process.generation || !process.taken;
-  if (outside && placement.keep) {
+  if (outside && placement.keep && process.launcher.empty()) {
     Settle(process, v1::RANK_STATE_STOPPED, "");
     Idle(now_us, name, process);
-  } else if (!placement.keep && (placement.directive == v1::DIRECTIVE_LEAVE || outside)) {
+  } else if (outside || (!placement.keep && placement.directive == v1::DIRECTIVE_LEAVE)) {
     Kill(name, process, "");
-  } else if (placement.directive == v1::DIRECTIVE_CHECKPOINT && IsLauncher(process)) {
-    orders_.interrupt.push_back(name);
   }
 }
 
@@ -172,7 +170,7 @@ void RankTable::DirectProcess(int64_t now_us, const std::string& name, Process& 
 void RankTable::Drop(int64_t now_us, Job& job) {
   for (auto& [name, process] : processes_) {
     if (PlacementOf(process) != &*job.placement) continue;
-    if (process.left == process.generation)
+    if (process.left == process.generation && process.launcher.empty())
       Idle(now_us, name, process);
     else
       Kill(name, process, "its generation is over");
@@ -217,14 +215,13 @@ std::vector<int32_t> RankTable::GiveToIdle(int64_t now_us, const std::string& id
   std::vector<int32_t> missing;
   const auto give = [&](const std::string& name, int32_t rank) {
     Process& process = processes_[name];
-    Give(name, process, placement, {rank});
+    Give(name, process, placement, rank);
     orders_.answer.push_back(name);
-    orders_.say.push_back(fmt::format("{}: goes on in process {:.8}", Text(process.last.front()), name));
+    orders_.say.push_back(fmt::format("{}: goes on in process {:.8}", Text(process.part), name));
   };
   for (const auto& [number, rank] : placement.ranks) {
     const auto same = std::find_if(idle.begin(), idle.end(), [&, wanted = number](const std::string& name) {
-      const std::vector<RankId>& last = processes_[name].last;
-      return !last.empty() && last.front().rank == wanted;
+      return processes_[name].part.rank == wanted;
     });
     if (same == idle.end()) {
       missing.push_back(number);
@@ -242,30 +239,27 @@ std::vector<int32_t> RankTable::GiveToIdle(int64_t now_us, const std::string& id
   return missing;
 }
 
-void RankTable::Give(const std::string& name, Process& process, Placement& placement, std::vector<int32_t> ranks) {
+void RankTable::Give(const std::string& name, Process& process, Placement& placement, int32_t rank) {
   process.generation = placement.generation;
+  process.part = {process.job, placement.generation, rank};
   process.taken = false;
   process.idle_us = -1;
-  process.last.clear();
-  for (const int32_t rank : ranks) {
-    placement.ranks[rank].process = name;
-    process.last.push_back({process.job, placement.generation, rank});
-  }
-  process.ranks = std::move(ranks);
+  placement.ranks[rank].process = name;
 }
 
 void RankTable::StartNew(const std::string& id, Job& job, std::vector<int32_t> ranks) {
   Placement& placement = *job.placement;
   const std::string name = name_();
-  Process& process = processes_[name];
-  process.job = id;
-  Start start = {name, id, placement.generation, ranks, placement.data, placement.tensor, job.spec};
-  Give(name, process, placement, std::move(ranks));
-  orders_.start.push_back(std::move(start));
-  if (!IsLauncher(process)) return;
-  // A launcher is one process for all ranks, which may say nothing: they run as long as it does.
-  process.taken = true;
-  for (auto& [number, rank] : placement.ranks) rank.report.set_state(v1::RANK_STATE_RUNNING);
+  const bool launched = job.spec->backend == contract::Backend::kMpi;
+  for (const int32_t rank : ranks) {
+    const std::string own = launched ? fmt::format("{}.{}", name, rank) : name;
+    Process& process = processes_[own];
+    process.job = id;
+    if (launched) process.launcher = name;
+    Give(own, process, placement, rank);
+  }
+  orders_.start.push_back(
+      {name, id, placement.generation, std::move(ranks), placement.data, placement.tensor, job.spec});
 }
 
 void RankTable::GiveUp(int64_t now_us, const std::string& why) {
@@ -284,11 +278,6 @@ void RankTable::Drain(int64_t now_us) {
   }
 }
 
-bool RankTable::IsLauncher(const Process& process) const {
-  const auto job = jobs_.find(process.job);
-  return job != jobs_.end() && job->second.spec != nullptr && job->second.spec->backend == contract::Backend::kMpi;
-}
-
 Orders RankTable::TakeOrders() { return std::exchange(orders_, {}); }
 
 bool RankTable::HasProcessOf(const std::string& job) const {
@@ -301,13 +290,14 @@ bool RankTable::IsPlaced(const std::string& job, int64_t generation) const {
 }
 
 bool RankTable::IsWanted(const std::string& process) const {
-  const auto found = processes_.find(process);
-  return found != processes_.end() && !found->second.killed;
+  const std::vector<std::string> names = StartedAs(process);
+  return !names.empty() && !processes_.at(names.front()).killed;
 }
 
 std::vector<RankId> RankTable::RanksOf(const std::string& process) const {
-  const auto found = processes_.find(process);
-  return found == processes_.end() ? std::vector<RankId>() : found->second.last;
+  std::vector<RankId> ranks;
+  for (const std::string& name : StartedAs(process)) ranks.push_back(processes_.at(name).part);
+  return ranks;
 }
 
 }  // namespace filigree::agent

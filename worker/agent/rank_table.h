@@ -16,9 +16,13 @@
 #include "filigree/v1/agent.pb.h"
 #include "filigree/v1/workers.pb.h"
 #include "proto/contract/job_spec.h"
+#include "worker/agent/launcher_word.h"
 
 // Which process has which part of which generation, and what is to happen next. Pure bookkeeping: it starts, ends and
 // waits for nothing; whoever holds it carries out its orders and tells it what came of them. The clock is handed in.
+//
+// A launcher (backend mpi) is started, killed and waited for as one process, and the processes that it starts speak for
+// themselves, each for one rank: where the launcher is called NAME they are NAME.RANK. They live and end together.
 
 namespace filigree::agent {
 
@@ -56,8 +60,7 @@ struct Start {
 
 // What is to be done now, in this order.
 struct Orders {
-  std::vector<std::string> kill;       // processes: their groups, at once
-  std::vector<std::string> interrupt;  // launchers: to ask all of their ranks for a checkpoint
+  std::vector<std::string> kill;  // what was started under that name: its group, at once
   std::vector<Start> start;
   std::vector<std::string> answer;  // processes for whose Take there may be an answer now
   std::vector<std::string> say;     // for people
@@ -88,7 +91,8 @@ class RankTable {
   // The job for which a process asks something, as one of `generation`. Status as Ranks says.
   absl::StatusOr<std::string> JobOf(const std::string& process, int64_t generation) const;
 
-  // The process and all that it started are gone. Also the answer to an order to start one that could not be started.
+  // What was started under that name and all that it started in turn are gone. Also the answer to an order to start one
+  // that could not be started.
   void HasEnded(int64_t now_us, const std::string& process, const Ending& ending);
   void CouldNotStart(int64_t now_us, const std::string& process, const std::string& why);
 
@@ -108,7 +112,7 @@ class RankTable {
   bool HasProcessOf(const std::string& job) const;
   bool IsPlaced(const std::string& job, int64_t generation) const;
   bool IsWanted(const std::string& process) const;  // is there, and not to be killed
-  // The ranks of which a process has the part, or had it last.
+  // The ranks of which a process, or those of a launcher, have the parts, or had them last.
   std::vector<RankId> RanksOf(const std::string& process) const;
 
  private:
@@ -139,13 +143,13 @@ class RankTable {
   };
   struct Process {
     std::string job;
+    std::string launcher;    // with which it begins and ends; empty: none
     int64_t generation = 0;  // of the part it has; 0: none
-    std::vector<int32_t> ranks;
-    int64_t left = 0;    // the last generation that it said it had left
-    bool taken = false;  // it has heard of its part
-    std::vector<RankId> last;
-    int64_t told_us = -1;  // when it told something of its generation; -1: not yet
-    std::string reason;    // of the failure that it told
+    RankId part;             // that one, or the last that it had
+    int64_t left = 0;        // the last generation that it said it had left
+    bool taken = false;      // it has heard of its part
+    int64_t told_us = -1;    // when it told something of its generation; -1: not yet
+    std::string reason;      // of the failure that it told
     int64_t failed_us = -1, lost_us = -1, idle_us = -1, over_us = -1;
     std::string lost;  // the peer it missed
     bool killed = false;
@@ -160,9 +164,8 @@ class RankTable {
   void Drop(int64_t now_us, Job& job);
   void StartIfAlone(int64_t now_us, const std::string& id, Job& job);
   std::vector<int32_t> GiveToIdle(int64_t now_us, const std::string& id, Placement& placement);
-  void Give(const std::string& name, Process& process, Placement& placement, std::vector<int32_t> ranks);
+  void Give(const std::string& name, Process& process, Placement& placement, int32_t rank);
   void StartNew(const std::string& id, Job& job, std::vector<int32_t> ranks);
-  bool IsLauncher(const Process& process) const;
   void Refuse(Placement& placement, const std::string& why);
 
   // What processes say and do: rank_processes.cc.
@@ -171,11 +174,16 @@ class RankTable {
   void Idle(int64_t now_us, const std::string& name, Process& process);
   void EndIdle(int64_t now_us, const std::string& name, Process& process);
   void Kill(const std::string& name, Process& process, const std::string& why);
+  // What was started under that name, by rank: the process itself, or those of the launcher.
+  std::vector<std::string> StartedAs(const std::string& name) const;
   void CheckIdle(int64_t now_us, const std::string& name, Process& process);
   void CheckRank(int64_t now_us, const std::string& name, Process& process);
   // What became of the ranks of a process, where nothing has been said of that yet.
   void Settle(Process& process, v1::RankState state, const std::string& reason);
-  std::pair<v1::RankState, std::string> Verdict(const Process& process, const Ending& ending) const;
+  // `how`: the ending in words.
+  std::pair<v1::RankState, std::string> Verdict(const Process& process, const Ending& ending,
+                                                const std::string& how) const;
+  void SettleLaunched(const std::vector<std::string>& names, const Ending& ending);
   // The placement of the part that a process has; null: it has none, or that generation is void by now.
   const Placement* PlacementOf(const Process& process) const;
   Placement* PlacementOf(const Process& process);

@@ -16,7 +16,6 @@
 #include "proto/rpc/channel.h"
 #include "proto/rpc/status.h"
 #include "worker/attach/part.h"
-#include "worker/comm/mpi.h"
 
 namespace filigree::attach {
 namespace {
@@ -152,19 +151,18 @@ bool AgentLink::SocketIsHeld() const {
   return !refused;
 }
 
-bool UnderAgent(const parallel::Environment& environment) {
+bool StartedByAgent(const parallel::Environment& environment) {
   const char* const agent = environment("FILIGREE_AGENT");
   return agent != nullptr && *agent != '\0';
 }
-
-bool StartedByAgent(const parallel::Environment& environment) { return UnderAgent(environment) && !comm::UnderMpi(); }
 
 absl::StatusOr<std::unique_ptr<AgentLink>> OpenAgentLink(const parallel::Environment& environment) {
   const auto text = [&](const char* name) {
     const char* const value = environment(name);
     return std::string(value == nullptr ? "" : value);
   };
-  const std::string agent = text("FILIGREE_AGENT"), process = text("FILIGREE_PROCESS");
+  const std::string agent = text("FILIGREE_AGENT");
+  std::string process = text("FILIGREE_PROCESS");
   const size_t prefix = std::strlen(kPrefix);
   if (agent.compare(0, prefix, kPrefix) != 0 || agent.size() <= prefix + 1 || agent[prefix] != '/') {
     return absl::InvalidArgumentError(
@@ -177,6 +175,12 @@ absl::StatusOr<std::unique_ptr<AgentLink>> OpenAgentLink(const parallel::Environ
                                                   agent.size() - prefix, sizeof(sockaddr_un::sun_path) - 1));
   }
   if (absl::Status status = contract::CheckId("FILIGREE_PROCESS", process); !status.ok()) return status;
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (text(name).empty()) continue;
+    process += fmt::format(".{}", text(name));
+    if (absl::Status status = contract::CheckId(name, process); !status.ok()) return status;
+    break;
+  }
   return std::make_unique<AgentLink>(agent.substr(prefix), process);
 }
 

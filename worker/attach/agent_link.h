@@ -18,7 +18,11 @@
 // before anybody sees it.
 //
 //   FILIGREE_AGENT     unix:/PATH of the socket
-//   FILIGREE_PROCESS   what the agent calls this process
+//   FILIGREE_PROCESS   what the agent calls this process, or the mpirun that has started it
+//
+// Every rank of an mpirun speaks for itself, as a rank does that the agent has started; it is called by the launcher's
+// name and its number there. One that speaks for all would be simpler for the agent, but it would say nothing while MPI
+// is being opened, fall silent with the first rank that hangs, and leave the others without a lease of their own.
 //
 // Threads: any number of callers. Errors: Status as agent.proto lists it; DataLoss: an answer that makes no sense.
 
@@ -85,10 +89,7 @@ class AgentLink {
   std::optional<Clock::time_point> silent_since_;  // guarded by mutex_
 };
 
-// Has an agent started this process or the launcher that did?
-bool UnderAgent(const parallel::Environment& environment);
-
-// Has an agent started this process? Not where an MPI launcher stands between them.
+// Has an agent started this process, or the MPI launcher that did?
 bool StartedByAgent(const parallel::Environment& environment);
 
 // InvalidArgument: says which variable is missing or wrong.

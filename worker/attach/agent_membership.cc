@@ -9,6 +9,7 @@
 #include "worker/attach/agent_store.h"
 #include "worker/comm/gloo.h"
 #include "worker/comm/local.h"
+#include "worker/comm/mpi.h"
 
 namespace filigree::attach {
 namespace {
@@ -18,6 +19,18 @@ constexpr milliseconds kPause{100};  // before a call that failed is made again
 
 bool MayWork(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
+}
+
+// The ranks that the launcher has started, which the agent must count as it does.
+absl::StatusOr<std::unique_ptr<comm::Transport>> JoinMpi(const parallel::Generation& generation) {
+  absl::StatusOr<std::unique_ptr<comm::Transport>> transport = comm::MpiWorld();
+  if (!transport.ok()) return transport;
+  const int rank = (*transport)->rank(), size = (*transport)->size();
+  if (rank == generation.rank && size == generation.size()) return transport;
+  return absl::FailedPreconditionError(
+      fmt::format("mpirun has started this process as rank {} of {}, its worker takes it for rank {} of {}; start the "
+                  "worker with an mpirun and a filigree_mpi.so of the same MPI",
+                  rank, size, generation.rank, generation.size()));
 }
 
 }  // namespace
@@ -63,6 +76,7 @@ parallel::Generation AgentMembership::Enter(Part part) {
 
 absl::StatusOr<std::unique_ptr<comm::Transport>> AgentMembership::Join(const parallel::Generation& generation) {
   if (generation.size() == 1) return std::move(comm::LocalTransports(1).front());
+  if (comm::UnderMpi()) return JoinMpi(generation);
   comm::GlooOptions options;
   options.rank = generation.rank;
   options.size = generation.size();

@@ -11,7 +11,8 @@
 #include "worker/parallel/membership.h"
 
 // Generations as a coordinator decides on them: the agent hands out their ranks, and their ranks meet over Gloo through
-// the coordinator's keys. Numbers are the coordinator's and begin with 1; a process may begin in any of them.
+// the coordinator's keys, or over MPI where an mpirun of the agent's has started them. Numbers are the coordinator's
+// and begin with 1; a process may begin in any of them.
 
 namespace filigree::attach {
 

@@ -8,7 +8,6 @@
 #include "filigree/v1/agent.pb.h"
 #include "fmt/format.h"
 #include "proto/contract/ids.h"
-#include "worker/attach/agent_link.h"
 #include "worker/attach/report.h"
 #include "worker/cli/command.h"
 #include "worker/cli/connect.h"
@@ -56,7 +55,7 @@ absl::StatusOr<std::unique_ptr<OwnCoordinator>> OwnCoordinator::Start(const conf
                                                                       parallel::World& world) {
   // Before anything hangs on it: ranks that were started with other settings would not come.
   if (absl::Status same = world.Compare({{"telemetry.serve", settings.telemetry.serve}}); !same.ok()) return same;
-  if (settings.telemetry.serve.empty() || attach::UnderAgent(std::getenv)) return nullptr;
+  if (settings.telemetry.serve.empty()) return nullptr;
   std::unique_ptr<OwnCoordinator> own(new OwnCoordinator());
   absl::Status mine;
   if (world.first()) {

@@ -19,8 +19,7 @@ namespace filigree::cli {
 // drains or cancels the run there stops it.
 class OwnCoordinator {
  public:
-  // Collective; all ranks fail if the first cannot listen. Null where nobody asked for it, and under an
-  // agent, whose coordinator knows the run already.
+  // Collective; all ranks fail if the first cannot listen. Null where nobody asked for it.
   static absl::StatusOr<std::unique_ptr<OwnCoordinator>> Start(const config::Settings& settings,
                                                                parallel::World& world);
   OwnCoordinator(const OwnCoordinator&) = delete;

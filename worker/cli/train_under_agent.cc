@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -18,6 +19,7 @@
 #include "worker/cli/command.h"
 #include "worker/cli/print.h"
 #include "worker/cli/train_in_world.h"
+#include "worker/comm/mpi.h"
 #include "worker/parallel/generations.h"
 #include "worker/train/commit.h"
 #include "worker/train/fault.h"
@@ -141,6 +143,24 @@ class Generations {
   bool first_start_ = true;
 };
 
+// A rank that fell out with the others, or never came to them.
+int EndWithoutOthers(const absl::Status& why, attach::Teller& teller) {
+  teller.Fail(std::string(why.message()));
+  const int failed = Finish(why);
+  const int code = absl::IsAborted(why) || absl::IsUnavailable(why) ? kExitRankLost : failed;
+  std::fflush(nullptr);
+  if (comm::UnderMpi()) comm::AbortMpi(code);  // to leave MPI in an orderly way is to wait for whoever was lost
+  return code;
+}
+
+// mpirun kills the other ranks when one ends with another code than 0: first all have told their last and are out of
+// MPI. The agent, who takes silence for a hang, hears of this one as long as it waits for them.
+void LeaveTogether(attach::Teller& teller) {
+  if (!comm::UnderMpi()) return;
+  teller.Ask();
+  comm::FinishMpi();
+}
+
 }  // namespace
 
 int TrainUnderAgent(bool quiet, const absl::StatusOr<config::Settings>& settings) {
@@ -157,12 +177,8 @@ int TrainUnderAgent(bool quiet, const absl::StatusOr<config::Settings>& settings
   };
   const auto tell = [](const std::string& text) { Print(stderr, "filigree: {}\n", text); };
   const absl::StatusOr<int> exit_code = parallel::RunGenerations(settings, membership, work, tell);
-  if (!exit_code.ok()) {
-    teller.Fail(std::string(exit_code.status().message()));
-    const int failed = Finish(exit_code.status());
-    const bool lost = absl::IsAborted(exit_code.status()) || absl::IsUnavailable(exit_code.status());
-    return lost ? kExitRankLost : failed;
-  }
+  if (!exit_code.ok()) return EndWithoutOthers(exit_code.status(), teller);
+  LeaveTogether(teller);
   teller.End();
   return *exit_code;
 }

@@ -6,8 +6,9 @@
 
 namespace filigree::cli {
 
-// `filigree train` in a process that an agent has started (worker/attach): a rank of one generation after another,
-// until the job is over or the agent is gone. parallel.elastic says nothing here: the coordinator decides who goes on.
+// `filigree train` in a process that an agent, or an mpirun of the agent's, has started (worker/attach): a rank of one
+// generation after another (under mpirun of one), until the job is over or the agent is gone. parallel.elastic says
+// nothing here: the coordinator decides who goes on.
 int TrainUnderAgent(bool quiet, const absl::StatusOr<config::Settings>& settings);
 
 }  // namespace filigree::cli

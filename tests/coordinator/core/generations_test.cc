@@ -180,6 +180,19 @@ TEST(Generations, ARankThatStopsUnaskedIsAFault) {
   EXPECT_EQ(cluster.Job(job).restarts, 1);
 }
 
+// mpirun ends all ranks of a job where one fails.
+TEST(Generations, ARankThatFailedIsTheFaultAndNotOneThatStopped) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 2);
+  const std::string job = cluster.Run(Spec("job", 2));
+  cluster.Rank(job, 0).state = RankState::kStopped;
+  cluster.Rank(job, 1).state = RankState::kFailed;
+  cluster.Rank(job, 1).reason = "killed by signal 9";
+  ASSERT_TRUE(cluster.Beat("a").ok());
+  EXPECT_EQ(LastFault(cluster), "rank 1 on worker a failed: killed by signal 9");
+  EXPECT_EQ(cluster.Job(job).restarts, 1);
+}
+
 // Whatever a worker writes as its reason, people see one printable line.
 TEST(Generations, ReasonsFromOutsideAreMadePrintable) {
   ScriptedCluster cluster;

@@ -162,17 +162,6 @@ TEST(Children, AllAreKilledWithWhatIsInOtherGroups) {
   close(child->output);
 }
 
-TEST(Children, ASignalReachesTheProcessAlone) {
-  Children children;
-  const auto child = children.Start(Shell("trap 'echo told; exit 75' USR1; echo up; while :; do sleep 0.01; done"));
-  ASSERT_TRUE(child.ok());
-  EXPECT_EQ(Line(*child), "up");
-  children.Signal(child->pid, SIGUSR1);
-  EXPECT_EQ(Line(*child), "told");
-  EXPECT_EQ(WEXITSTATUS(WaitFor(children).status), 75);
-  close(child->output);
-}
-
 // A process of its own that starts a child and then ends without a word.
 TEST(Children, DoNotOutliveTheirParent) {
   int ends[2];

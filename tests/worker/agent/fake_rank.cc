@@ -1,4 +1,5 @@
 // A process that speaks to an agent as `filigree train` does, without training anything: fake_rank train CONFIG ...
+// Under mpirun it is a rank of that, and speaks for itself.
 //
 //   FAKE_RANK_STEPS    how many steps the run has
 //   FAKE_RANK_JOURNAL  a file to which it adds a line for everything: "PID GENERATION RANK WHAT STEP"
@@ -34,10 +35,17 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+bool Launched() { return !Variable("OMPI_COMM_WORLD_RANK").empty(); }
+
+std::string OwnName() {
+  const std::string name = Variable("FILIGREE_PROCESS");
+  return Launched() ? name + "." + Variable("OMPI_COMM_WORLD_RANK") : name;
+}
+
 class FakeRank {
  public:
   FakeRank()
-      : process_(Variable("FILIGREE_PROCESS")),
+      : process_(OwnName()),
         steps_(std::atoll(Variable("FAKE_RANK_STEPS").c_str())),
         ranks_(
             v1::Ranks::NewStub(grpc::CreateChannel(Variable("FILIGREE_AGENT"), grpc::InsecureChannelCredentials()))) {}
@@ -172,6 +180,8 @@ class FakeRank {
         std::this_thread::sleep_for(milliseconds(10));
         continue;
       }
+      // mpirun kills all where one ends so: the first rank has its checkpoint then.
+      if (!keep_ && directive == v1::DIRECTIVE_CHECKPOINT && part_.rank() > 0 && Launched()) continue;
       Note("leaves");
       if (keep_) return Next("");
       return directive == v1::DIRECTIVE_CHECKPOINT ? kExitStopped : 1;

@@ -14,6 +14,7 @@
 #include "worker/agent/complaint.h"
 #include "worker/agent/key_memory.h"
 #include "worker/agent/launch.h"
+#include "worker/agent/launcher_word.h"
 #include "worker/agent/state_folder.h"
 #include "worker/agent/tell_check.h"
 
@@ -163,6 +164,39 @@ TEST(Launch, RanksDoNotInheritWhatBelongsToOthers) {
   environment.push_back(nullptr);
   EXPECT_EQ(EnvironmentOfRanks(environment.data()),
             (std::vector<std::string>{"PATH=/bin", "FILIGREE_HOST=10.0", "TERM=dumb"}));
+}
+
+constexpr char kNonZero[] =
+    "Primary job  terminated normally, but 1 process returned\na non-zero exit code.\n---\nmpirun detected that one or "
+    "more processes exited with non-zero status, thus causing\nthe job to be terminated. The first process to do so "
+    "was:\n\n  Process name: [[57037,1],12]\n  Exit code:    3\n---";
+
+TEST(LaunchersWord, NamesTheFirstRankThatFailed) {
+  const auto is = [](const std::string& tail, int rank, int code, int signal) {
+    const auto word = WordOfMpirun(tail);
+    return word && word->rank == rank && word->code == code && word->signal == signal;
+  };
+  EXPECT_TRUE(is(kNonZero, 12, 3, 0));
+  EXPECT_TRUE(is("Process name: [prterun-host-4711@1,2]\n   Exit code:    75\n", 2, 75, 0));
+  EXPECT_TRUE(
+      is("x\nmpirun noticed that process rank 1 with PID 0 on node vm exited on signal 11 (Segmentation fault).", 1, 0,
+         11));
+  EXPECT_TRUE(is("MPI_ABORT was invoked on rank 4 in communicator MPI_COMM_WORLD\nwith errorcode 4.\n", 4, 4, 0));
+  // Whoever was ended by that is named later.
+  EXPECT_TRUE(
+      is("MPI_ABORT was invoked on rank 4 in communicator MPI_COMM_WORLD\nwith errorcode 4.\nnoticed that "
+         "process rank 0 with PID 0 on node vm exited on signal 15 (Terminated).",
+         4, 4, 0));
+}
+
+TEST(LaunchersWord, IsNothingWhereItSaysNothing) {
+  const std::string whole = kNonZero;
+  for (size_t bytes = 0; bytes < whole.find(" 3\n"); ++bytes) EXPECT_FALSE(WordOfMpirun(whole.substr(0, bytes)));
+  for (const char* tail : {"", "Process name: [[1,1],x]\nExit code: 3", "Process name: 1]\nExit code: 0",
+                           "Process name: [[1,1],99999999999]\nExit code: 3", "Process name: [[1,1],-2]\nExit code: 3",
+                           "noticed that process rank 1 with PID 0", "MPI_ABORT was invoked on rank ",
+                           "noticed that process rank 1 exited on signal 0"})
+    EXPECT_FALSE(WordOfMpirun(tail)) << tail;
 }
 
 v1::TellRequest Good() {

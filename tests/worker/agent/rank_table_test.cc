@@ -80,34 +80,190 @@ TEST(Assigned, NonsenseIsNotFollowed) {
   }
 }
 
-TEST(Backends, LocalIsOneProcessAndMpiOneLauncher) {
+TEST(Backends, WhatCannotBeStartedHereIsRefused) {
   TableRig rig;
   rig.Follow({TableRig::Run(1, {0, 1}, 2, false, v1::BACKEND_LOCAL)});
   EXPECT_EQ(rig.State(0), v1::RANK_STATE_FAILED);
   EXPECT_NE(rig.Report(0).reason().find("--backend gloo"), std::string::npos);
-  const Orders orders = rig.Follow({TableRig::Run(2, {0, 1}, 2, false, v1::BACKEND_MPI)});
-  ASSERT_EQ(orders.start.size(), 1u);
-  EXPECT_EQ(orders.start[0].ranks, (std::vector<int32_t>{0, 1}));
-  EXPECT_EQ(rig.State(1), v1::RANK_STATE_RUNNING);  // a launcher need not say anything
-  rig.Pass(60 * kSecond);
-  EXPECT_TRUE(rig.table.TakeOrders().kill.empty());
-  rig.table.HasEnded(rig.now_us, orders.start[0].process, {.code = 0});
-  EXPECT_EQ(rig.State(0), v1::RANK_STATE_FINISHED);
-  EXPECT_EQ(rig.State(1), v1::RANK_STATE_FINISHED);
   rig.Follow({TableRig::Run(3, {0}, 2, false, v1::BACKEND_MPI)});
   EXPECT_NE(rig.Report(0).reason().find("only 1 of 2 ranks"), std::string::npos);
   rig.Follow({TableRig::Run(4, {0}, 1, false, v1::BACKEND_NCCL)});
   EXPECT_EQ(rig.State(0), v1::RANK_STATE_FAILED);
 }
 
-TEST(Backends, ALauncherIsAskedForACheckpointByASignal) {
+// One mpirun, which is called p1, and its three ranks.
+class Launched : public Test {
+ protected:
+  Launched() {
+    const Orders orders = rig.Follow({TableRig::Run(1, {0, 1, 2}, 3, false, v1::BACKEND_MPI)});
+    EXPECT_EQ(orders.start.size(), 1u);
+    EXPECT_EQ(orders.start.front().process, "p1");
+    EXPECT_EQ(orders.start.front().ranks, (std::vector<int32_t>{0, 1, 2}));
+    EXPECT_EQ(rig.table.RanksOf("p1").size(), 3u);
+  }
+  void AllRun() {
+    for (const char* name : {"p1.0", "p1.1", "p1.2"}) {
+      rig.Take(name, 0);
+      EXPECT_TRUE(rig.Tell(name, 1).ok()) << name;
+    }
+  }
+  // All that have been given since the last call are to end the launcher, once.
+  void ExpectKilledOnce() { EXPECT_EQ(rig.table.TakeOrders().kill, std::vector<std::string>{"p1"}); }
+  void ExpectStates(v1::RankState first, v1::RankState second, v1::RankState third) {
+    EXPECT_EQ(rig.State(0), first);
+    EXPECT_EQ(rig.State(1), second);
+    EXPECT_EQ(rig.State(2), third);
+  }
+  bool Says(int rank, const std::string& what) { return rig.Report(rank).reason().find(what) != std::string::npos; }
+
   TableRig rig;
-  rig.Follow({TableRig::Run(1, {0, 1}, 2, false, v1::BACKEND_MPI)});
+  const v1::RankState stopped = v1::RANK_STATE_STOPPED, failed = v1::RANK_STATE_FAILED;
+};
+
+TEST_F(Launched, RanksRunWhenTheySaySoAndFinishWithTheLauncher) {
+  EXPECT_TRUE(absl::IsNotFound(rig.TakeStatus("p1", 0)));    // the launcher itself has no part
+  EXPECT_TRUE(absl::IsNotFound(rig.TakeStatus("p1.3", 0)));  // there is no such rank
+  EXPECT_EQ(rig.Take("p1.2", 0)->part().rank(), 2);
+  ASSERT_TRUE(rig.Tell("p1.2", 1).ok());
+  ExpectStates(v1::RANK_STATE_STARTING, v1::RANK_STATE_STARTING, v1::RANK_STATE_RUNNING);
+  EXPECT_EQ(*rig.table.JobOf("p1.2", 1), "night-1");
+  EXPECT_TRUE(absl::IsFailedPrecondition(rig.table.JobOf("p1.1", 1).status()));  // it has not heard of its part
+  AllRun();
+  rig.table.HasEnded(rig.now_us, "p1", {.code = 0});
+  ExpectStates(v1::RANK_STATE_FINISHED, v1::RANK_STATE_FINISHED, v1::RANK_STATE_FINISHED);
+  EXPECT_TRUE(rig.table.empty());
+}
+
+TEST_F(Launched, ACheckpointIsAskedOfEveryRank) {
+  AllRun();
   const Orders orders = rig.Follow({TableRig::End(1, v1::ACTION_CHECKPOINT_AND_STOP, false)});
-  EXPECT_EQ(orders.interrupt, std::vector<std::string>{"p1"});
   EXPECT_TRUE(orders.kill.empty());
+  for (const char* name : {"p1.0", "p1.1", "p1.2"}) {
+    EXPECT_EQ(rig.Tell(name, 1)->directive(), v1::DIRECTIVE_CHECKPOINT);
+    EXPECT_FALSE(rig.Tell(name, 1)->keep());
+  }
   rig.table.HasEnded(rig.now_us, "p1", {.code = 75});
-  EXPECT_EQ(rig.State(0), v1::RANK_STATE_STOPPED);
+  ExpectStates(stopped, stopped, stopped);
+}
+
+TEST_F(Launched, ACheckpointOfRanksThatAreNotThereYetEndsThem) {
+  rig.Take("p1.0", 0);
+  const Orders orders = rig.Follow({TableRig::End(1, v1::ACTION_CHECKPOINT_AND_STOP, false)});
+  EXPECT_EQ(orders.kill, std::vector<std::string>{"p1"});
+  EXPECT_TRUE(absl::IsNotFound(rig.TakeStatus("p1.1", 0)));
+  rig.table.HasEnded(rig.now_us, "p1", {.signal = 9});
+  ExpectStates(stopped, stopped, stopped);
+}
+
+TEST_F(Launched, AGenerationThatIsOverIsKilledAndTheNextWaitsForItsEnd) {
+  AllRun();
+  EXPECT_EQ(rig.Follow({TableRig::End(1, v1::ACTION_STOP, false)}).kill, std::vector<std::string>{"p1"});
+  const v1::Assignment next = TableRig::Run(2, {0, 1}, 2, false, v1::BACKEND_MPI);
+  EXPECT_TRUE(rig.Follow({next}).start.empty());
+  EXPECT_TRUE(rig.table.HasProcessOf("night-1"));
+  rig.table.HasEnded(rig.now_us, "p1", {.signal = 9});
+  const Orders orders = rig.table.TakeOrders();
+  ASSERT_EQ(orders.start.size(), 1u);
+  EXPECT_EQ(orders.start[0].process, "p2");
+  EXPECT_FALSE(rig.table.IsWanted("p1"));
+  EXPECT_TRUE(rig.table.IsWanted("p2"));
+  EXPECT_EQ(rig.Take("p2.1", 0)->part().generation(), 2);
+}
+
+TEST_F(Launched, TheRankThatSaysWhyItFailsIsTheOneThatFailed) {
+  AllRun();
+  ASSERT_TRUE(rig.Tell("p1.1", 1, v1::RANK_STATE_FAILED, "the disk is full").ok());
+  rig.table.HasEnded(rig.now_us, "p1", {.code = 3, .tail = "Process name: [[7,1],2]\n  Exit code:    3"});
+  ExpectStates(stopped, failed, stopped);
+  EXPECT_TRUE(Says(1, "host host: the disk is full (exit code 3 (files that cannot be used))"))
+      << rig.Report(1).reason();
+}
+
+TEST_F(Launched, WhoDiesWithoutAWordIsNamedByTheLauncher) {
+  AllRun();
+  rig.table.HasEnded(rig.now_us, "p1",
+                     {.code = 137,
+                      .tail = "step 7\nmpirun noticed that process rank 2 with PID 0 on node x exited on signal 9 "
+                              "(Killed)."});
+  ExpectStates(stopped, stopped, failed);
+  EXPECT_TRUE(Says(2, "killed by signal 9 (SIGKILL)") && Says(2, "step 7")) << rig.Report(2).reason();
+}
+
+TEST_F(Launched, WhereNothingIsSaidOfARankTheLaunchersExitCodeIsTheReason) {
+  AllRun();
+  rig.table.HasEnded(rig.now_us, "p1", {.code = 205, .tail = "ranks print what they like"});
+  ExpectStates(failed, failed, failed);
+  EXPECT_TRUE(Says(0, "mpirun ended, and does not say because of which rank: exit code 205")) << rig.Report(0).reason();
+}
+
+TEST_F(Launched, ARankThatFallsSilentEndsAllAndIsNamed) {
+  AllRun();
+  for (int i = 0; i < 60; ++i) {
+    rig.Pass(kSecond / 10);
+    if (i < 50) {
+      ASSERT_TRUE(rig.Tell("p1.0", 1).ok());
+      ASSERT_TRUE(rig.Tell("p1.2", 1).ok());
+    }
+  }
+  ExpectKilledOnce();
+  rig.table.HasEnded(rig.now_us, "p1", {.signal = 9});
+  ExpectStates(stopped, failed, stopped);
+  EXPECT_TRUE(Says(1, "has told nothing for 5 s")) << rig.Report(1).reason();
+}
+
+TEST_F(Launched, AMissedPeerIsReportedWhereNobodyKnowsMore) {
+  AllRun();
+  EXPECT_FALSE(rig.Take("p1.0", 1, "rank 1 does not answer").has_value());
+  rig.Pass(2 * kSecond);
+  EXPECT_TRUE(rig.table.TakeOrders().kill.empty());
+  for (const char* name : {"p1.1", "p1.2"}) ASSERT_TRUE(rig.Tell(name, 1).ok());
+  rig.Pass(2 * kSecond);
+  ExpectKilledOnce();
+  rig.table.HasEnded(rig.now_us, "p1", {.signal = 9});
+  ExpectStates(failed, stopped, stopped);
+  EXPECT_TRUE(Says(0, "missed a peer: rank 1 does not answer")) << rig.Report(0).reason();
+}
+
+TEST_F(Launched, WhoMissedAPeerIsNoFaultWhereTheLauncherNamesThatPeer) {
+  AllRun();
+  EXPECT_FALSE(rig.Take("p1.0", 1, "rank 1 does not answer").has_value());
+  rig.table.HasEnded(rig.now_us, "p1", {.code = 137, .tail = "process rank 1 with PID 0 on node x exited on signal 9"});
+  ExpectStates(failed, stopped, stopped);  // that was no word of mpirun's
+  TableRig again;
+  again.Follow({TableRig::Run(1, {0, 1}, 2, false, v1::BACKEND_MPI)});
+  for (const char* name : {"p1.0", "p1.1"}) again.Take(name, 0);
+  EXPECT_FALSE(again.Take("p1.0", 1, "rank 1 does not answer").has_value());
+  again.table.HasEnded(again.now_us, "p1",
+                       {.code = 137, .tail = "noticed that process rank 1 with PID 0 on node x exited on signal 9"});
+  EXPECT_EQ(again.State(0), stopped);
+  EXPECT_EQ(again.State(1), failed);
+}
+
+TEST_F(Launched, WhoMissedAPeerIsNotOutOfTheWayForTheNextGeneration) {
+  AllRun();
+  for (const char* name : {"p1.0", "p1.1", "p1.2"}) EXPECT_FALSE(rig.Take(name, 1, "somebody").has_value());
+  const Orders orders = rig.Follow({TableRig::Run(2, {0, 1, 2}, 3, false, v1::BACKEND_MPI)});
+  EXPECT_EQ(orders.kill, std::vector<std::string>{"p1"});
+  EXPECT_TRUE(orders.start.empty());
+  rig.table.HasEnded(rig.now_us, "p1", {.signal = 9});
+  EXPECT_EQ(rig.table.TakeOrders().start.size(), 1u);
+}
+
+TEST_F(Launched, APeerThatIsMissedOnTheWayToACheckpointIsAFault) {
+  AllRun();
+  rig.Follow({TableRig::End(1, v1::ACTION_CHECKPOINT_AND_STOP, false)});
+  EXPECT_FALSE(rig.Take("p1.0", 1, "rank 1 does not answer").has_value());
+  rig.Pass(4 * kSecond);
+  ExpectKilledOnce();
+  rig.table.HasEnded(rig.now_us, "p1", {.signal = 9});
+  ExpectStates(failed, stopped, stopped);
+}
+
+TEST_F(Launched, ALauncherThatCannotBeStartedFailsItsRanks) {
+  rig.table.CouldNotStart(rig.now_us, "p1", "there is no mpirun");
+  ExpectStates(failed, failed, failed);
+  EXPECT_TRUE(Says(2, "there is no mpirun"));
+  EXPECT_TRUE(rig.table.empty());
 }
 
 TEST(Kept, SurvivorsBecomeTheNextGeneration) {

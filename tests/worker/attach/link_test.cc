@@ -155,5 +155,24 @@ TEST(AgentLink, IsOpenedFromTheEnvironment) {
   EXPECT_FALSE(StartedByAgent(environment));
 }
 
+TEST(AgentLink, OfALauncherItsRankIsPartOfTheName) {
+  FakeAgent agent;
+  std::map<std::string, std::string> variables = {
+      {"FILIGREE_AGENT", "unix:" + agent.path()}, {"FILIGREE_PROCESS", "ab12"}, {"OMPI_COMM_WORLD_RANK", "3"}};
+  const parallel::Environment environment = [&](const char* name) -> const char* {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  };
+  EXPECT_TRUE(StartedByAgent(environment));
+  agent.Give("ab12.3", 1, 3, 4);
+  const auto link = OpenAgentLink(environment);
+  ASSERT_TRUE(link.ok()) << link.status();
+  const absl::StatusOr<Taken> taken = (*link)->Take(0, "", kShort);
+  ASSERT_TRUE(taken.ok() && taken->part) << taken.status();
+  EXPECT_EQ(taken->part->rank, 3);
+  variables["OMPI_COMM_WORLD_RANK"] = "3/..";
+  EXPECT_TRUE(absl::IsInvalidArgument(OpenAgentLink(environment).status()));
+}
+
 }  // namespace
 }  // namespace filigree::attach

@@ -337,6 +337,17 @@ TEST_F(TrainUnderAgent, RefusesAPartThatMakesNoSense) {
   EXPECT_NE(program("a").Said().find("rank 7 of 2 ranks"), std::string::npos) << program("a").Said();
 }
 
+// MPI takes a process that no mpirun has started for the only one.
+TEST_F(TrainUnderAgent, RefusesAPartThatMpiDoesNotKnowOf) {
+  Program& rank = Start("a", {"OMPI_COMM_WORLD_SIZE=2", "OMPI_COMM_WORLD_RANK=1"});
+  agent_.Give("a.1", 1, 1, 2);
+  EXPECT_EQ(rank.Wait(), 3) << rank.Said();
+  const v1::TellRequest last = agent_.tells("a.1").back();
+  EXPECT_EQ(last.state(), v1::RANK_STATE_FAILED);
+  EXPECT_NE(last.reason().find("as rank 0 of 1, its worker takes it for rank 1 of 2"), std::string::npos)
+      << last.reason();
+}
+
 TEST_F(TrainUnderAgent, TellsWhereItsMetricsAre) {
   changes_ = {{"run.steps", "100000"}, {"eval.every", "0"}, {"telemetry.listen", "\"127.0.0.1:0\""}};
   Start("a");
