@@ -295,8 +295,10 @@ bool RankTable::IsWanted(const std::string& process) const {
 }
 
 std::vector<RankId> RankTable::RanksOf(const std::string& process) const {
+  const std::vector<std::string> names = StartedAs(process);
   std::vector<RankId> ranks;
-  for (const std::string& name : StartedAs(process)) ranks.push_back(processes_.at(name).part);
+  ranks.reserve(names.size());
+  for (const std::string& name : names) ranks.push_back(processes_.at(name).part);
   return ranks;
 }
 
