@@ -110,14 +110,6 @@ class ServeTest(ProgramTest):
         self.assertEqual(self.process.wait(timeout=patience(60)), 75, self.text())
         self.assertEqual(self.state()[0], len(self.log("step")))
 
-    def test_under_a_worker_the_setting_says_nothing(self):
-        """Also under the mpirun of one: two jobs of one file would want the same port."""
-        process = subprocess.run([*LAUNCHER, program.PROGRAM, "train", self.config(telemetry__serve="0.0.0.0:7000", run__steps=2, parallel__data=2)],
-                                 stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-                                 env={**ENVIRONMENT, "FILIGREE_AGENT": "unix:/nobody"})
-        self.assertEqual(process.returncode, 0, process.stderr)
-        self.assertNotIn("its own coordinator", process.stdout)
-
     def test_others_than_this_machine_are_refused_and_so_is_a_taken_port(self):
         refused = self.train(self.config(telemetry__serve="0.0.0.0:7000"))
         self.assertExit(refused, 2)
