@@ -3,7 +3,9 @@
 
 #include "worker/exchange/overlapped_sum.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -48,7 +50,7 @@ struct Rank {
         layout(std::make_shared<model::Layout>(registry.numels())),
         tree(layout, pool),
         sum(data, kLeaves, Small(options), registry, layout, pool),
-        stages(static_cast<int>(model::GradientStages(registry).size())),
+        stages(model::GradientStages(registry)),
         overlapped(sum) {}
 
   static SumOptions Small(SumOptions options) {
@@ -56,9 +58,29 @@ struct Rank {
     return options;
   }
   void AddOwnLeaves(int step) { AddLeaves(step, parallel::LeavesOf(kLeaves, data.rank(), data.size()), tree); }
-  std::vector<float> Values() const {
-    const float* begin = tree.nodes().front().gradient->data();
-    return {begin, begin + layout->floats()};
+  std::vector<float> Values() const { return ValuesOf(tree.nodes().front()); }
+  std::vector<float> ValuesOf(const GradientTree::Node& node) const {
+    return {node.gradient->data(), node.gradient->data() + layout->floats()};
+  }
+  // As backward does it: stage by stage, and what is still to come is not there yet.
+  void SumStageByStage(Rng& rng) {
+    std::vector<std::vector<float>> values;
+    values.reserve(tree.nodes().size());
+    for (const GradientTree::Node& node : tree.nodes()) {
+      values.push_back(ValuesOf(node));
+      std::fill_n(node.gradient->data(), layout->floats(), NAN);
+    }
+    overlapped.Begin(tree.nodes());
+    for (int stage = 0; stage < std::ssize(stages); ++stage) {
+      std::this_thread::sleep_for(microseconds(rng.Below(3) == 0 ? rng.Below(3000) : 0));
+      for (size_t n = 0; n < values.size(); ++n) {
+        for (const int t : stages[stage]) {
+          std::copy_n(values[n].data() + layout->offset(t), layout->stored(t),
+                      tree.nodes()[n].gradient->data() + layout->offset(t));
+        }
+      }
+      overlapped.StageDone(stage);
+    }
   }
 
   comm::Communicator data;
@@ -66,7 +88,7 @@ struct Rank {
   const std::shared_ptr<model::Layout> layout;
   GradientTree tree;
   BatchSum sum;
-  const int stages;
+  const std::vector<std::vector<int>> stages;
   OverlappedSum overlapped;
 };
 
@@ -88,11 +110,7 @@ TEST_P(OverlappedSumTest, HasTheBitsOfASumAfterwardsWhoeverIsLate) {
       ASSERT_TRUE(afterwards.Sum(rank.tree.nodes()).ok());
       const std::vector<float> expected = rank.Values();
       rank.AddOwnLeaves(step);
-      rank.overlapped.Begin(rank.tree.nodes());
-      for (int stage = 0; stage < rank.stages; ++stage) {
-        std::this_thread::sleep_for(microseconds(rng.Below(3) == 0 ? rng.Below(3000) : 0));
-        rank.overlapped.StageDone(stage);
-      }
+      rank.SumStageByStage(rng);
       ASSERT_TRUE(rank.overlapped.Finish().ok());
       EXPECT_EQ(rank.Values(), expected) << "rank " << rank.data.rank() << ", step " << step;
     }
@@ -108,7 +126,7 @@ TEST(OverlappedSum, SendsWhatIsReadyWhileTheRestIsNot) {
     Rank rank(std::move(transport), registry, {kTree, WireValue::kFloat32, 0.1});
     rank.AddOwnLeaves(0);
     rank.overlapped.Begin(rank.tree.nodes());
-    for (int stage = 0; stage < rank.stages; ++stage) {
+    for (int stage = 0; stage < std::ssize(rank.stages); ++stage) {
       const int64_t before = rank.data.traffic().received_bytes;
       rank.overlapped.StageDone(stage);
       const auto end = std::chrono::steady_clock::now() + Patience(std::chrono::seconds(60));
@@ -134,12 +152,12 @@ TEST(OverlappedSum, EndsOnAllRanksWhereOneIsLostInItsMiddle) {
       rank.overlapped.GiveUp();
       return;
     }
-    for (int stage = 2; stage < rank.stages; ++stage) rank.overlapped.StageDone(stage);
+    for (int stage = 2; stage < std::ssize(rank.stages); ++stage) rank.overlapped.StageDone(stage);
     const absl::Status status = rank.overlapped.Finish();
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
     EXPECT_NE(status.message().find("rank 1"), std::string::npos) << status;
     rank.overlapped.Begin(rank.tree.nodes());  // and does not hang afterwards
-    for (int stage = 0; stage < rank.stages; ++stage) rank.overlapped.StageDone(stage);
+    for (int stage = 0; stage < std::ssize(rank.stages); ++stage) rank.overlapped.StageDone(stage);
     EXPECT_FALSE(rank.overlapped.Finish().ok());
   });
 }
