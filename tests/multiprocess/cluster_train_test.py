@@ -30,6 +30,8 @@ class ClusterTrainTest(ClusterTest):
             self.assertIn(f'filigree_step_duration_seconds_count{{run_id="{name}"', text)
             self.assertNotIn("filigree_train_loss_nats", text)  # the coordinator shows what is the run's
         text = get(f"http://{page}/metrics")
+        self.eventually(lambda: watch.events("masks_agreed"))  # both ranks have told the digests of one update
+        self.assertRegex(get(f"http://{page}/metrics"), rf'filigree_mask_sync_total{{run_id="{name}"}} [1-9]')
         for family in ("target_steps", "train_loss_nats", "val_loss_nats"):
             self.assertIn(f'filigree_{family}{{run_id="{name}"}}', text)
         self.assertExit(self.ask("drain", name), 0)

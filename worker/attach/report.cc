@@ -62,6 +62,14 @@ v1::TellRequest ReportOf(const metrics::RankReading& reading) {
   progress.set_sent_bytes(Count(reading.sent_bytes));
   progress.set_received_bytes(Count(reading.received_bytes));
   progress.set_dense_equivalent_bytes(Count(reading.dense_equivalent_bytes));
+  if (reading.opened && reading.update >= 0) {
+    report.set_mask_epoch(reading.update);
+    for (const auto& [name, digest] : reading.state) {
+      v1::Digest& added = *report.add_mask_digests();
+      added.set_name(name);
+      added.set_digest(digest);
+    }
+  }
   // Before the run is open nothing is known of it.
   if (reading.run && reading.opened) FillIn(*reading.run, *report.mutable_figures());
   return report;

@@ -192,6 +192,16 @@ Digest Together(std::span<const TensorDigests> digests) {
   return {hash.low64, hash.high64};
 }
 
+Digest Together(std::span<const TensorDigests> digests, std::span<const Component> components) {
+  std::vector<TensorDigests> some;
+  some.reserve(digests.size());
+  for (const TensorDigests& tensor : digests) {
+    some.push_back({tensor.name, {}});
+    for (const Component c : components) some.back().of[static_cast<int>(c)] = tensor.of[static_cast<int>(c)];
+  }
+  return Together(some);
+}
+
 std::string Hex(const Digest& digest) { return fmt::format("{:016x}{:016x}", digest.first, digest.second); }
 
 }  // namespace filigree::exchange

@@ -48,6 +48,8 @@ kernels::Digest PartsDigest(const model::TensorInfo& info, std::span<const Matri
 
 // One digest of them all, names included: equal states have equal ones.
 kernels::Digest Together(std::span<const TensorDigests> digests);
+// The same of these components alone.
+kernels::Digest Together(std::span<const TensorDigests> digests, std::span<const Component> components);
 
 // 32 hex digits.
 std::string Hex(const kernels::Digest& digest);

@@ -69,6 +69,12 @@ void RankMetrics::ReplicasDiffered() {
   if (run_ != nullptr) run_->ReplicasDiffered();
 }
 
+void RankMetrics::StateWas(int64_t update, std::vector<std::pair<std::string, std::string>> digests) {
+  const std::lock_guard lock(mutex_);
+  update_ = update;
+  state_ = std::move(digests);
+}
+
 http::Page RankMetrics::Page() const {
   http::MetricsPage page(options_.build);
   page.Add(kStepDuration, Own(), durations_.Get());
@@ -91,6 +97,9 @@ RankReading RankMetrics::Read() const {
   reading.received_bytes = static_cast<int64_t>(gradients_.received.Get() + activations_.received.Get());
   reading.dense_equivalent_bytes = static_cast<int64_t>(dense_.sent.Get());
   if (run_ != nullptr) reading.run = run_->Read();
+  const std::lock_guard lock(mutex_);
+  reading.update = update_;
+  reading.state = state_;
   return reading;
 }
 

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proto/http/metrics_page.h"
@@ -60,6 +62,9 @@ struct RankReading {
   std::array<double, telemetry::kPhases> phase_seconds{};
   int64_t sent_bytes = 0, received_bytes = 0, dense_equivalent_bytes = 0;
   std::optional<RunReading> run;
+  // Digests by name of the state that an update left; update -1: nothing is told of one.
+  int64_t update = -1;
+  std::vector<std::pair<std::string, std::string>> state;
 };
 
 class RankMetrics {
@@ -78,6 +83,8 @@ class RankMetrics {
   // And what it is told in words.
   void CheckpointFailed();
   void ReplicasDiffered();
+  // What the replicas of this rank had, too, after that update. For readings; no page shows it.
+  void StateWas(int64_t update, std::vector<std::pair<std::string, std::string>> digests);
 
   // For a PageServer.
   http::Page Page() const;
@@ -98,6 +105,10 @@ class RankMetrics {
   Number last_step_, step_;
   std::atomic<bool> opened_ = false;
   std::unique_ptr<RunFigures> run_;  // null: of another rank
+  mutable std::mutex mutex_;
+  // Guarded by mutex_.
+  int64_t update_ = -1;
+  std::vector<std::pair<std::string, std::string>> state_;
 };
 
 }  // namespace filigree::metrics

@@ -42,6 +42,8 @@ class Replicas {
   absl::Status Check();
   // After it.
   void Remember();
+  // What it left, which the next Check compares; empty: no update yet.
+  const std::vector<exchange::TensorDigests>& left() const { return left_; }
 
  private:
   std::vector<exchange::TensorDigests> Digests() const { return DigestsOf(state_, pool_, own_.ownership); }

@@ -124,6 +124,10 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   return result;
 }
 
+std::span<const exchange::TensorDigests> Stepper::left() const {
+  return replicas_ == nullptr ? std::span<const exchange::TensorDigests>() : replicas_->left();
+}
+
 comm::Traffic Stepper::Traffic() const { return world_ == nullptr ? comm::Traffic() : world_->traffic(); }
 
 comm::Traffic Stepper::TensorTraffic() const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 
 #include "absl/status/statusor.h"
 #include "kernels/base/thread_pool.h"
@@ -59,6 +60,10 @@ class Stepper {
   // Do all ranks still hold the state that the last update left? Collective. DataLoss names who does not; else the
   // communicator's errors. OK alone.
   absl::Status CheckReplicas() { return replicas_ == nullptr ? absl::OkStatus() : replicas_->Check(); }
+
+  // Digests of the state that the last update left; empty alone and before the first. All ranks have the same where the
+  // next step begins without an error.
+  std::span<const exchange::TensorDigests> left() const;
 
   model::Network& network() { return network_; }
   // What this rank has not sent yet of its gradients (worker/exchange/residual.h); null: it holds nothing back.

@@ -120,8 +120,13 @@ absl::Status Trainer::TrainOneStep() {
     loader_.Sequence(state_.position + i, tokens_.data() + i * n_ctx);
   }
   const double data_seconds = Now() - start;
+  const int64_t update = state_.step;
+  const bool told = options_.metrics != nullptr && !stepper_.left().empty() && told_updates_.IsTold(update);
+  const auto left = told ? WordsOf(stepper_.left()) : std::vector<std::pair<std::string, std::string>>();
   const absl::StatusOr<StepResult> result = StepOrSkip();
   if (!result.ok()) return result.status();
+  // The step has compared it: all ranks say the same, so nobody hears of a state that is about to be given up.
+  if (told) options_.metrics->StateWas(update, left);
   if (skipped_in_a_row_ > kMostSkippedInARow) {
     return absl::InternalError(
         fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; start a new run "
@@ -130,6 +135,7 @@ absl::Status Trainer::TrainOneStep() {
   }
   FaultPoint("log", state_.step - 1);
   if (options_.world != nullptr) options_.world->progress().StepDone(Now() - start);
+  told_updates_.StepTook(Now() - start);
   LogStep(*result, data_seconds, Now() - start);
   return absl::OkStatus();
 }

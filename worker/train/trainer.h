@@ -20,6 +20,7 @@
 #include "worker/train/open_run.h"
 #include "worker/train/run_log.h"
 #include "worker/train/step.h"
+#include "worker/train/told_updates.h"
 
 // The loop around the step: data in, steps, evaluations, samples, checkpoints, telemetry out.
 //
@@ -91,6 +92,7 @@ class Trainer {
   Stepper stepper_;
   RunLog log_;
   LossSpikes spikes_;
+  ToldUpdates told_updates_;
   std::vector<int32_t> tokens_;
   double pending_checkpoint_seconds_ = 0;  // counted with the next step
   int64_t skipped_in_a_row_ = 0;

@@ -195,6 +195,17 @@ TEST(RankMetrics, GivesTheSameNumbersToWhoPassesThemOn) {
   EXPECT_EQ(reading.run->matrices[0].threshold, 0.5);
 }
 
+TEST(RankMetrics, PassesTheLastStateOn) {
+  RankMetrics metrics(Options(false));
+  EXPECT_EQ(metrics.Read().update, -1);
+  metrics.StateWas(8, {{"masks", "12"}});
+  metrics.StateWas(16, {{"masks", "34"}, {"weights", "56"}});
+  const RankReading reading = metrics.Read();
+  EXPECT_EQ(reading.update, 16);
+  ASSERT_EQ(reading.state.size(), 2u);
+  EXPECT_EQ(reading.state[1].second, "56");
+}
+
 TEST(RankMetrics, OfARunThatSomebodyElseShowsAreReadAndNotShown) {
   RankOptions options = Options(true);
   options.shows_run = false;
