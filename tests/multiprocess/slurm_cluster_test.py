@@ -8,7 +8,7 @@ import unittest
 
 import program
 import slurm
-from program import ProgramTest, main
+from program import ProgramTest, main, patience
 
 SCRIPT = sys.argv.pop(2)
 CHANGES = {"run__steps": 60, "run__threads": 1, "eval__every": 0, "sample__every": 0, "checkpoint__every": 4}
@@ -65,7 +65,7 @@ class SlurmClusterTest(ProgramTest):
             return job.get("JobState") in states
 
         try:
-            self.slurm.wait(f"state {' or '.join(states)}", there, seconds=180)
+            self.slurm.wait(f"state {' or '.join(states)}", there, seconds=patience(180))
         except TimeoutError as late:
             self.fail(f"{late}\njob {job}\nout: {self.said('out')[-2000:]}\nerr: {self.said('err')[-2000:]}")
         return job
