@@ -12,7 +12,7 @@
 #include "coordinator/core/memory.h"
 #include "coordinator/core/messages.h"
 #include "coordinator/core/options.h"
-#include "coordinator/core/tables.h"
+#include "coordinator/tables/tables.h"
 
 // The coordinator's mind: it takes a request and the time and answers with a decision. It reads no clock, opens no
 // file, starts no thread and rolls no dice: the same requests at the same times are decided the same.

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "coordinator/core/job_state.h"
+#include "coordinator/tables/job_state.h"
 
 // What the world may want to hear of. Published once the rows of their decision are kept.
 

@@ -9,8 +9,8 @@
 
 #include "coordinator/core/leases.h"
 #include "coordinator/core/mask_agreement.h"
-#include "coordinator/core/rows.h"
 #include "coordinator/core/telemetry.h"
+#include "coordinator/tables/rows.h"
 
 // What the core knows and does not promise: it is lost with the process, and heartbeats, reports and time bring it
 // back. It is changed while a decision is made, kept or not; so no rule may hang on having seen something once. What

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "coordinator/core/rows.h"
 #include "coordinator/core/telemetry.h"
+#include "coordinator/tables/rows.h"
 #include "proto/contract/job_spec.h"
 
 // What workers, ranks and users ask, and what they are told. Plain values: the wire is another room.

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "coordinator/core/rows.h"
+#include "coordinator/tables/rows.h"
 
 // Which worker gets which rank. A tensor group (the ranks of one data index) stays on one host; among the hosts those
 // that the job was on before come first, then as few as possible: the host that holds all that is missing with the

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "coordinator/core/clock.h"
-#include "coordinator/core/draft.h"
 #include "coordinator/core/events.h"
 #include "coordinator/core/memory.h"
 #include "coordinator/core/options.h"
+#include "coordinator/tables/draft.h"
 
 namespace filigree::coordinator {
 

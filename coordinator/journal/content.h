@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "coordinator/core/tables.h"
 #include "coordinator/journal/sheets.h"
+#include "coordinator/tables/tables.h"
 
 // All that is in a journal, as the core's tables.
 

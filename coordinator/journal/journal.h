@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "coordinator/core/rows.h"
-#include "coordinator/core/tables.h"
+#include "coordinator/tables/rows.h"
+#include "coordinator/tables/tables.h"
 
 // The coordinator's memory on disk: the rows of every decision, in one SQLite file (docs/coordinator.md says what is in
 // it and how to copy it). Write-ahead log, synchronous=FULL, one transaction a decision: what Write said OK to is there

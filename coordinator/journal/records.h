@@ -9,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "coordinator/core/rows.h"
 #include "coordinator/journal/database.h"
+#include "coordinator/tables/rows.h"
 
 // The core's rows as records of the file's tables, and back. A record is the values of one row in the order of its
 // table's columns; what comes from the file is checked field by field.

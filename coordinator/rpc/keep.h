@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "absl/status/status.h"
-#include "coordinator/core/rows.h"
+#include "coordinator/tables/rows.h"
 
 namespace filigree::coordinator {
 

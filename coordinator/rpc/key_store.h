@@ -10,9 +10,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "coordinator/core/tables.h"
 #include "coordinator/rpc/from_wire.h"
 #include "coordinator/rpc/limits.h"
+#include "coordinator/tables/tables.h"
 
 namespace filigree::coordinator {
 

@@ -6,11 +6,11 @@
 #include <list>
 #include <memory>
 
-#include "coordinator/core/tables.h"
 #include "coordinator/rpc/from_wire.h"
 #include "coordinator/rpc/limits.h"
 #include "coordinator/rpc/log_store.h"
 #include "coordinator/rpc/reply_stream.h"
+#include "coordinator/tables/tables.h"
 
 namespace filigree::coordinator {
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "coordinator/core/tables.h"
 #include "coordinator/rpc/from_wire.h"
 #include "coordinator/rpc/limits.h"
+#include "coordinator/tables/tables.h"
 
 namespace filigree::coordinator {
 

@@ -13,12 +13,12 @@
 #include "coordinator/core/core.h"
 #include "coordinator/core/messages.h"
 #include "coordinator/core/options.h"
-#include "coordinator/core/tables.h"
 #include "coordinator/rpc/desk.h"
 #include "coordinator/rpc/keep.h"
 #include "coordinator/rpc/limits.h"
 #include "coordinator/rpc/listen.h"
 #include "coordinator/rpc/log_store.h"
+#include "coordinator/tables/tables.h"
 #include "proto/rpc/channel.h"
 
 namespace filigree::coordinator {

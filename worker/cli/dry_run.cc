@@ -9,8 +9,8 @@
 #include "worker/model/spec.h"
 #include "worker/plan/plan.h"
 #include "worker/plan/plan_text.h"
+#include "worker/run/open_run.h"
 #include "worker/train/memory.h"
-#include "worker/train/open_run.h"
 
 namespace filigree::cli {
 namespace {

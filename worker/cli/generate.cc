@@ -14,7 +14,7 @@
 #include "worker/cli/model_tokenizer.h"
 #include "worker/cli/print.h"
 #include "worker/machine/processor.h"
-#include "worker/train/stop.h"
+#include "worker/run/stop.h"
 #include "worker/train/stored_state.h"
 
 namespace filigree::cli {

@@ -1,4 +1,4 @@
-#include "worker/train/profile.h"
+#include "worker/profile/profile.h"
 
 #include <memory>
 #include <string>
@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include "worker/cli/command.h"
 #include "worker/cli/print.h"
-#include "worker/train/profile_text.h"
+#include "worker/profile/profile_text.h"
 
 // filigree profile RUN_OR_CONFIG [--steps N] [--warmup N] [--out FILE] [--json]: where the time of a step goes.
 

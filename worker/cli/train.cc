@@ -21,8 +21,8 @@
 #include "worker/parallel/launch.h"
 #include "worker/parallel/store_membership.h"
 #include "worker/parallel/world.h"
-#include "worker/train/open_run.h"
-#include "worker/train/stop.h"
+#include "worker/run/open_run.h"
+#include "worker/run/stop.h"
 
 namespace filigree::cli {
 namespace {

@@ -19,10 +19,10 @@
 #include "worker/cli/revision.h"
 #include "worker/config/load.h"
 #include "worker/parallel/watchdog.h"
+#include "worker/run/kept_state.h"
+#include "worker/run/stop.h"
+#include "worker/run/trainer.h"
 #include "worker/train/fault.h"
-#include "worker/train/kept_state.h"
-#include "worker/train/stop.h"
-#include "worker/train/trainer.h"
 
 namespace filigree::cli {
 namespace {

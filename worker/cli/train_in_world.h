@@ -11,7 +11,7 @@
 #include "worker/config/settings.h"
 #include "worker/parallel/generations.h"
 #include "worker/parallel/world.h"
-#include "worker/train/open_run.h"
+#include "worker/run/open_run.h"
 
 // What `filigree train` does once its ranks know each other: the run from its beginning, from the last checkpoint, or,
 // after a loss, from what those who are left have in memory.

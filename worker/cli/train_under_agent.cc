@@ -21,9 +21,9 @@
 #include "worker/cli/train_in_world.h"
 #include "worker/comm/mpi.h"
 #include "worker/parallel/generations.h"
-#include "worker/train/commit.h"
+#include "worker/run/commit.h"
+#include "worker/run/stop.h"
 #include "worker/train/fault.h"
-#include "worker/train/stop.h"
 
 namespace filigree::cli {
 namespace {

@@ -1,4 +1,4 @@
-#include "coordinator/core/tables.h"
+#include "coordinator/tables/tables.h"
 
 #include <gtest/gtest.h>
 

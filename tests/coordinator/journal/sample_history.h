@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "coordinator/core/tables.h"
+#include "coordinator/tables/tables.h"
 #include "tests/coordinator/journal/sample_rows.h"
 
 // A long history of decisions, the same in every process: the k-th one sets the epoch to k, so that the epoch found in

@@ -8,8 +8,8 @@
 #include <memory>
 #include <string>
 
-#include "coordinator/core/tables.h"
 #include "coordinator/journal/journal.h"
+#include "coordinator/tables/tables.h"
 
 namespace filigree::coordinator {
 

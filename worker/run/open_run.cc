@@ -1,0 +1,251 @@
+#include "worker/run/open_run.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "fmt/format.h"
+#include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/retention.h"
+#include "worker/checkpoint/texts.h"
+#include "worker/checkpoint/ticking_files.h"
+#include "worker/config/keys.h"
+#include "worker/config/load.h"
+#include "worker/config/value.h"
+#include "worker/data/loader.h"
+#include "worker/machine/processor.h"
+#include "worker/mask/min_alive.h"
+#include "worker/model/spec.h"
+#include "worker/run/start_from.h"
+#include "worker/train/candidates.h"
+#include "worker/train/memory.h"
+#include "worker/train/stored_state.h"
+
+namespace filigree::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsFolder(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
+bool IsFile(const std::string& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+absl::Status CreateRunFolder(const std::string& dir) {
+  std::error_code error;
+  fs::create_directories(dir, error);
+  if (!error) return absl::OkStatus();
+  const std::string message =
+      fmt::format("cannot create the run folder {}: {}; choose another with --run.dir=...", dir, error.message());
+  return error == std::errc::permission_denied ? absl::PermissionDeniedError(message) : absl::UnavailableError(message);
+}
+
+// A checkpoint must be of this corpus: its position means nothing in another.
+absl::Status CheckCorpus(const checkpoint::Checkpoint& from, const data::Corpus& corpus) {
+  const absl::StatusOr<std::string> digest = from.Text(checkpoint::texts::kCorpusDigest);
+  if (!digest.ok()) return digest.status();
+  if (*digest == corpus.digest()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("{} was trained on a corpus with digest {:.12}, but {} has {:.12}; prepare the same input again, or "
+                  "start a new run in another folder",
+                  from.path(), *digest, corpus.dir(), corpus.digest()));
+}
+
+// Weights of step 0, drawn or another model's.
+absl::Status Begin(const model::ModelSpec& spec, OpenedRun& run) {
+  if (!run.settings.init.from.empty()) {
+    absl::StatusOr<std::unique_ptr<TrainState>> state =
+        StartFrom(run.settings, *run.corpus, spec, *run.pool, run.notes);
+    if (!state.ok()) return state.status();
+    run.state = *std::move(state);
+    return absl::OkStatus();
+  }
+  if (run.settings.sparsity.regime == config::Regime::kActive) {
+    run.state = BeginActive(spec, run.settings, *run.pool);
+    return absl::OkStatus();
+  }
+  run.state = std::make_unique<TrainState>(spec, run.settings);
+  model::InitialiseWeights(run.state->registry, static_cast<uint64_t>(run.settings.run.seed), *run.pool,
+                           run.state->weights);
+  return absl::OkStatus();
+}
+
+// A job that has committed nothing begins; what a run before it has left there is not its own, and its first save would
+// remove it.
+absl::Status RefuseOtherRun(const std::string& run_dir) {
+  const auto steps = checkpoint::ListSteps(checkpoint::RealFileSystem(), run_dir);
+  if (absl::IsNotFound(steps.status())) return absl::OkStatus();
+  if (!steps.ok()) return steps.status();
+  for (const checkpoint::StepFolder& step : *steps) {
+    if (!step.committed) continue;
+    return absl::FailedPreconditionError(
+        fmt::format("{} holds the checkpoints of another run, the newest is {}, and the coordinator knows none of this "
+                    "job; give the job another run.dir (init.from = \"{}\" begins with those weights), or go on with "
+                    "that run by hand: filigree train {}",
+                    run_dir, step.path, run_dir, run_dir));
+  }
+  return absl::OkStatus();
+}
+
+// Where the run goes on. NotFound: it begins.
+absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(checkpoint::FileSystem& files, const Fencing* fencing,
+                                                      OpenedRun& run) {
+  const std::string& run_dir = run.settings.run.dir;
+  if (fencing == nullptr) return checkpoint::LoadNewest(files, run_dir, &run.notes);
+  if (fencing->resume) return checkpoint::LoadCommitted(files, run_dir, *fencing->resume, &run.notes);
+  absl::Status other = RefuseOtherRun(run_dir);
+  return other.ok() ? absl::NotFoundError(fmt::format("{} has no checkpoint yet", run_dir)) : other;
+}
+
+// The checkpoint it goes on from, or the beginning.
+absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& files, const Fencing* fencing,
+                         OpenedRun& run) {
+  absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(files, fencing, run);
+  if (newest.ok()) {
+    if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
+    absl::StatusOr<std::unique_ptr<TrainState>> state = Restore(*newest, spec, run.settings, *run.pool, run.notes);
+    if (!state.ok()) return state.status();
+    run.state = *std::move(state);
+    run.resumed = true;
+    run.notes.push_back(fmt::format("resumed from {} at step {}", newest->path(), newest->step()));
+    if (!newest->OwnRanks().empty()) run.resumed_from = *std::move(newest);
+    return absl::OkStatus();
+  }
+  if (!absl::IsNotFound(newest.status())) return newest.status();
+  return Begin(spec, run);
+}
+
+// Its writer may have been lost between the commit and the mark. The run can do without.
+void MarkResumed(const CommitPoint& point, OpenedRun& run) {
+  checkpoint::FileSystem& files = checkpoint::RealFileSystem();
+  const std::string folder = fmt::format("{}/{}/{}", run.settings.run.dir, checkpoint::kCheckpointsFolder,
+                                         checkpoint::StepFolderName(point.step, point.generation));
+  if (run.state->step != point.step || checkpoint::SaysCommitted(files, folder, point)) return;
+  const absl::Status marked = checkpoint::MarkCommitted(files, folder, point);
+  if (!marked.ok()) run.notes.push_back(std::string(marked.message()));
+}
+
+// Ranks of one machine share its cores.
+int Threads(const config::RunSettings& settings, int ranks) {
+  const int64_t all = std::max<int64_t>(1, machine::DescribeProcessor().cores / ranks);
+  return static_cast<int>(settings.threads > 0 ? settings.threads : all);
+}
+
+absl::Status OpenCorpus(OpenedRun& run) {
+  absl::StatusOr<std::unique_ptr<data::Corpus>> corpus = data::Corpus::Open(run.settings.data.dir);
+  if (!corpus.ok()) return corpus.status();
+  run.corpus = *std::move(corpus);
+  const int n_ctx = static_cast<int>(run.settings.model.n_ctx);
+  if (absl::Status status = data::Loader::Check(run.corpus->train(), n_ctx); !status.ok()) return status;
+  return run.settings.eval.every > 0 ? data::Loader::Check(run.corpus->validation(), n_ctx) : absl::OkStatus();
+}
+
+// Corpus, memory and, on the first rank, the folder and its lock.
+absl::Status Prepare(const parallel::World* world, const Fencing* fencing, OpenedRun& run,
+                     std::optional<model::ModelSpec>& spec) {
+  if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
+  absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
+  if (!made.ok()) return made.status();
+  spec.emplace(*std::move(made));
+  absl::Status fits = world == nullptr ? CheckMemory(*spec, run.settings, MachineMemory())
+                                       : CheckMemory(*spec, run.settings, MachineMemory() / world->ranks_on_this_host(),
+                                                     world->grid(), world->rank());
+  if (!fits.ok() || (world != nullptr && !world->first())) return fits;
+  if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
+  return TakeLock(run.settings.run.dir, fencing, run.lock);
+}
+
+// What must be the same on all ranks before the first step.
+std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const std::string& program,
+                                                    const Fencing* fencing) {
+  std::vector<parallel::World::Field> fields = {{"program", program}};
+  for (const config::Key& key : config::Keys()) {
+    // What may differ from machine to machine.
+    if (key.name == "run.threads" || key.name == "data.dir" || key.name.starts_with("telemetry.")) continue;
+    fields.push_back({key.name, config::FormatValue(key, run.settings)});
+  }
+  fields.push_back({"the corpus (its digest)", run.corpus->digest()});
+  fields.push_back({"the generation", std::to_string(fencing == nullptr ? 0 : fencing->generation)});
+  const std::string commit = fencing != nullptr && fencing->resume ? checkpoint::CommittedText(*fencing->resume) : "";
+  fields.push_back({"the last commit", commit});
+  return fields;
+}
+
+}  // namespace
+
+absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock) {
+  checkpoint::RunLock::Generation generation;
+  if (fencing != nullptr) generation = {fencing->generation, fencing->job};
+  absl::StatusOr<checkpoint::RunLock> taken = checkpoint::RunLock::Acquire(run_dir, generation);
+  if (!taken.ok()) return taken.status();
+  lock.emplace(*std::move(taken));
+  return absl::OkStatus();
+}
+
+std::string StoredSettingsPath(const std::string& run_dir) { return run_dir + "/config.toml"; }
+
+// The settings wanted now; where the folder holds a run, they must agree with what it was started with.
+absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const std::vector<std::string>& overrides) {
+  const bool is_run = IsFolder(config);
+  if (is_run && !IsFile(StoredSettingsPath(config))) {
+    return absl::NotFoundError(
+        fmt::format("{} is a folder without config.toml, so it holds no run; give the TOML file of a new run", config));
+  }
+  absl::StatusOr<config::Settings> wanted = config::Load(is_run ? StoredSettingsPath(config) : config, overrides);
+  if (!wanted.ok()) return wanted;
+  if (is_run) wanted->run.dir = config;  // it may have moved since
+  if (absl::Status status = config::RequirePaths(*wanted); !status.ok()) return status;
+  if (IsFile(StoredSettingsPath(wanted->run.dir))) {
+    const absl::StatusOr<config::Settings> stored = config::Load(StoredSettingsPath(wanted->run.dir));
+    if (!stored.ok()) return stored.status();
+    if (absl::Status status = config::CheckResume(*stored, *wanted); !status.ok()) return status;
+  }
+  return wanted;
+}
+
+absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides) {
+  absl::StatusOr<config::Settings> settings = WantedSettings(config, overrides);
+  if (!settings.ok()) return settings.status();
+  return OpenRun(*std::move(settings));
+}
+
+absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world, const std::string& program,
+                                  const Fencing* fencing) {
+  const bool together = world != nullptr && world->size() > 1;
+  const int ranks_here = together ? world->ranks_on_this_host() : 1;
+  OpenedRun run;
+  run.settings = std::move(settings);
+  std::optional<model::ModelSpec> spec;
+  absl::Status status = Prepare(together ? world : nullptr, fencing, run, spec);
+  if (together) status = world->Agree(status);
+  if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program, fencing));
+  if (!status.ok()) return status;
+
+  run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run, ranks_here));
+  checkpoint::TickingFiles files(checkpoint::RealFileSystem(), [world] {
+    if (world != nullptr) world->progress().Tick();
+  });
+  status = LoadOrBegin(*spec, files, fencing, run);
+  if (together) status = world->Agree(status);
+  if (!status.ok()) return status;
+  if (run.lock.has_value() && fencing != nullptr && fencing->resume) MarkResumed(*fencing->resume, run);
+  if (together) {
+    status = world->Compare({{"the step that the run goes on from", std::to_string(run.state->step)},
+                             {"the position in the corpus", std::to_string(run.state->position)}});
+    if (!status.ok()) return status;
+  }
+  const config::SparsitySettings& sparsity = run.settings.sparsity;
+  for (std::string& note : mask::MinAliveNotes(run.state->registry, {sparsity.density, sparsity.embedding_density},
+                                               sparsity.min_alive, sparsity.scope)) {
+    run.notes.push_back(std::move(note));
+  }
+  return run;
+}
+
+}  // namespace filigree::train
