@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -55,13 +56,14 @@ bool Take(const char* kind, const char* what, int64_t number) {
   return ::unlink(fmt::format("{}/{}:{}:{}", Folder(), kind, what, number).c_str()) == 0;
 }
 
-int64_t g_operation_of_save = 0;
+// Atomic, as ranks may be threads in tests.
+std::atomic<int64_t> g_operation_of_save = 0;
 
 int64_t Number(size_t part) { return std::strtoll(Request()[part].c_str(), nullptr, 10); }
 
 // Counts the operations of saves; what comes of the next one.
 absl::Status NextOperation(bool writes) {
-  static int64_t operation = 0;
+  static std::atomic<int64_t> operation = 0;
   const int64_t now = operation++;
   if (Take("kill", "save", g_operation_of_save++)) std::raise(SIGKILL);
   const std::vector<std::string>& request = Request();
