@@ -15,6 +15,7 @@
 #include "filigree/v1/agent.grpc.pb.h"
 #include "tests/coordinator/rpc/rig.h"
 #include "tests/support/child_reports.h"
+#include "tests/support/patience.h"
 #include "worker/agent/agent.h"
 
 // An agent, the coordinator's server in this process, and processes that speak as ranks do.
@@ -57,6 +58,7 @@ class Agents : public testing::Test {
     options.coordinator.address = rig.server->address();
     options.grace = std::chrono::seconds(5);
     options.patience.lost_us = 500'000;
+    options.patience.failed_us *= kPatience;
     options.patience.silence_us = silence.count();
     options.say = [this](const std::string& line) {
       const std::lock_guard lock(mutex_);
