@@ -71,7 +71,8 @@ class GlooTest(ProgramTest):
             with self.subTest(rank=rank, phase=phase, step=step, regime=regime):
                 print(f"rank {rank} is killed in {phase} of step {step}, {regime} regime", flush=True)
                 self.run_dir = os.path.join(self.folder, f"run{rank}{phase}{regime}")
-                codes, said = self.lose(rank, f"kill:{phase}:{step}", **regimes[regime])
+                beside = {"parallel__overlap": "on"} if phase == "overlap" else {}
+                codes, said = self.lose(rank, f"kill:{phase}:{step}", **regimes[regime], **beside)
                 self.assertCodes(codes, [-signal.SIGKILL if r == rank else 0 for r in range(3)], said)
                 first = 1 if rank == 0 else 0
                 self.assertIn(f"rank {rank} on ", said[first])

@@ -184,6 +184,11 @@ void AddParallelKeys(std::vector<Key>& keys) {
         Choice<S, &P::exchange>({"tree", "dense", "top-k", "balanced"})},
        {"parallel.wire", OnResume::kFixed, "how gradients travel; bf16: rounded, what that takes comes later",
         Choice<S, &P::wire>({"fp32", "bf16"})},
+       {"parallel.overlap", OnResume::kFree,
+        "gradients travel while backward goes on (tree); auto: where ranks are on several hosts, or each has a core "
+        "more "
+        "than run.threads",
+        Choice<S, &P::overlap>({"auto", "on", "off"})},
        {"parallel.bigram_share", OnResume::kFixed,
         "share of the bigram table's gradient that travels in a step, the largest, the rest later (tree over bf16)",
         Real<S, &P::bigram_share>(0, 1, Bounds::kOpenLow)},

@@ -26,6 +26,7 @@ enum class GradientRule { kNormalise, kClip };
 enum class Backend { kAuto, kLocal, kMpi, kGloo };
 enum class Exchange { kTree, kDense, kTopK, kBalanced };
 enum class Wire { kFp32, kBf16 };
+enum class Overlap { kAuto, kOn, kOff };
 
 struct RunSettings {
   std::string dir;       // the run folder: log, settings, checkpoints
@@ -109,6 +110,7 @@ struct ParallelSettings {
   // How gradients are summed over data-parallel ranks (docs/parallel.md).
   Exchange exchange = Exchange::kTree;
   Wire wire = Wire::kFp32;
+  Overlap overlap = Overlap::kAuto;  // of the exchange with backward, tree; never changes a bit of the result
   double bigram_share = 0.0625;  // of the bigram table's gradient that travels in a step, tree over bf16; 1: all of it
   double topk_share = 0.01;      // of all entries that travel in a step, top-k and balanced
 };

@@ -1,5 +1,6 @@
 #include "worker/parallel/world.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -7,6 +8,8 @@
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "worker/comm/local.h"
+#include "worker/machine/processor.h"
+#include "worker/parallel/threads.h"
 
 namespace filigree::parallel {
 namespace {
@@ -41,9 +44,7 @@ absl::StatusOr<std::unique_ptr<World>> World::Make(const absl::StatusOr<config::
   const absl::StatusOr<Grid> grid = FitGrid(*settings, world->size());
   if (absl::Status agreed = world->Agree(grid.status()); !agreed.ok()) return agreed;
   world->grid_ = *grid;
-  for (int r = 0; r < world->size(); ++r) {
-    if (r != world->rank() && world->all_->host(r) == world->all_->host(world->rank())) ++world->ranks_on_this_host_;
-  }
+  if (absl::Status looked = world->LookAtHosts(settings->run); !looked.ok()) return looked;
   if (grid->tensor > 1) {
     const int rank = world->rank();
     absl::StatusOr<std::unique_ptr<comm::Communicator>> data =
@@ -58,11 +59,27 @@ absl::StatusOr<std::unique_ptr<World>> World::Make(const absl::StatusOr<config::
   return world;
 }
 
+absl::Status World::LookAtHosts(const config::RunSettings& settings) {
+  for (int r = 0; r < size(); ++r) {
+    if (r != rank() && all_->host(r) == all_->host(rank())) ++ranks_on_this_host_;
+  }
+  const int threads = ThreadsOfRank(settings, ranks_on_this_host_);
+  const bool mine = HasSpareCores(machine::DescribeProcessor().cores, threads, ranks_on_this_host_);
+  const absl::StatusOr<std::vector<std::string>> everyones = all_->AllGatherStrings(mine ? "spare" : "");
+  if (!everyones.ok()) return everyones.status();
+  has_spare_cores_ = std::none_of(everyones->begin(), everyones->end(), [](const auto& word) { return word.empty(); });
+  return absl::OkStatus();
+}
+
+int World::hosts() const {
+  std::set<std::string> names;
+  for (int r = 0; r < size(); ++r) names.insert(all_->host(r));
+  return static_cast<int>(names.size());
+}
+
 std::string World::Describe() const {
-  std::set<std::string> hosts;
-  for (int r = 0; r < size(); ++r) hosts.insert(all_->host(r));
   return fmt::format("{} ranks ({} data x {} tensor) over {} on {} host{}", size(), grid_.data, grid_.tensor,
-                     all_->backend(), hosts.size(), hosts.size() == 1 ? "" : "s");
+                     all_->backend(), hosts(), hosts() == 1 ? "" : "s");
 }
 
 comm::Traffic World::traffic() const {

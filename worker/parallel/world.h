@@ -39,6 +39,9 @@ class World {
   int data_rank() const { return grid_.data_rank(rank()); }
   int tensor_rank() const { return grid_.tensor_rank(rank()); }
   int ranks_on_this_host() const { return ranks_on_this_host_; }
+  int hosts() const;
+  // Every rank has a core for one thread more than its own (threads.h). The same answer on all.
+  bool has_spare_cores() const { return has_spare_cores_; }
   std::string Describe() const;  // "4 ranks (2 data x 2 tensor) over mpi on 1 host"
 
   // How far this rank is. Whoever waits for others says so (Progress::Waiting); the functions below do.
@@ -69,10 +72,12 @@ class World {
 
  private:
   World() = default;
+  absl::Status LookAtHosts(const config::RunSettings& settings);
 
   Grid grid_;
   std::unique_ptr<comm::Communicator> all_, data_, tensor_;
   int ranks_on_this_host_ = 1;
+  bool has_spare_cores_ = false;
   Progress progress_;
 };
 

@@ -14,9 +14,9 @@
 #include "worker/config/load.h"
 #include "worker/config/value.h"
 #include "worker/data/loader.h"
-#include "worker/machine/processor.h"
 #include "worker/mask/min_alive.h"
 #include "worker/model/spec.h"
+#include "worker/parallel/threads.h"
 #include "worker/run/start_from.h"
 #include "worker/train/candidates.h"
 #include "worker/train/memory.h"
@@ -131,12 +131,6 @@ void MarkResumed(const CommitPoint& point, OpenedRun& run) {
   if (!marked.ok()) run.notes.push_back(std::string(marked.message()));
 }
 
-// Ranks of one machine share its cores.
-int Threads(const config::RunSettings& settings, int ranks) {
-  const int64_t all = std::max<int64_t>(1, machine::DescribeProcessor().cores / ranks);
-  return static_cast<int>(settings.threads > 0 ? settings.threads : all);
-}
-
 absl::Status OpenCorpus(OpenedRun& run) {
   absl::StatusOr<std::unique_ptr<data::Corpus>> corpus = data::Corpus::Open(run.settings.data.dir);
   if (!corpus.ok()) return corpus.status();
@@ -227,7 +221,7 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
   if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program, fencing));
   if (!status.ok()) return status;
 
-  run.pool = std::make_unique<kernels::ThreadPool>(Threads(run.settings.run, ranks_here));
+  run.pool = std::make_unique<kernels::ThreadPool>(parallel::ThreadsOfRank(run.settings.run, ranks_here));
   checkpoint::TickingFiles files(checkpoint::RealFileSystem(), [world] {
     if (world != nullptr) world->progress().Tick();
   });

@@ -33,7 +33,8 @@ exchange::SumOptions SumOptionsOf(const config::Settings& settings, const model:
 class BatchGradient {
  public:
   // Borrows all. `world` null: alone. shard: this rank's part of the model, null: the whole.
-  // bucket_bytes: as in SumOptionsOf, the same on every rank; it changes no bit.
+  // bucket_bytes: as in SumOptionsOf, the same on every rank; it changes no bit. Counts where settings.parallel.overlap
+  // lets the exchange begin before backward is over.
   BatchGradient(const config::Settings& settings, const TrainState& state, ModelShard* shard, kernels::ThreadPool& pool,
                 parallel::World* world, int64_t bucket_bytes = exchange::kBucketBytes);
 

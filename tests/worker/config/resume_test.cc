@@ -38,7 +38,8 @@ const std::vector<std::string>& FreeKeys() {
       // So may the form in which activations are kept.
       "model.activation_storage",
       // So may the grid of ranks: it changes no bit.
-      "parallel.data", "parallel.tensor", "parallel.backend", "parallel.stuck_after", "parallel.elastic"};
+      "parallel.data", "parallel.tensor", "parallel.backend", "parallel.stuck_after", "parallel.elastic",
+      "parallel.overlap"};
   return keys;
 }
 

@@ -9,6 +9,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/ranks.h"
+#include "worker/machine/processor.h"
+#include "worker/parallel/threads.h"
 
 namespace filigree::parallel {
 namespace {
@@ -60,6 +62,39 @@ TEST(World, AGridThatDoesNotFitEndsAll) {
     const absl::StatusOr<std::unique_ptr<World>> world = World::Make(settings, std::move(transport));
     EXPECT_EQ(world.status().code(), absl::StatusCode::kInvalidArgument);
   });
+}
+
+TEST(World, AllRanksKnowWhetherEachHasACoreToSpare) {
+  testing_support::RunRanks(3, [](std::unique_ptr<comm::Transport> transport) {
+    config::Settings settings;
+    settings.run.threads = transport->rank() == 1 ? 1024 : 1;  // more than there are
+    const absl::StatusOr<std::unique_ptr<World>> world = World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    EXPECT_EQ((*world)->hosts(), 1);
+    EXPECT_EQ((*world)->ranks_on_this_host(), 3);
+    EXPECT_FALSE((*world)->has_spare_cores());
+  });
+  const int cores = machine::DescribeProcessor().cores;
+  if (cores < 2) GTEST_SKIP() << "one core";
+  testing_support::RunRanks(cores / 2, [](std::unique_ptr<comm::Transport> transport) {
+    config::Settings settings;
+    settings.run.threads = 1;
+    const absl::StatusOr<std::unique_ptr<World>> world = World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    EXPECT_TRUE((*world)->has_spare_cores());
+  });
+}
+
+TEST(Threads, ACoreMoreThanThreadsForEveryRankIsSpare) {
+  EXPECT_TRUE(HasSpareCores(4, 1, 2));
+  EXPECT_FALSE(HasSpareCores(3, 1, 2));
+  EXPECT_FALSE(HasSpareCores(2, 1, 2));
+  EXPECT_TRUE(HasSpareCores(16, 7, 2));
+  EXPECT_FALSE(HasSpareCores(16, 8, 2));
+  config::RunSettings settings;
+  EXPECT_EQ(ThreadsOfRank(settings, 100'000), 1);
+  settings.threads = 3;
+  EXPECT_EQ(ThreadsOfRank(settings, 100'000), 3);
 }
 
 TEST(World, AloneAgreesWithItself) {

@@ -83,11 +83,12 @@ void ExpectTheMomentsOf(const Outcome& alone, const std::vector<Outcome>& ranks)
 // So small that every layer of these models is a bucket.
 constexpr int64_t kSmallBuckets = 4096;
 
-Outcome Train(const config::Settings& settings, parallel::World* world, int threads,
-              int64_t bucket_bytes = kSmallBuckets) {
+Outcome Train(config::Settings settings, parallel::World* world, int threads,
+              config::Overlap overlap = config::Overlap::kOn) {
+  settings.parallel.overlap = overlap;
   kernels::ThreadPool pool(threads);
   const std::unique_ptr<TrainState> state = BeginState(settings, pool);
-  Stepper stepper(settings, *state, pool, world, bucket_bytes);
+  Stepper stepper(settings, *state, pool, world, kSmallBuckets);
   Outcome outcome;
   for (int64_t s = 0; s < settings.run.steps; ++s) {
     const absl::StatusOr<StepResult> result = stepper.Step(RunTokens(70 + s).data(), kRunSequences, kRunPositions);
@@ -210,13 +211,13 @@ struct Lossy {
 
 class LossyRanksTest : public testing::TestWithParam<Lossy> {};
 
-std::vector<Outcome> TrainRanks(const config::Settings& settings, int ranks, int64_t bucket_bytes) {
+std::vector<Outcome> TrainRanks(const config::Settings& settings, int ranks, config::Overlap overlap) {
   std::vector<Outcome> outcomes(ranks);
   testing_support::RunRanks(ranks, [&](std::unique_ptr<comm::Transport> transport) {
     absl::StatusOr<std::unique_ptr<parallel::World>> world = parallel::World::Make(settings, std::move(transport));
     ASSERT_TRUE(world.ok()) << world.status();
     const int rank = (*world)->rank();
-    outcomes[rank] = Train(settings, world->get(), 1 + rank % 2, bucket_bytes);
+    outcomes[rank] = Train(settings, world->get(), 1 + rank % 2, overlap);
   });
   return outcomes;
 }
@@ -228,7 +229,7 @@ TEST_P(LossyRanksTest, StayTheSameAndComeOutTheSameAgain) {
   settings.parallel.wire = GetParam().wire;
   settings.parallel.topk_share = 0.2;
   const Outcome alone = Train(settings, nullptr, 1);
-  const std::vector<Outcome> ranks = TrainRanks(settings, GetParam().ranks, kSmallBuckets);
+  const std::vector<Outcome> ranks = TrainRanks(settings, GetParam().ranks, config::Overlap::kOn);
   for (const Outcome& mine : ranks) {
     EXPECT_EQ(mine.losses, ranks[0].losses);
     EXPECT_EQ(mine.digests, ranks[0].digests);
@@ -238,7 +239,7 @@ TEST_P(LossyRanksTest, StayTheSameAndComeOutTheSameAgain) {
   const bool loses = GetParam().ranks > GetParam().tensor && GetParam().exchange != config::Exchange::kDense;
   EXPECT_EQ(ranks[0].digests != alone.digests, loses);
   // The other time all gradients go after backward, which changes nothing.
-  const std::vector<Outcome> again = TrainRanks(settings, GetParam().ranks, 0);
+  const std::vector<Outcome> again = TrainRanks(settings, GetParam().ranks, config::Overlap::kOff);
   for (size_t r = 0; r < ranks.size(); ++r) {
     EXPECT_EQ(again[r].digests, ranks[r].digests);
     EXPECT_EQ(again[r].moments, ranks[r].moments);
