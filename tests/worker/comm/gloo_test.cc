@@ -7,11 +7,14 @@
 #include <csignal>
 #include <filesystem>
 #include <future>
+#include <span>
 #include <thread>
+#include <vector>
 
 #include "tests/worker/comm/numbers.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/no_sigpipe.h"
+#include "worker/comm/transport.h"
 
 // How ranks of Gloo meet: who comes late, who does not come, who comes twice. What a group does once it is there is in
 // the tests of every backend; what becomes of it when a process is lost, in gloo_loss_test.cc.
@@ -86,6 +89,34 @@ TEST(Gloo, AllRanksThatDoNotComeAreNamed) {
   }
   EXPECT_EQ(missing_of_1, (std::vector<int>{0, 2}));
   EXPECT_EQ(missing_of_3, (std::vector<int>{0, 2}));
+}
+
+// Of rank 0's round all that concerns rank 1 is over when that leaves; rank 2 is still to come.
+TEST(Gloo, ARankThatHasReceivedAllMayLeaveWhileAnotherIsWaitedFor) {
+  const auto store = MemoryStore();
+  std::future<Joined> ranks[] = {Join(Rank(0, 3), store), Join(Rank(1, 3), store), Join(Rank(2, 3), store)};
+  Joined joined[] = {ranks[0].get(), ranks[1].get(), ranks[2].get()};
+  for (const Joined& one : joined) ASSERT_TRUE(one.ok()) << one.status();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const std::vector<float> large = KnownVector<float>(0, 1'000'000);
+  std::vector<float> arrived(large.size());
+  const float late = 7;
+  float heard = 0;
+  auto first = std::async(std::launch::async, [&] {
+    const OutgoingMessage out{1, large.data(), large.size() * sizeof(float)};
+    const IncomingMessage in{2, &heard, sizeof(heard)};
+    return (*joined[0])->Exchange(1, std::span(&out, 1), std::span(&in, 1), deadline);
+  });
+  const IncomingMessage in{0, arrived.data(), arrived.size() * sizeof(float)};
+  EXPECT_EQ((*joined[1])->Exchange(1, {}, std::span(&in, 1), deadline), absl::OkStatus());
+  auto leaves = std::async(std::launch::async, [&] { (*joined[1]).reset(); });
+  std::this_thread::sleep_for(milliseconds(300));
+  const OutgoingMessage out{0, &late, sizeof(late)};
+  EXPECT_EQ((*joined[2])->Exchange(1, std::span(&out, 1), {}, deadline), absl::OkStatus());
+  EXPECT_EQ(first.get(), absl::OkStatus());
+  EXPECT_EQ(arrived, large);
+  EXPECT_EQ(heard, late);
+  for (const int rank : {0, 2}) (*joined[rank]).reset();
 }
 
 // It has left its address and is gone before the others connect.

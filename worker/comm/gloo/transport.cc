@@ -187,6 +187,17 @@ void GlooTransport::ListenForFarewells(const Round& round) {
   }
 }
 
+// A rank that leaves in peace has received what was sent to it, so that this side's end of it is there by now: to be
+// looked for before anybody is missed. Of others it is looked for last, as that waits.
+void GlooTransport::TakeSent(Round& round) {
+  const bool last = round.AllReceived();
+  for (Outgoing& out : round.out) {
+    const int to = out.message.rank;
+    if (!out.begun || out.done || !(last || left_[static_cast<size_t>(to)])) continue;
+    out.done = link(to).AwaitSent() == Came::kYes;
+  }
+}
+
 absl::Status GlooTransport::Carry(Round& round, Clock::time_point deadline) {
   while (true) {
     const bool late = Clock::now() >= deadline;
@@ -197,15 +208,15 @@ absl::Status GlooTransport::Carry(Round& round, Clock::time_point deadline) {
     for (Incoming& in : round.in) {
       if (absl::Status status = Receive(round, in); !status.ok()) return status;
     }
-    if (round.AllReceived()) {
-      for (Outgoing& out : round.out) {
-        if (out.begun && !out.done) out.done = link(out.message.rank).AwaitSent() == Came::kYes;
-      }
-    }
-    std::vector<int> missing = round.Missing();
-    if (missing.empty()) return absl::OkStatus();
+    TakeSent(round);
+    if (round.Missing().empty()) return absl::OkStatus();
     if (interrupted_.load()) return absl::CancelledError("interrupted");
-    if (!round.moved) ListenForFarewells(round);
+    if (!round.moved) {
+      ListenForFarewells(round);
+      TakeSent(round);
+    }
+    const std::vector<int> missing = round.Missing();
+    if (missing.empty()) return absl::OkStatus();
     if (absl::Status status = WhyNever(missing); !status.ok()) return status;
     if (late) return LateStatus(*this, missing);
   }

@@ -68,6 +68,7 @@ class GlooTransport : public Transport {
   absl::Status Receive(Round& round, Incoming& in);
   absl::Status Open(const Round& round, Incoming& in);
   void ListenForFarewells(const Round& round);
+  void TakeSent(Round& round);
 
   // A farewell or the end of the connection, where the link has that next.
   void TakeFarewell(int rank);
