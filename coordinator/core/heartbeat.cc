@@ -92,11 +92,11 @@ std::vector<int32_t> RanksHere(const JobRow& row, const JobMemory& memory, const
 }
 
 // Takes what is told of the ranks of one job here; the fault among them, rank -1 where there is none. Of several it is
-// the first that failed or vanished: who only stopped may have done so because of that one.
+// the first that failed, else vanished: who only stopped may have done so because of that one.
 std::pair<int32_t, std::string> TakeTold(Turn& turn, const JobRow& row, const RankPlace& here,
                                          const std::map<int32_t, const RankReport*>& told) {
   JobMemory& memory = turn.memory.Of(row);
-  std::pair<int32_t, std::string> fault = {-1, ""}, stopped = fault;
+  std::pair<int32_t, std::string> failed = {-1, ""}, vanished = failed, stopped = failed;
   const auto note = [&](std::pair<int32_t, std::string>& noted, int32_t rank, const std::string& what) {
     if (noted.first < 0) noted = {rank, fmt::format("{} {}", RankName(row, rank), what)};
   };
@@ -104,16 +104,16 @@ std::pair<int32_t, std::string> TakeTold(Turn& turn, const JobRow& row, const Ra
     RankTelemetry& known = memory.ranks[rank];
     const auto found = told.find(rank);
     if (found == told.end()) {
-      if (known.heard() && Alive(known.state())) note(fault, rank, "vanished: the worker no longer tells of it");
+      if (known.heard() && Alive(known.state())) note(vanished, rank, "vanished: the worker no longer tells of it");
       continue;
     }
     const RankReport& report = *found->second;
     known.Take(report.state, report.reason, report.progress, turn.options.straggler_steps);
     known.Show(report.metrics_address, rank == 0 ? report.figures : nullptr);
-    if (report.state == RankState::kFailed) note(fault, rank, "failed: " + report.reason);
+    if (report.state == RankState::kFailed) note(failed, rank, "failed: " + report.reason);
     if (report.state == RankState::kStopped) note(stopped, rank, "stopped without being asked");
   }
-  return fault.first >= 0 ? fault : stopped;
+  return failed.first >= 0 ? failed : vanished.first >= 0 ? vanished : stopped;
 }
 
 void HearOfJob(Turn& turn, const std::string& job, const RankPlace& here,

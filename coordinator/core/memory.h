@@ -24,6 +24,8 @@ struct JobMemory {
   JobState state = JobState::kSubmitted;
   int64_t state_generation = -1;
   int64_t since_us = 0;
+  // Since when there has been room for the waiting job on workers that have spoken; -1: there is none.
+  int64_t room_since_us = -1;
 
   // Of the ranks of one generation.
   int64_t generation = -1;

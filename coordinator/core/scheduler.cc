@@ -40,12 +40,19 @@ std::string Wanted(const contract::JobSpec& spec) {
                      spec.tensor == 1 ? "" : "s");
 }
 
-// After a loss workers come back one by one: the first to speak is not to get a job that fits better on all of them.
-// Whoever is known and silent speaks or is lost within a lease; nobody waits longer for that.
+// Workers come one by one, at first and after a loss: the first to speak is not to get a job that fits better on all of
+// them. Whoever is known and silent speaks or is lost within a lease; from the first room for it on no job waits longer
+// than that for others, whoever registers meanwhile.
 bool WaitsForMore(Turn& turn, const std::string& job, int32_t data, const Rooms& coming) {
-  const JobRow& row = turn.draft.Job(job);
-  if (data >= GroupsThatFit(coming, row.spec->tensor, row.spec->data)) return false;
-  return InStateFor(turn, row) < turn.options.lease_us;
+  const contract::JobSpec& spec = *turn.draft.Job(job).spec;
+  int64_t& since_us = turn.MemoryOf(job).room_since_us;
+  if (data < spec.min_data) {
+    since_us = -1;
+    return true;
+  }
+  if (since_us < 0) since_us = turn.now.monotonic_us;
+  if (data >= GroupsThatFit(coming, spec.tensor, spec.data)) return false;
+  return turn.now.monotonic_us - since_us < turn.options.lease_us;
 }
 
 void Place(Turn& turn, const std::string& job, int32_t data, Cluster& cluster) {
@@ -57,6 +64,7 @@ void Place(Turn& turn, const std::string& job, int32_t data, Cluster& cluster) {
   row.ranks = places;
   row.held = true;
   row.ran = false;
+  turn.MemoryOf(job).room_since_us = -1;
   const CommitRow* commit = turn.draft.LastCommit(job);
   row.resume = commit == nullptr ? std::nullopt : std::optional(commit->point);
   if (row.started_us == 0) row.started_us = turn.now.wall_us;
@@ -103,13 +111,14 @@ void Schedule(Turn& turn) {
     const contract::JobSpec& spec = *turn.draft.Job(job).spec;
     const JobState state = turn.draft.Job(job).state;
     if (GroupsThatFit(cluster.idle, spec.tensor, spec.data) < spec.min_data) {
+      turn.MemoryOf(job).room_since_us = -1;
       if (state == JobState::kQueued)
         MoveJob(turn, job, JobState::kSubmitted, fmt::format("the workers there cannot hold {}", Wanted(spec)));
       continue;
     }
     if (state == JobState::kSubmitted) MoveJob(turn, job, JobState::kQueued, fmt::format("waits for {}", Wanted(spec)));
     const int32_t data = blocked ? 0 : GroupsThatFit(cluster.free, spec.tensor, spec.data);
-    if (data < spec.min_data || WaitsForMore(turn, job, data, cluster.coming))
+    if (WaitsForMore(turn, job, data, cluster.coming))
       blocked = true;
     else
       Place(turn, job, data, cluster);

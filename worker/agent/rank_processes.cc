@@ -124,8 +124,10 @@ absl::StatusOr<v1::TellReply> RankTable::Tell(int64_t now_us, const v1::TellRequ
   if (!failed && report.state() != request.state()) orders_.heartbeat = true;
   if (!failed) report.set_state(request.state());
   *report.mutable_progress() = request.progress();
-  if (request.has_mask_epoch()) report.set_mask_epoch(request.mask_epoch());
-  *report.mutable_mask_digests() = request.mask_digests();
+  if (request.has_mask_epoch()) {
+    report.set_mask_epoch(request.mask_epoch());
+    *report.mutable_mask_digests() = request.mask_digests();
+  }
   report.set_metrics_address(request.metrics_address());
   if (request.has_figures() && process.part.rank == 0) *report.mutable_figures() = request.figures();
   v1::TellReply reply;

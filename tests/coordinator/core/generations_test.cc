@@ -193,6 +193,17 @@ TEST(Generations, ARankThatFailedIsTheFaultAndNotOneThatStopped) {
   EXPECT_EQ(cluster.Job(job).restarts, 1);
 }
 
+TEST(Generations, ARankThatFailedIsTheFaultAndNotOneThatVanished) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 2);
+  const std::string job = cluster.Run(Spec("job", 2));
+  cluster.worker("a").ranks[{job, 1}].erase(0);
+  cluster.Rank(job, 1).state = RankState::kFailed;
+  cluster.Rank(job, 1).reason = "the disk is full";
+  ASSERT_TRUE(cluster.Beat("a").ok());
+  EXPECT_EQ(LastFault(cluster), "rank 1 on worker a failed: the disk is full");
+}
+
 // Whatever a worker writes as its reason, people see one printable line.
 TEST(Generations, ReasonsFromOutsideAreMadePrintable) {
   ScriptedCluster cluster;

@@ -120,6 +120,24 @@ TEST(Placement, AfterAnAbsenceAJobWaitsForWorkersThatAreJustComing) {
   EXPECT_EQ(cluster.Job(job).data, 3);
 }
 
+// However long the job has waited for any of them.
+TEST(Placement, AJobThatWasThereFirstWaitsForWorkersThatAreJustComing) {
+  ScriptedCluster cluster;
+  const std::string job = cluster.Submit(Spec("job", 3, 1, 1));
+  for (int beat = 0; beat < 10; ++beat) {
+    cluster.Pass(cluster.core().options().lease_us / 2);
+    ASSERT_TRUE(cluster.Keep(cluster.core().Tick(cluster.now())).ok());
+  }
+  for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(cluster.Register(name, 1).ok());
+  ASSERT_TRUE(cluster.Beat("b").ok());
+  EXPECT_EQ(cluster.State(job), JobState::kQueued) << "a and c are there and have not spoken";
+  ASSERT_TRUE(cluster.Beat("a").ok());
+  EXPECT_EQ(cluster.State(job), JobState::kQueued);
+  ASSERT_TRUE(cluster.Beat("c").ok());
+  EXPECT_EQ(cluster.State(job), JobState::kPlaced);
+  EXPECT_EQ(cluster.Job(job).data, 3);
+}
+
 TEST(Placement, OneThatRegistersAndSaysNothingIsWaitedForNoLongerThanALease) {
   ScriptedCluster cluster;
   cluster.Join("a", 1);
