@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/console/history.h"
@@ -29,10 +30,20 @@ Json SeriesJson(const History& history, const std::string& job);
 // The last 200 behind `after`, oldest first.
 Json EventsJson(const History& history, int64_t after);
 
-// The last that ranks of a job have printed, in whole lines and in the order in which it came: of one rank 64 KiB, of
-// all together about as much. `lines` is null where nothing of them has come since the answer that said `after`.
-// NotFound.
-absl::StatusOr<Json> LogJson(const Core& core, const LogStore& logs, const ReadLogQuery& query, int64_t after);
+// The end of what ranks of a job have printed, as the store has it: copied where the store may be read, a megabyte at
+// most, and made into lines elsewhere, because ranks decide how many those are.
+struct LogTail {
+  std::string job;
+  int64_t after = 0;  // the store's last arrival
+  bool changed = true;
+  std::vector<LogPart> parts;
+};
+// changed: something of them has come since the answer that said `after`. NotFound.
+absl::StatusOr<LogTail> TailOf(const Core& core, const LogStore& logs, const ReadLogQuery& query, int64_t after);
+
+// Whole lines in the order in which they came to their ends: the last 1,000, and of those the last 64 KiB. `lines` is
+// null where nothing has changed.
+Json LogJson(const LogTail& tail);
 
 std::string TextOf(const Json& json);
 

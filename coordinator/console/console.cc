@@ -195,11 +195,12 @@ absl::StatusOr<Json> Console::Parts::Log(const http::SiteRequest& request) const
   if (request.query.count("rank") > 0)
     query.rank =
         static_cast<int32_t>(std::min<int64_t>(NumberIn(request, "rank"), std::numeric_limits<int32_t>::max()));
-  absl::StatusOr<Json> json = Json();
+  absl::StatusOr<LogTail> tail = LogTail();
   const int64_t after = NumberIn(request, "after");
-  if (!server.LookAtLogs([&](const Core& core, const LogStore& logs) { json = LogJson(core, logs, query, after); }))
+  if (!server.LookAtLogs([&](const Core& core, const LogStore& logs) { tail = TailOf(core, logs, query, after); }))
     return Busy();
-  return json;
+  if (!tail.ok()) return tail.status();
+  return LogJson(*tail);
 }
 
 absl::StatusOr<Json> Console::Parts::End(const http::SiteRequest& request) const {

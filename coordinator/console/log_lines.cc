@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstdint>
+#include <deque>
 #include <limits>
 #include <map>
 #include <string>
@@ -11,17 +13,17 @@
 namespace filigree::coordinator {
 namespace {
 
-constexpr int64_t kMostBytes = 64 << 10, kLeastBytes = 1 << 10;  // of all logs; of one rank's in any case
-constexpr size_t kMostLineBytes = 8 << 10;
+constexpr int64_t kMostBytes = 64 << 10, kLeastBytes = 1 << 10;  // of all lines; looked at of one rank in any case
+constexpr size_t kMostLines = 1000, kMostLineBytes = 8 << 10;
 
-// Puts pieces together, a log at a time; lines in the order of their ends.
+// Puts pieces together, a log at a time; lines in the order of their ends, as many of the last as are shown.
 class Lines {
  public:
   void Take(const LogPart& part) {
     Open& open = open_[part.key];
     const bool gap = open.next >= 0 && part.offset > open.next;
     if (gap && !open.text.empty()) Say(part.key, std::exchange(open.text, ""));
-    if (gap) lines_.push_back(Head(part.key, {{"missing", part.offset - open.next}}));
+    if (gap) Keep({part.key, part.offset - open.next, ""});
     // The first line of a tail has lost its beginning.
     if (open.next < 0) open.broken = part.offset > 0;
     open.next = part.offset + static_cast<int64_t>(part.text.size());
@@ -37,7 +39,16 @@ class Lines {
   Json End() {
     for (const auto& [key, open] : open_)
       if (!open.text.empty()) Say(key, open.text);
-    return std::move(lines_);
+    Json json = Json::array();
+    for (Line& line : lines_) {
+      Json shown = {{"generation", line.key.generation}, {"rank", line.key.rank}};
+      if (line.missing > 0)
+        shown["missing"] = line.missing;
+      else
+        shown["text"] = std::move(line.text);
+      json.push_back(std::move(shown));
+    }
+    return json;
   }
 
  private:
@@ -47,34 +58,52 @@ class Lines {
     std::string text;
   };
 
-  static Json Head(const LogKey& key, Json more) {
-    more["generation"] = key.generation;
-    more["rank"] = key.rank;
-    return more;
+  struct Line {
+    LogKey key;
+    int64_t missing = 0;  // bytes in its place
+    std::string text;
+  };
+
+  void Say(const LogKey& key, std::string text) { Keep({key, 0, std::move(text)}); }
+  void Keep(Line line) {
+    bytes_ += line.text.size();
+    lines_.push_back(std::move(line));
+    while (lines_.size() > kMostLines || bytes_ > kMostBytes) {
+      bytes_ -= lines_.front().text.size();
+      lines_.pop_front();
+    }
   }
-  void Say(const LogKey& key, const std::string& text) { lines_.push_back(Head(key, {{"text", text}})); }
 
   std::map<LogKey, Open> open_;
-  Json lines_ = Json::array();
+  std::deque<Line> lines_;
+  size_t bytes_ = 0;  // of their texts
 };
 
 }  // namespace
 
-absl::StatusOr<Json> LogJson(const Core& core, const LogStore& logs, const ReadLogQuery& query, int64_t after) {
+absl::StatusOr<LogTail> TailOf(const Core& core, const LogStore& logs, const ReadLogQuery& query, int64_t after) {
   const JobRow* row = core.tables().FindJob(query.job);
   if (row == nullptr) return absl::NotFoundError("no such job");
+  LogTail tail = {query.job, logs.last_arrival(), true, {}};
   // Another process of the coordinator counts anew: what it counts from is not known here.
   LogStore::Position seen;
   seen.after = after <= logs.last_arrival() ? after : 0;
-  Json json = {{"job", query.job}, {"after", logs.last_arrival()}, {"lines", nullptr}};
-  if (after > 0 && logs.Read(query, seen, 1).empty()) return json;
-  ReadLogQuery tail = query;
+  tail.changed = after <= 0 || !logs.Read(query, seen, 1).empty();
+  if (!tail.changed) return tail;
+  ReadLogQuery last = query;
   const auto ranks = std::max<int64_t>(static_cast<int64_t>(row->ranks.size()), 1);
-  tail.tail_bytes = query.rank ? kMostBytes : std::max(kMostBytes / ranks, kLeastBytes);
-  LogStore::Position position = logs.Begin(tail);
-  Lines lines;
+  last.tail_bytes = query.rank ? kMostBytes : std::max(kMostBytes / ranks, kLeastBytes);
+  LogStore::Position position = logs.Begin(last);
   constexpr size_t kAll = std::numeric_limits<size_t>::max();  // the store bounds what it keeps of a job
-  for (const LogPart& part : logs.Read(tail, position, kAll)) lines.Take(part);
+  tail.parts = logs.Read(last, position, kAll);
+  return tail;
+}
+
+Json LogJson(const LogTail& tail) {
+  Json json = {{"job", tail.job}, {"after", tail.after}, {"lines", nullptr}};
+  if (!tail.changed) return json;
+  Lines lines;
+  for (const LogPart& part : tail.parts) lines.Take(part);
   json["lines"] = lines.End();
   return json;
 }

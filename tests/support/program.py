@@ -88,6 +88,9 @@ class ProgramTest(unittest.TestCase):
         """Path of a TOML file with SMALL and the changes (dots of a key written as two underscores)."""
         keys = {**SMALL, "run.dir": self.run_dir, "data.dir": self.data}
         keys.update({key.replace("__", "."): value for key, value in changes.items()})
+        # A rank that is checked at every access to memory is soon taken for one that is stuck.
+        if slowdown() > 1:
+            keys["parallel.stuck_after"] = patience(keys.get("parallel.stuck_after", 5))
         path = os.path.join(self.folder, name)
         with open(path, "w", encoding="utf-8") as out:
             for key, value in keys.items():

@@ -1,18 +1,19 @@
 #include "worker/run/stop.h"
 
+#include <atomic>
 #include <csignal>
 
 namespace filigree::train {
 namespace {
 
-volatile std::sig_atomic_t g_stop = 0;
+// The handler runs on whichever thread the kernel picks, libraries' own among them.
+std::atomic<bool> g_stop = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 extern "C" void OnStopSignal(int signal) {
-  if (g_stop != 0) {  // asked twice: do not wait
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
-  g_stop = 1;
+  if (!g_stop.exchange(true)) return;
+  std::signal(signal, SIG_DFL);  // asked twice: do not wait
+  std::raise(signal);
 }
 
 }  // namespace
@@ -27,6 +28,6 @@ void CatchStopSignals() {
   sigaction(SIGUSR1, &action, nullptr);
 }
 
-bool StopRequested() { return g_stop != 0; }
+bool StopRequested() { return g_stop.load(); }
 
 }  // namespace filigree::train

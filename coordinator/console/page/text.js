@@ -36,7 +36,8 @@ export function percent(value) {
 
 // A line that was meant for a terminal: without its colours, and what it wrote last where it wrote over itself.
 export function plain(line) {
-  const shown = line.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]/g, '').replace(/\r+$/, '');
+  let shown = line.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]/g, '');
+  while (shown.endsWith('\r')) shown = shown.slice(0, -1);
   return shown.slice(shown.lastIndexOf('\r') + 1).replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '\ufffd');
 }
 

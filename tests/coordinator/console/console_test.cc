@@ -151,12 +151,12 @@ TEST_F(OnThisMachine, AJobIsShownWithItsFigures) {
 
 // Sends what rank 0 or 1 of `job` printed at `offset`.
 void Print(Rig& rig, const FakeWorker& worker, const std::string& job, int32_t rank, int64_t offset,
-           const std::string& text) {
+           const std::string& text, int64_t generation = 1) {
   v1::SendLogRequest request;
   *request.mutable_speaker() = worker.speaker();
   v1::LogPart& part = *request.add_parts();
   part.set_job(job);
-  part.set_generation(1);
+  part.set_generation(generation);
   part.set_rank(rank);
   part.set_offset(offset);
   part.set_text(text);
@@ -210,6 +210,39 @@ TEST_F(OnThisMachine, ALongLogIsToldFromItsLastWholeLines) {
   const json cut = Get("/api/log?id=" + job)["lines"];
   EXPECT_EQ(cut[0]["text"].get<std::string>().substr(0, 4), "0009") << "half a line is none";
   EXPECT_EQ(cut.back()["text"], "end");
+}
+
+TEST_F(OnThisMachine, NoLogMakesMoreThanAThousandLines) {
+  FakeWorker worker(rig_, "a", 2);
+  const std::string job = Running(worker, 2);
+  Print(rig_, worker, job, 0, 0, std::string(60'000, '\n'));
+  Print(rig_, worker, job, 1, 0, "end\n");
+  for (const char* rank : {"", "&rank=0"}) {
+    const json lines = Get("/api/log?id=" + job + rank)["lines"];
+    EXPECT_EQ(lines.size(), 1000u) << rank;
+    EXPECT_EQ(lines[0]["text"], "");
+    EXPECT_EQ(lines.back()["text"], *rank == '\0' ? "end" : "") << rank;
+  }
+}
+
+TEST_F(OnThisMachine, LogsOfManyGenerationsAreTogetherNoLongerThanOne) {
+  FakeWorker worker(rig_, "a", 1);
+  const std::string job = Running(worker, 1);
+  for (int64_t generation = 1;; ++generation) {
+    for (int64_t line = 0; line < 50; ++line) {
+      Print(rig_, worker, job, 0, line * 1000, fmt::format("{:02} {:02}{}\n", generation, line, std::string(994, 'x')),
+            generation);
+    }
+    if (generation == 3) break;
+    worker.Ranks(job).back()->set_state(v1::RANK_STATE_FAILED);
+    ASSERT_TRUE(worker.Beat().ok());
+    ASSERT_TRUE(
+        Eventually([&] { return worker.Beat().ok() && Get("/api/job?id=" + job)["generation"] == generation + 1; }));
+  }
+  const json lines = Get("/api/log?id=" + job + "&rank=0")["lines"];
+  ASSERT_EQ(lines.size(), 65u);  // of 999 bytes
+  EXPECT_EQ(lines[0]["text"].get<std::string>().substr(0, 5), "02 35");
+  EXPECT_EQ(lines.back()["text"].get<std::string>().substr(0, 5), "03 49");
 }
 
 TEST_F(OnThisMachine, CurvesGrowAndStayAfterTheEnd) {
