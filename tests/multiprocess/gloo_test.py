@@ -59,6 +59,13 @@ class GlooTest(ProgramTest):
         config = self.config_of_ranks(parallel__stuck_after=1, **changes)
         return self.ranks(count, config, *arguments, env={"FILIGREE_FAULT": fault, "FILIGREE_FAULT_RANK": str(rank)})
 
+    def test_ranks_of_one_model_decide_alike_about_a_loss_that_one_of_them_miscalculated(self):
+        changes = {"model__tensor_groups": 2, "run__steps": 24, **SPARSE_START}
+        codes, said = self.lose(1, "huge:loss:20", count=2, arguments=("--parallel.tensor=2",), **changes)
+        self.assertCodes(codes, [0, 0], said)
+        self.assertTrue("step 20: the loss jumped to" in said[0], said[0][-1500:])
+        self.assertEqual(self.state(), self.alone(**changes))
+
     def test_after_the_loss_of_a_rank_the_others_go_on_to_the_same_bits(self):
         rng = random.Random(SEED)
         phases = ["data", "forward", "exchange", "optimizer", "topk", "log"]

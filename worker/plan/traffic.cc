@@ -123,6 +123,8 @@ class Step {
       evidence.push_back(kDouble * train::EvidenceNumbers(settings_, part));
     }
     parts_.push_back({"gradients of the parts of the model", TrafficOfGather(gradients, shard_.rank)});
+    const comm::Traffic losses = comm::TrafficOfAllReduce(1, kDouble, shard_.rank, grid_.tensor);
+    parts_.push_back({"losses of the parts of the model", {losses.sent_bytes, losses.received_bytes}});
     AddEvidence("evidence of the parts of the model", TrafficOfGather(evidence, shard_.rank));
   }
 

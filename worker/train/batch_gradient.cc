@@ -1,6 +1,9 @@
 #include "worker/train/batch_gradient.h"
 
 #include <chrono>
+#include <cmath>
+#include <limits>
+#include <span>
 
 #include "worker/parallel/grid.h"
 #include "worker/train/fault.h"
@@ -67,7 +70,9 @@ absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch,
   const absl::StatusOr<double> loss = SumOverData(evidence);
   if (!loss.ok()) return loss.status();
   if (absl::Status status = GatherOverTensor(evidence); !status.ok()) return status;
-  result.loss = *loss / (static_cast<double>(batch.sequences) * (batch.positions - 1));
+  const absl::StatusOr<double> agreed = WorstOverTensor(*loss);
+  if (!agreed.ok()) return agreed.status();
+  result.loss = *agreed / (static_cast<double>(batch.sequences) * (batch.positions - 1));
   if (world_ != nullptr) result.exchange_seconds = times.exchange + Now() - start;
   return result;
 }
@@ -159,6 +164,17 @@ absl::StatusOr<double> BatchGradient::SumOverData(Evidence* evidence) {
     if (absl::Status status = evidence->Exchange(sum_->numbers(), world_->data()); !status.ok()) return status;
   }
   return loss->front();
+}
+
+// All ranks of a model have the same loss, unless one has computed wrongly: then none of them may take the step.
+absl::StatusOr<double> BatchGradient::WorstOverTensor(double loss) {
+  if (shard_ == nullptr) return loss;
+  const parallel::Progress::Waiting waiting(world_->progress());
+  world_->tensor().Name("losses of the other parts of the model");
+  double worst = std::isfinite(loss) ? loss : std::numeric_limits<double>::infinity();
+  absl::Status status = world_->tensor().AllReduce(comm::ArrayOf(std::span(&worst, 1)), comm::ReduceOp::kMax);
+  if (!status.ok()) return status;
+  return worst;
 }
 
 absl::Status BatchGradient::GatherOverTensor(Evidence* evidence) {

@@ -67,6 +67,7 @@ class BatchGradient {
   void GiveUpExchange(const absl::Status& why);
   absl::StatusOr<double> SumOverData(Evidence* evidence);
   absl::Status GatherOverTensor(Evidence* evidence);
+  absl::StatusOr<double> WorstOverTensor(double loss);
 
   const config::Settings& settings_;
   const TrainState& state_;

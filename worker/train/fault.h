@@ -10,7 +10,9 @@
 //
 //   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, exchange, optimizer,
 //                       topk, refresh, log, checkpoint; with a coordinator commit and committed: around its word.
-//                       overlap: some gradients may have gone to other ranks, others are not there yet
+//                       overlap: some gradients may have gone to other ranks, others are not there yet. backward is
+//                       when the gradient of a rank's first shard is there: with one shard a rank and an exchange
+//                       beside backward (parallel.overlap) after exchange and overlap
 //
 //   stop:PHASE:STEP     SIGSTOP there: a process that does nothing any more
 //
