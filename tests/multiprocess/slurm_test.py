@@ -65,7 +65,8 @@ class SlurmTest(ProgramTest):
         self.assertEqual(self.state(), self.state(alone))
 
     def test_a_lost_rank_queues_the_job_again_but_not_for_ever(self):
-        fault = {"FILIGREE_FAULT": "stop:exchange:10", "FILIGREE_FAULT_RANK": "1"}
+        # Not a stopped one, which mpirun wakes when it ends the job: it may finish its step and leave a checkpoint.
+        fault = {"FILIGREE_FAULT": "hang:exchange:10", "FILIGREE_FAULT_RANK": "1"}
         config = self.config(parallel__stuck_after=1, **CHANGES)
         lost = self.finish(self.sbatch(config, **fault))
         self.assertExit(lost, 4)
