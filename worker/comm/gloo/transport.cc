@@ -147,6 +147,15 @@ absl::Status GlooTransport::Open(const Round& round, Incoming& in) {
   return absl::OkStatus();
 }
 
+void GlooTransport::TakeChunk(Incoming& in) {
+  Link& from = link(in.message.rank);
+  const std::span<const std::byte> chunk = from.chunk();
+  std::memcpy(static_cast<std::byte*>(in.message.data) + in.filled, chunk.data(), chunk.size());
+  in.filled += chunk.size();
+  from.TakeChunk();
+  in.done = in.filled == in.bytes;
+}
+
 absl::Status GlooTransport::Receive(Round& round, Incoming& in) {
   const int rank = in.message.rank;
   Link& from = link(rank);
@@ -156,21 +165,19 @@ absl::Status GlooTransport::Receive(Round& round, Incoming& in) {
     if (came != Came::kYes) break;
     round.moved = true;
     if (in.begun) {
-      const std::span<const std::byte> chunk = from.chunk();
-      std::memcpy(static_cast<std::byte*>(in.message.data) + in.filled, chunk.data(), chunk.size());
-      in.filled += chunk.size();
-      from.TakeChunk();
-      in.done = in.filled == in.bytes;
+      TakeChunk(in);
     } else if (from.frame().kind == Frame::Kind::kFarewell) {
       TakeFarewell(rank);
     } else if (absl::Status status = Open(round, in); !status.ok()) {
       return status;
     }
   }
-  // A rank that gives up a message half sent says so beside it.
+  // A rank that gives up a message half sent says so beside it. What it has sent came before that, perhaps since we
+  // looked.
   if (in.begun && !in.done && !left_[static_cast<size_t>(rank)] && from.AwaitFrame() == Came::kYes &&
       from.frame().kind == Frame::Kind::kFarewell) {
-    TakeFarewell(rank);
+    while (!in.done && from.AwaitChunk() == Came::kYes) TakeChunk(in);
+    if (!in.done) TakeFarewell(rank);
   }
   return absl::OkStatus();
 }

@@ -65,6 +65,7 @@ class GlooTransport : public Transport {
   absl::Status Carry(Round& round, std::chrono::steady_clock::time_point deadline);
   // Each of them does what can be done now; where there is nothing to do it waits for a tick or two.
   void Begin(Round& round, Outgoing& out);
+  void TakeChunk(Incoming& in);
   absl::Status Receive(Round& round, Incoming& in);
   absl::Status Open(const Round& round, Incoming& in);
   void ListenForFarewells(const Round& round);
