@@ -12,16 +12,13 @@
 namespace filigree::train {
 namespace {
 
-bool GoesBesideBackward(config::Overlap wanted, const parallel::World& world) {
-  if (wanted != config::Overlap::kAuto) return wanted == config::Overlap::kOn;
-  // Without a link to wait for, the thread that exchanges only takes time from those that compute, unless it has a core
-  // of its own (docs/results/exchange.md).
-  return world.hosts() > 1 || world.has_spare_cores();
-}
-
 double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
+
+bool GoesBesideBackward(config::Overlap wanted, int hosts, bool spare_cores) {
+  return wanted == config::Overlap::kOn || (wanted == config::Overlap::kAuto && (hosts > 1 || spare_cores));
+}
 
 exchange::SumOptions SumOptionsOf(const config::Settings& all, const model::Registry& registry,
                                   const parallel::Grid& grid, int64_t bucket_bytes) {
@@ -48,7 +45,7 @@ BatchGradient::BatchGradient(const config::Settings& settings, const TrainState&
       stages_(model::GradientStages(shard == nullptr ? state.registry : shard->registry())) {
   if (world == nullptr || world->grid().data == 1) return;
   const model::Registry& registry = shard == nullptr ? state.registry : shard->registry();
-  const bool beside = GoesBesideBackward(settings.parallel.overlap, *world);
+  const bool beside = GoesBesideBackward(settings.parallel.overlap, world->hosts(), world->has_spare_cores());
   const exchange::SumOptions options = SumOptionsOf(settings, registry, world->grid(), beside ? bucket_bytes : 0);
   sum_ = std::make_unique<exchange::BatchSum>(world->data(), settings.train.shards, options, registry, tree_.layout(),
                                               pool);

@@ -30,6 +30,10 @@ namespace filigree::train {
 exchange::SumOptions SumOptionsOf(const config::Settings& settings, const model::Registry& registry,
                                   const parallel::Grid& grid, int64_t bucket_bytes = exchange::kBucketBytes);
 
+// May the exchange begin before backward is over (parallel.overlap)? "auto": where there is a link to wait for, or a
+// core for the thread that exchanges; else that only takes time from those that compute (docs/results/exchange.md).
+bool GoesBesideBackward(config::Overlap wanted, int hosts, bool spare_cores);
+
 class BatchGradient {
  public:
   // Borrows all. `world` null: alone. shard: this rank's part of the model, null: the whole.

@@ -16,6 +16,7 @@
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/model/arena.h"
 #include "worker/parallel/world.h"
+#include "worker/train/batch_gradient.h"
 #include "worker/train/candidates.h"
 #include "worker/train/state.h"
 #include "worker/train/step.h"
@@ -101,6 +102,15 @@ Outcome Train(config::Settings settings, parallel::World* world, int threads,
     }
   }
   return outcome;
+}
+
+TEST(Overlap, GoesWhereALinkIsWaitedForOrACoreIsFree) {
+  using config::Overlap;
+  EXPECT_FALSE(GoesBesideBackward(Overlap::kAuto, /*hosts=*/1, /*spare_cores=*/false));
+  EXPECT_TRUE(GoesBesideBackward(Overlap::kAuto, 1, true));
+  EXPECT_TRUE(GoesBesideBackward(Overlap::kAuto, 2, false));
+  EXPECT_TRUE(GoesBesideBackward(Overlap::kOn, 1, false));
+  EXPECT_FALSE(GoesBesideBackward(Overlap::kOff, 2, true));
 }
 
 struct Grid {
