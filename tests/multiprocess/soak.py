@@ -23,8 +23,9 @@ LEASE = 3  # seconds
 STEPS = 3000  # of a job
 CHANGES = {"sparsity__regime": "active", "sparsity__density_start": "1/4", "sparsity__embedding_density_start": "1/2",
            "sparsity__candidates": 1.5, "sparsity__refresh_every": 3, "eval__every": 0, "sample__every": 0,
-           "run__threads": 1, "parallel__stuck_after": 2, "checkpoint__every": 100, "run__steps": STEPS}
-PHASES = ["data", "forward", "exchange", "optimizer", "topk", "refresh", "log"]
+           "run__threads": 1, "parallel__stuck_after": 2, "parallel__overlap": "on", "checkpoint__every": 100,
+           "run__steps": STEPS}
+PHASES = ["data", "forward", "exchange", "overlap", "optimizer", "topk", "refresh", "log"]
 AT_SAVES = ["checkpoint", "commit", "committed"]
 OPERATIONS = 12  # of one save that are hit
 

@@ -65,6 +65,7 @@ absl::Status World::LookAtHosts(const config::RunSettings& settings) {
   }
   const int threads = ThreadsOfRank(settings, ranks_on_this_host_);
   const bool mine = HasSpareCores(machine::DescribeProcessor().cores, threads, ranks_on_this_host_);
+  const Progress::Waiting waiting(progress_);
   const absl::StatusOr<std::vector<std::string>> everyones = all_->AllGatherStrings(mine ? "spare" : "");
   if (!everyones.ok()) return everyones.status();
   has_spare_cores_ = std::none_of(everyones->begin(), everyones->end(), [](const auto& word) { return word.empty(); });

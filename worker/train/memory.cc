@@ -184,9 +184,11 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   memory.activations = tokens * (BytesPerToken(local, shard.size) + WidenedBytesPerToken(local, settings));
   memory.passed = tokens * MessageFloatsPerToken(local, shard.size) * kFloat;
   if (grid.data > 1) {
+    // Where ranks are and how many cores they have is not known here: "auto" may send all gradients at once.
+    const int64_t bucket_bytes = settings.parallel.overlap == config::Overlap::kOn ? exchange::kBucketBytes : 0;
     memory.messages +=
-        exchange::MemoryOfSum(SumOptionsOf(settings, part, grid), GradientShapeOf(here, part, settings, spec.n_ctx),
-                              grid.data_rank(rank), grid.data) +
+        exchange::MemoryOfSum(SumOptionsOf(settings, part, grid, bucket_bytes),
+                              GradientShapeOf(here, part, settings, spec.n_ctx), grid.data_rank(rank), grid.data) +
         BytesOfGatheredWeights(settings, part, grid, rank);
   }
   if (shard.size > 1) {

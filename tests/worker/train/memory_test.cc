@@ -143,6 +143,29 @@ TEST(Memory, OfARunThatStartsSparseFollowsItsCandidates) {
             3 * 4 * (active.candidates + 2048 * 2048 + 8 * (2 * 4096 + 3 * 4096 + 256 + 4096 + 16384 + 4096) + 4096));
 }
 
+// What others add of a gradient is there at once, or a bucket of it; which of both "auto" will be is not known.
+TEST(Memory, AnExchangeBesideBackwardHoldsABucketAndOneAfterItAll) {
+  model::ModelSpec spec = testing_support::SmallSpec();
+  spec.n_layer = 8;
+  spec.d_model = 1024;
+  spec.n_head = 64;
+  spec.d_head = 16;
+  spec.d_mlp = 4096;
+  spec.d_pos_emb = 0;
+  config::Settings settings = Settings(16, 16);
+  settings.sparsity.regime = config::Regime::kActive;
+  settings.sparsity.density = 1.0 / 16;
+  settings.sparsity.anneal_shape = config::AnnealShape::kConstant;
+  const auto messages = [&](config::Overlap overlap) {
+    settings.parallel.overlap = overlap;
+    return MemoryOfRank(spec, settings, parallel::Grid{.data = 2}, 0).messages;
+  };
+  const int64_t beside = messages(config::Overlap::kOn), after = messages(config::Overlap::kOff);
+  EXPECT_GT(after, 4 * beside);
+  EXPECT_GT(after, int64_t{10} << 20);
+  EXPECT_EQ(messages(config::Overlap::kAuto), after);
+}
+
 // The oracle forms dense gradients: the run that fits with norms is refused with it.
 TEST(Memory, CountsWhatIsLookedAtForNewcomers) {
   const model::ModelSpec spec = testing_support::SmallSpec();

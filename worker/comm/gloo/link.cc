@@ -86,17 +86,18 @@ Link::Came Link::AwaitReceived(Box& box) {
 }
 
 Link::Came Link::AwaitSentAll(Box& box) {
-  while (box.under_way > 0) {
+  for (bool connected = true; box.under_way > 0;) {
     bool sent = false;
     std::string how;
     if (!Calls([&] { sent = waker_.AwaitSend(*box.buffer); }, &how)) Lost(std::move(how));
     if (sent) {
       --box.under_way;
-    } else if (gone_ || !StillConnected()) {
-      return Came::kGone;
-    } else {
-      return Came::kNotYet;
+      continue;
     }
+    if (gone_ || !connected) return Came::kGone;
+    connected = StillConnected();
+    if (connected) return Came::kNotYet;
+    // Once more: its end may have come before that of the connection.
   }
   return Came::kYes;
 }
