@@ -53,18 +53,36 @@ struct Digest {
   }
 };
 
-inline constexpr int kMostDigestedArrays = 5;
+inline constexpr int kMostDigestedArrays = 3;
 
 // arrays: `count` of them, 1 to kMostDigestedArrays, each n values at indices [index, index + n), which stay below
 // 2^32. sums[a] += that of arrays[a].
 void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums);
 
-// The same at indices[j].
-void AddToDigests(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* sums);
+// Entries [begin, end) of a pattern that stand at index + col_indices[e] of the whole tensor: of a row, or a part of
+// it.
+struct EntryRun {
+  uint32_t begin = 0, end = 0;
+  uint32_t index = 0;  // mod 2^32
+};
+
+// What a tensor on candidates consists of: values an entry, the entries themselves, and which of them a mask keeps.
+// The latter two are digested like values: a bit pattern of 1 wherever there is one. Borrowed.
+struct EntryArrays {
+  const float* const* arrays = nullptr;
+  int count = 0;                          // 0 to kMostDigestedArrays
+  const uint16_t* col_indices = nullptr;  // 16 more than there are entries can be read: kernels/csr/pattern.h
+  const uint64_t* kept = nullptr;         // a bitmap over entries; null: no mask
+};
+struct EntryDigests {
+  Digest arrays[kMostDigestedArrays], entries, kept;
+};
+// sums += those of the entries of `runs`, each of which begins where the one before ends.
+void AddEntries(const EntryArrays& of, const EntryRun* runs, int64_t count, EntryDigests& sums);
 
 namespace ref {
 void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums);
-void AddToDigests(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* sums);
+void AddEntries(const EntryArrays& of, const EntryRun* runs, int64_t count, EntryDigests& sums);
 }  // namespace ref
 
 }  // namespace filigree::kernels

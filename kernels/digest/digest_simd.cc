@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstring>
+
 #include "kernels/base/check.h"
 #include "kernels/base/simd_targets.h"
 #include "kernels/base/trace.h"
@@ -55,51 +58,117 @@ HWY_INLINE uint64_t Total(VQ sums) {
   return total;
 }
 
-template <int kArrays, class Indices>
-HWY_INLINE void AddArrays(const float* const* arrays, int64_t n, Indices indices, Digest* digests) {
+template <int kSums>
+HWY_INLINE void ClearAll(Sums* sums) {
+  for (int a = 0; a < kSums; ++a) sums[a].first = sums[a].second = hn::Zero(DQ());
+}
+
+HWY_INLINE void AddTotal(const Sums& sums, Digest& digest) {
+  digest.first += Total(sums.first);
+  digest.second += Total(sums.second);
+}
+
+HWY_INLINE const uint32_t* BitsAt(const float* array, int64_t j) {
+  return reinterpret_cast<const uint32_t*>(array) + j;
+}
+
+template <int kArrays>
+HWY_INLINE void AddRangeOf(const float* const* arrays, int64_t n, uint32_t index, Digest* digests) {
   const DU d;
   Sums sums[kArrays];
-  for (Sums& s : sums) s.first = s.second = hn::Zero(DQ());
-  const auto at = [&](int a, int64_t j) { return reinterpret_cast<const uint32_t*>(arrays[a]) + j; };
+  ClearAll<kArrays>(sums);
+  const VU first = hn::Iota(d, index);  // is made in memory: once
+  const auto indices = [&](int64_t j) HWY_ATTR { return hn::Add(first, hn::Set(d, static_cast<uint32_t>(j))); };
   int64_t j = 0;
   for (; j + kLanes <= n; j += kLanes) {
-    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::LoadU(d, at(a, j)); }, indices(j, kLanes), sums);
+    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::LoadU(d, BitsAt(arrays[a], j)); }, indices(j), sums);
   }
   if (j < n) {  // lanes beyond the end are 0 and count as nothing
     const auto here = hn::FirstN(d, static_cast<size_t>(n - j));
-    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::MaskedLoad(here, d, at(a, j)); }, indices(j, n - j), sums);
+    AddVector<kArrays>([&](int a) HWY_ATTR { return hn::MaskedLoad(here, d, BitsAt(arrays[a], j)); }, indices(j), sums);
   }
-  for (int a = 0; a < kArrays; ++a) {
-    digests[a].first += Total(sums[a].first);
-    digests[a].second += Total(sums[a].second);
-  }
-}
-
-template <class Indices>
-HWY_INLINE void AddSome(const float* const* arrays, int count, int64_t n, Indices indices, Digest* digests) {
-  if (count == 1) AddArrays<1>(arrays, n, indices, digests);
-  if (count == 2) AddArrays<2>(arrays, n, indices, digests);
-  if (count == 3) AddArrays<3>(arrays, n, indices, digests);
-  if (count == 4) AddArrays<4>(arrays, n, indices, digests);
-  if (count == 5) AddArrays<5>(arrays, n, indices, digests);
+  for (int a = 0; a < kArrays; ++a) AddTotal(sums[a], digests[a]);
 }
 
 void AddRange(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* digests) {
-  const VU first = hn::Iota(DU(), index);  // is made in memory: once
-  AddSome(
-      arrays, count, n,
-      [first](int64_t j, int64_t) HWY_ATTR { return hn::Add(first, hn::Set(DU(), static_cast<uint32_t>(j))); },
-      digests);
+  if (count == 1) AddRangeOf<1>(arrays, n, index, digests);
+  if (count == 2) AddRangeOf<2>(arrays, n, index, digests);
+  if (count == 3) AddRangeOf<3>(arrays, n, index, digests);
 }
 
-void AddIndexed(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* digests) {
-  AddSome(
-      arrays, count, n,
-      [indices](int64_t j, int64_t lanes) HWY_ATTR {
-        if (lanes >= kLanes) return hn::LoadU(DU(), indices + j);
-        return hn::MaskedLoad(hn::FirstN(DU(), static_cast<size_t>(lanes)), DU(), indices + j);
-      },
-      digests);
+// kLanes bits of a bitmap from bit `at`, of which the first n are there.
+HWY_INLINE hn::Mask<DU> MaskAt(const uint64_t* bitmap, int64_t at, int64_t n) {
+  const int64_t shift = at % 64;
+  uint64_t bits = bitmap[at / 64] >> shift;
+  if (shift + n > 64) bits |= bitmap[at / 64 + 1] << (64 - shift);
+  uint8_t bytes[8];
+  std::memcpy(bytes, &bits, sizeof(bits));
+  return hn::LoadMaskBits(DU(), bytes);
+}
+
+// Entries [first, first + n), which stand at indices[0 .. n).
+template <int kArrays, bool kMask>
+HWY_INLINE void AddBlock(const EntryArrays& of, int64_t first, int64_t n, const uint32_t* indices, Sums* sums) {
+  const DU d;
+  const VU one = hn::Set(d, 1);
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const int64_t e = first + j, lanes = std::min(kLanes, n - j);
+    const auto here = hn::FirstN(d, static_cast<size_t>(lanes));
+    const bool all = lanes == kLanes;
+    const auto load = [&](int a) HWY_ATTR {
+      if (a == kArrays) return hn::IfThenElseZero(here, one);
+      if (a > kArrays) return hn::IfThenElseZero(hn::And(here, MaskAt(of.kept, e, lanes)), one);
+      return all ? hn::LoadU(d, BitsAt(of.arrays[a], e)) : hn::MaskedLoad(here, d, BitsAt(of.arrays[a], e));
+    };
+    AddVector<kArrays + (kMask ? 2 : 1)>(load, hn::LoadU(d, indices + j), sums);
+  }
+}
+
+// Entries follow one another over runs: their indices gather until there are enough for a long loop.
+template <int kArrays, bool kMask>
+HWY_INLINE void AddRuns(const EntryArrays& of, const EntryRun* runs, int64_t count, EntryDigests& digests) {
+  constexpr int64_t kBlock = 512;
+  const DU d;
+  const hn::Rebind<uint16_t, DU> narrow;
+  HWY_ALIGN uint32_t indices[kBlock + kLanes];  // whole vectors are written, also past the last
+  Sums sums[kArrays + 2];
+  ClearAll<kArrays + 2>(sums);
+  int64_t first = count > 0 ? runs[0].begin : 0, gathered = 0;
+  const auto add = [&]() HWY_ATTR {
+    AddBlock<kArrays, kMask>(of, first, gathered, indices, sums);
+    first += gathered;
+    gathered = 0;
+  };
+  for (int64_t r = 0; r < count; ++r) {
+    const VU index = hn::Set(d, runs[r].index);
+    for (int64_t e = runs[r].begin, end = runs[r].end; e < end;) {
+      const int64_t size = std::min(end - e, kBlock - gathered);
+      for (int64_t j = 0; j < size; j += kLanes) {
+        const VU cols = hn::PromoteTo(d, hn::LoadU(narrow, of.col_indices + e + j));
+        hn::StoreU(hn::Add(index, cols), d, indices + gathered + j);
+      }
+      gathered += size;
+      e += size;
+      if (gathered == kBlock) add();
+    }
+  }
+  if (gathered > 0) add();
+  for (int a = 0; a < kArrays; ++a) AddTotal(sums[a], digests.arrays[a]);
+  AddTotal(sums[kArrays], digests.entries);
+  if (kMask) AddTotal(sums[kArrays + 1], digests.kept);
+}
+
+template <int kArrays>
+HWY_INLINE void AddMasked(const EntryArrays& of, const EntryRun* runs, int64_t count, EntryDigests& digests) {
+  if (of.kept == nullptr) return AddRuns<kArrays, false>(of, runs, count, digests);
+  AddRuns<kArrays, true>(of, runs, count, digests);
+}
+
+void AddAllRuns(const EntryArrays& of, const EntryRun* runs, int64_t count, EntryDigests& digests) {
+  if (of.count == 0) AddMasked<0>(of, runs, count, digests);
+  if (of.count == 1) AddMasked<1>(of, runs, count, digests);
+  if (of.count == 2) AddMasked<2>(of, runs, count, digests);
+  if (of.count == 3) AddMasked<3>(of, runs, count, digests);
 }
 
 }  // namespace
@@ -111,26 +180,22 @@ HWY_AFTER_NAMESPACE();
 namespace filigree::kernels {
 
 HWY_EXPORT(AddRange);
-HWY_EXPORT(AddIndexed);
-
-namespace {
-
-TraceWork WorkOf(int count, int64_t n, int index_bytes) {
-  return {.bytes = static_cast<double>(n) * (4 * count + index_bytes), .level = TraceLevel::kMemory};
-}
-
-}  // namespace
+HWY_EXPORT(AddAllRuns);
 
 void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t index, Digest* sums) {
-  const TraceSpan span("digest", [&] { return WorkOf(count, n, 0); });
+  const TraceSpan span(
+      "digest", [&] { return TraceWork{.bytes = 4.0 * count * static_cast<double>(n), .level = TraceLevel::kMemory}; });
   CHECK(1 <= count && count <= kMostDigestedArrays, "{} arrays", count);
   HWY_DYNAMIC_DISPATCH(AddRange)(arrays, count, n, index, sums);
 }
 
-void AddToDigests(const float* const* arrays, int count, const uint32_t* indices, int64_t n, Digest* sums) {
-  const TraceSpan span("digest", [&] { return WorkOf(count, n, 4); });
-  CHECK(1 <= count && count <= kMostDigestedArrays, "{} arrays", count);
-  HWY_DYNAMIC_DISPATCH(AddIndexed)(arrays, count, indices, n, sums);
+void AddEntries(const EntryArrays& of, const EntryRun* runs, int64_t count, EntryDigests& sums) {
+  const TraceSpan span("digest", [&] {
+    const double entries = count > 0 ? runs[count - 1].end - runs[0].begin : 0;
+    return TraceWork{.bytes = (4.0 * of.count + 2 + 0.125) * entries, .level = TraceLevel::kMemory};
+  });
+  CHECK(0 <= of.count && of.count <= kMostDigestedArrays, "{} arrays", of.count);
+  HWY_DYNAMIC_DISPATCH(AddAllRuns)(of, runs, count, sums);
 }
 
 }  // namespace filigree::kernels

@@ -80,6 +80,14 @@ struct AdamSizes {
 };
 absl::StatusOr<Report> RunAdam(const AdamSizes& sizes, const Common& common);
 
+// What a rank says of its state: digests of a matrix on candidates (weights, moments, membership, mask) and of a whole
+// one (weights, moments). Baseline: reading as many values.
+struct DigestSizes {
+  int rows = 4096, cols = 1024;
+  double density = 1.0 / 16;  // of candidates
+};
+absl::StatusOr<Report> RunDigest(const DigestSizes& sizes, const Common& common);
+
 }  // namespace filigree::bench
 
 #endif  // FILIGREE_WORKER_BENCH_BENCH_H_

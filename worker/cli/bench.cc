@@ -10,8 +10,8 @@
 #include "worker/cli/command.h"
 #include "worker/cli/numbers.h"
 
-// filigree bench step|linear|candidates|attention|abstopk|select|candidate_select|adam: our code beside a baseline,
-// measured in one run.
+// filigree bench step|linear|candidates|attention|abstopk|select|candidate_select|adam|digest: our code beside a
+// baseline, measured in one run.
 
 namespace filigree::cli {
 namespace {
@@ -151,6 +151,15 @@ void AddAdam(CLI::App& bench, int& exit_code) {
   app->add_option("--elements", flags->sizes.elements, "Parameters")->capture_default_str();
 }
 
+void AddDigest(CLI::App& bench, int& exit_code) {
+  auto flags = std::make_shared<Flags<bench::DigestSizes>>();
+  CLI::App* app = AddBenchmark(bench, "digest", "What a rank says of its state, on candidates and whole", "--repeats",
+                               bench::RunDigest, flags, exit_code);
+  app->add_option("--rows", flags->sizes.rows, "Rows")->capture_default_str();
+  app->add_option("--cols", flags->sizes.cols, "Columns")->capture_default_str();
+  flags->numbers.Add(*app, "--density", &flags->sizes.density, "Share of the entries that are candidates");
+}
+
 }  // namespace
 
 void AddBenchCommand(CLI::App& app, int& exit_code) {
@@ -165,6 +174,7 @@ void AddBenchCommand(CLI::App& app, int& exit_code) {
   AddSelect(*bench, exit_code);
   AddCandidateSelect(*bench, exit_code);
   AddAdam(*bench, exit_code);
+  AddDigest(*bench, exit_code);
   AddRankBenchmarks(*bench, exit_code);
 }
 

@@ -28,15 +28,17 @@ void ForEachRunOfRow(const TensorInfo& info, int64_t r, int64_t begin, int64_t e
 
 // The first entry of a row that is in column `col` or beyond.
 uint32_t EntryAt(const kernels::PatternView& pattern, int64_t r, int64_t col) {
+  if (col == 0) return pattern.row_offsets[r];
+  if (col == pattern.cols) return pattern.row_offsets[r + 1];
   const uint16_t *begin = pattern.col_indices + pattern.row_offsets[r],
                  *end = pattern.col_indices + pattern.row_offsets[r + 1];
   return static_cast<uint32_t>(std::lower_bound(begin, end, col) - pattern.col_indices);
 }
 
-// Adds local rows [row_begin, row_end) of the arrays that there are.
-class Rows {
+// Adds stored values of the arrays that there are.
+class Stored {
  public:
-  Rows(const DigestedTensor& tensor, TensorDigests& digests) : tensor_(tensor), digests_(digests) {
+  Stored(const DigestedTensor& tensor, TensorDigests& digests) : tensor_(tensor), digests_(digests) {
     const float* arrays[] = {tensor.weights, tensor.first_moments, tensor.second_moments};
     for (int a = 0; a < 3; ++a) {
       if (arrays[a] == nullptr) continue;
@@ -45,18 +47,17 @@ class Rows {
     }
   }
 
-  void Add(int64_t row_begin, int64_t row_end) {
+  // Values [begin, end).
+  void Add(int64_t begin, int64_t end) {
+    if (begin >= end) return;
+    if (tensor_.candidates != nullptr) return AddCandidates(begin, end);
+    const int64_t cols = tensor_.info->cols;
     Digest sums[3];
-    for (int64_t r = row_begin; r < row_end; ++r) {
-      ForEachRunOfRow(*tensor_.info, r, 0, tensor_.info->cols, [&](int64_t begin, int64_t end, uint32_t index) {
-        if (tensor_.candidates != nullptr) {
-          AddCandidates(r, begin, end, index - static_cast<uint32_t>(begin));
-        } else {
-          AddWhole(r, begin, end, index, sums);
-        }
-      });
+    for (int64_t r = begin / cols; r * cols < end; ++r) {
+      const int64_t first = std::max<int64_t>(0, begin - r * cols), last = std::min(cols, end - r * cols);
+      ForEachRunOfRow(*tensor_.info, r, first, last,
+                      [&](int64_t col, int64_t stop, uint32_t index) { AddWhole(r, col, stop, index, sums); });
     }
-    if (gathered_ > 0) AddGathered();
     for (int a = 0; a < count_; ++a) digests_.of[component_[a]] += sums[a];
   }
 
@@ -68,40 +69,29 @@ class Rows {
     if (count_ > 0) kernels::AddToDigests(at, count_, end - begin, index, sums);
     AddMask(first, end - begin, [&](int64_t j) { return index + static_cast<uint32_t>(j); });
   }
-  // Entries follow one another over rows and runs: they gather until there are enough for a long loop.
-  void AddCandidates(int64_t r, int64_t begin, int64_t end, uint32_t index) {
-    const kernels::PatternView& pattern = *tensor_.candidates;
-    for (uint32_t e = EntryAt(pattern, r, begin), last = EntryAt(pattern, r, end); e < last;) {
-      if (gathered_ == 0) first_ = e;
-      const uint32_t size = std::min<uint32_t>(last - e, static_cast<uint32_t>(kGather - gathered_));
-      for (uint32_t j = 0; j < size; ++j) indices_[gathered_ + j] = index + pattern.col_indices[e + j];
-      gathered_ += size;
-      e += size;
-      if (gathered_ == kGather) AddGathered();
-    }
+  void AddCandidates(int64_t begin, int64_t end) {
+    const std::vector<kernels::EntryRun> runs = RunsOf(static_cast<uint32_t>(begin), static_cast<uint32_t>(end));
+    kernels::EntryDigests sums;
+    const kernels::EntryArrays of = {arrays_, count_, tensor_.candidates->col_indices, tensor_.kept};
+    kernels::AddEntries(of, runs.data(), std::ssize(runs), sums);
+    for (int a = 0; a < count_; ++a) digests_.of[component_[a]] += sums.arrays[a];
+    Of(Component::kCandidates) += sums.entries;
+    Of(Component::kMask) += sums.kept;
   }
-  // Membership and mask are arrays of 0 and 1 beside the values.
-  void AddGathered() {
-    static const std::vector<float> ones(kGather, std::bit_cast<float>(uint32_t{1}));
-    float kept[kGather];
-    const float* arrays[kernels::kMostDigestedArrays];
-    Component of[kernels::kMostDigestedArrays];
-    int count = 0;
-    const auto add = [&](Component component, const float* array) {
-      of[count] = component;
-      arrays[count++] = array;
-    };
-    for (int a = 0; a < count_; ++a) add(static_cast<Component>(component_[a]), arrays_[a] + first_);
-    add(Component::kCandidates, ones.data());
-    if (tensor_.kept != nullptr) add(Component::kMask, kept);
-    for (int64_t j = 0; tensor_.kept != nullptr && j < gathered_; ++j) {
-      const int64_t e = first_ + j;
-      kept[j] = std::bit_cast<float>(static_cast<uint32_t>(tensor_.kept[e / 64] >> (e % 64) & 1));
+  // Entries [begin, end), row by row.
+  std::vector<kernels::EntryRun> RunsOf(uint32_t begin, uint32_t end) const {
+    const kernels::PatternView& pattern = *tensor_.candidates;
+    const uint32_t* offsets = pattern.row_offsets;
+    int64_t r = std::upper_bound(offsets, offsets + pattern.rows + 1, begin) - offsets - 1;
+    std::vector<kernels::EntryRun> runs;
+    for (; r < pattern.rows && offsets[r] < end; ++r) {
+      ForEachRunOfRow(*tensor_.info, r, 0, tensor_.info->cols, [&](int64_t col, int64_t stop, uint32_t index) {
+        const uint32_t first = std::max(begin, EntryAt(pattern, r, col)),
+                       last = std::min(end, EntryAt(pattern, r, stop));
+        if (first < last) runs.push_back({first, last, index - static_cast<uint32_t>(col)});
+      });
     }
-    Digest sums[kernels::kMostDigestedArrays];
-    kernels::AddToDigests(arrays, count, indices_, gathered_, sums);
-    for (int a = 0; a < count; ++a) Of(of[a]) += sums[a];
-    gathered_ = 0;
+    return runs;
   }
   // Bits [first, first + n) of the mask; index(j): that of bit first + j.
   template <typename Index>
@@ -121,14 +111,11 @@ class Rows {
   TensorDigests& digests_;
   const float* arrays_[3] = {};
   int component_[3] = {}, count_ = 0;
-  static constexpr int64_t kGather = 512;
-  uint32_t indices_[kGather];  // in the whole tensor, of the gathered entries first_, first_ + 1, ...
-  int64_t first_ = 0, gathered_ = 0;
 };
 
 struct Task {
   size_t tensor;
-  int64_t row_begin, row_end;
+  int64_t begin, end;  // stored values
 };
 
 }  // namespace
@@ -145,18 +132,24 @@ std::vector<TensorDigests> StateDigests(std::span<const DigestedTensor> tensors,
     const TensorInfo& info = *tensors[t].info;
     digests[t].name = info.name;
     const int64_t values = tensors[t].candidates == nullptr ? info.numel() : tensors[t].candidates->nnz();
-    const int64_t parts = std::clamp<int64_t>(values / kValuesPerTask, 1, std::max<int64_t>(1, info.rows));
-    for (int64_t part = 0; part < parts; ++part) {
-      tasks.push_back({t, info.rows * part / parts, info.rows * (part + 1) / parts});
+    for (int64_t begin = 0; begin < values; begin += kValuesPerTask) {
+      tasks.push_back({t, begin, std::min(values, begin + kValuesPerTask)});
     }
   }
   std::vector<TensorDigests> parts(tasks.size());
   pool.Run(std::ssize(tasks),
-           [&](int64_t i, int) { Rows(tensors[tasks[i].tensor], parts[i]).Add(tasks[i].row_begin, tasks[i].row_end); });
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    for (int c = 0; c < kComponents; ++c) digests[tasks[i].tensor].of[c] += parts[i].of[c];
-  }
+           [&](int64_t i, int) { AddStored(tensors[tasks[i].tensor], tasks[i].begin, tasks[i].end, parts[i]); });
+  for (size_t i = 0; i < tasks.size(); ++i) digests[tasks[i].tensor] += parts[i];
   return digests;
+}
+
+void AddStored(const DigestedTensor& tensor, int64_t begin, int64_t end, TensorDigests& digests) {
+  Stored(tensor, digests).Add(begin, end);
+}
+
+TensorDigests& TensorDigests::operator+=(const TensorDigests& part) {
+  for (int c = 0; c < kComponents; ++c) of[c] += part.of[c];
+  return *this;
 }
 
 Digest PartsDigest(const TensorInfo& info, std::span<const MatrixPart> parts, kernels::ThreadPool& pool) {

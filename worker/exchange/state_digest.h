@@ -36,10 +36,16 @@ struct TensorDigests {
   kernels::Digest of[kComponents];
 
   bool operator==(const TensorDigests&) const = default;
+  // Of another part of the same tensor.
+  TensorDigests& operator+=(const TensorDigests& part);
 };
 
 // Cost: one read of everything.
 std::vector<TensorDigests> StateDigests(std::span<const DigestedTensor> tensors, kernels::ThreadPool& pool);
+
+// digests += those of the stored values [begin, end) of a tensor: elements where it is whole, else candidates. Its
+// parts add up to it.
+void AddStored(const DigestedTensor& tensor, int64_t begin, int64_t end, TensorDigests& digests);
 
 // Of one array of which this rank holds some parts (rows and columns of the tensor as `info` has it here): moments with
 // owners. Of all owners they add up.

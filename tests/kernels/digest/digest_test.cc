@@ -34,26 +34,75 @@ Digest Of(const std::vector<float>& values, uint32_t index = 0) {
 
 TEST(Digest, HasTheReferencesBitsInBothInstructionSets) {
   for (const int64_t n : {0, 1, 7, 8, 9, 15, 16, 17, 40, 1001}) {
-    const std::vector<float> a = Values(n, 1), b = Values(n, 2), c = Values(n, 3), d = Values(n, 8), e = Values(n, 9);
-    const float* arrays[kMostDigestedArrays] = {a.data(), b.data(), c.data(), d.data(), e.data()};
-    std::vector<uint32_t> indices(n);
-    Rng rng(/*seed=*/4);
-    for (uint32_t& at : indices) at = static_cast<uint32_t>(rng.Below(0xffffffffu));
+    const std::vector<float> a = Values(n, 1), b = Values(n, 2), c = Values(n, 3);
+    const float* arrays[kMostDigestedArrays] = {a.data(), b.data(), c.data()};
     for (const uint32_t index : {0u, 12345u, 0xfff00000u}) {
       for (int count = 1; count <= kMostDigestedArrays; ++count) {
         Digest plain[kMostDigestedArrays], fast[kMostDigestedArrays], narrow[kMostDigestedArrays];
         ref::AddToDigests(arrays, count, n, index, plain);
-        ref::AddToDigests(arrays, count, indices.data(), n, plain);
-        const auto add = [&](Digest* sums) {
-          AddToDigests(arrays, count, n, index, sums);
-          AddToDigests(arrays, count, indices.data(), n, sums);
-        };
-        add(fast);
+        AddToDigests(arrays, count, n, index, fast);
         const Avx2Only only;
-        add(narrow);
+        AddToDigests(arrays, count, n, index, narrow);
         for (int i = 0; i < kMostDigestedArrays; ++i) {
           EXPECT_EQ(fast[i], plain[i]) << n << " values of array " << i << " of " << count;
           EXPECT_EQ(narrow[i], plain[i]) << n << " values of array " << i << " of " << count;
+        }
+      }
+    }
+  }
+}
+
+// Entries of rows of `lengths`, one run a row, in memory that ends where it may be read to.
+struct Entries {
+  explicit Entries(const std::vector<uint32_t>& lengths, uint32_t begin = 0) {
+    Rng rng(/*seed=*/4);
+    for (size_t r = 0; r < lengths.size(); ++r) {
+      runs.push_back({begin, begin + lengths[r], static_cast<uint32_t>(rng.Below(0xffffffffu))});
+      begin += lengths[r];
+    }
+    col_indices.resize(begin + 16);
+    for (uint16_t& col : col_indices) col = static_cast<uint16_t>(rng.Below(65536));
+    kept.resize((begin + 63) / 64);
+    for (uint64_t& word : kept) word = static_cast<uint64_t>(rng.Below(0xffffffffu)) << 32 | rng.Below(0xffffffffu);
+    if (begin % 64 != 0) kept.back() &= (uint64_t{1} << (begin % 64)) - 1;
+    for (uint64_t seed = 1; seed <= 3; ++seed) values.push_back(Values(begin, seed));
+    for (const std::vector<float>& array : values) arrays.push_back(array.data());
+  }
+  EntryArrays Arrays(int count, bool mask) const {
+    return {arrays.data(), count, col_indices.data(), mask ? kept.data() : nullptr};
+  }
+
+  std::vector<EntryRun> runs;
+  std::vector<uint16_t> col_indices;
+  std::vector<uint64_t> kept;
+  std::vector<std::vector<float>> values;
+  std::vector<const float*> arrays;
+};
+
+void ExpectEqual(const EntryDigests& a, const EntryDigests& b) {
+  for (int i = 0; i < kMostDigestedArrays; ++i) EXPECT_EQ(a.arrays[i], b.arrays[i]) << "array " << i;
+  EXPECT_EQ(a.entries, b.entries);
+  EXPECT_EQ(a.kept, b.kept);
+}
+
+TEST(Digest, OfEntriesHasTheReferencesBitsInBothInstructionSets) {
+  const std::vector<std::vector<uint32_t>> shapes = {
+      {}, {0}, {1}, {15}, {16}, {17}, {63, 0, 2}, {5, 9, 2, 31, 1, 1, 200}, {512}, {513, 511}, {1000, 3, 1025}};
+  for (const std::vector<uint32_t>& lengths : shapes) {
+    for (const uint32_t begin : {0u, 1u, 49u, 64u}) {
+      const Entries entries(lengths, begin);
+      for (int count = 0; count <= kMostDigestedArrays; ++count) {
+        for (const bool mask : {false, true}) {
+          SCOPED_TRACE(testing::Message()
+                       << lengths.size() << " rows from entry " << begin << ", " << count << " arrays, mask " << mask);
+          EntryDigests plain, fast, narrow;
+          const EntryArrays of = entries.Arrays(count, mask);
+          ref::AddEntries(of, entries.runs.data(), std::ssize(entries.runs), plain);
+          AddEntries(of, entries.runs.data(), std::ssize(entries.runs), fast);
+          ExpectEqual(fast, plain);
+          const Avx2Only only;
+          AddEntries(of, entries.runs.data(), std::ssize(entries.runs), narrow);
+          ExpectEqual(narrow, plain);
         }
       }
     }
@@ -71,18 +120,27 @@ TEST(Digest, OfPartsIsTheSumOfTheirs) {
 
 TEST(Digest, DoesNotDependOnStorage) {
   const std::vector<float> values = Values(500, 6);
-  std::vector<float> stored;
-  std::vector<uint32_t> indices;
+  std::vector<float> stored, members(values.size()), kept(values.size());
+  std::vector<uint16_t> col_indices;
+  std::vector<uint64_t> bitmap(values.size() / 64 + 1);
+  const auto one = std::bit_cast<float>(uint32_t{1});
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::bit_cast<uint32_t>(values[i]) == 0 && i % 3 != 0) continue;  // some zeros are stored
+    members[i] = one;
+    if (i % 5 == 0) bitmap[stored.size() / 64] |= uint64_t{1} << (stored.size() % 64), kept[i] = one;
     stored.push_back(values[i]);
-    indices.push_back(static_cast<uint32_t>(7000 + i));
+    col_indices.push_back(static_cast<uint16_t>(i));
   }
-  Digest digest;
+  const auto n = static_cast<uint32_t>(stored.size());
+  col_indices.resize(n + 16);
+  EntryDigests digests;
   const float* array = stored.data();
-  AddToDigests(&array, 1, indices.data(), std::ssize(stored), &digest);
-  EXPECT_EQ(digest, Of(values, 7000));
-  EXPECT_NE(digest, Of(values, 7001)) << "it says where values stand";
+  const EntryRun run = {0, n, 7000};
+  AddEntries({&array, 1, col_indices.data(), bitmap.data()}, &run, 1, digests);
+  EXPECT_EQ(digests.arrays[0], Of(values, 7000));
+  EXPECT_NE(digests.arrays[0], Of(values, 7001)) << "it says where values stand";
+  EXPECT_EQ(digests.entries, Of(members, 7000));
+  EXPECT_EQ(digests.kept, Of(kept, 7000));
 }
 
 TEST(Digest, FindsEveryChangedBit) {

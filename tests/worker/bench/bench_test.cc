@@ -199,6 +199,15 @@ TEST(BenchTest, Adam) {
   EXPECT_EQ(LineOf(*report, "adam")["bytes"], 28.0 * 70001);
 }
 
+TEST(BenchTest, Digest) {
+  const absl::StatusOr<Report> report = RunDigest({.rows = 70, .cols = 64, .density = 0.1}, kCommon);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ExpectWellFormed(*report, "digest");
+  EXPECT_EQ(LineOf(*report, "candidates")["nnz"], 448);
+  EXPECT_EQ(LineOf(*report, "candidates")["baseline"], "read_candidates");
+  EXPECT_EQ(LineOf(*report, "whole")["bytes"], 12.0 * 70 * 64);
+}
+
 // A refusal names the flag, the value and what would do.
 void ExpectRefused(const absl::Status& status, const std::vector<std::string>& words) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
@@ -225,6 +234,8 @@ TEST(LimitsTest, SizesOutOfRangeAreRefusedByName) {
   ExpectRefused(RunCandidateSelect({.candidates = 0.5}, {}).status(), {"--candidates is 0.5", "from 1"});
   ExpectRefused(RunCandidateSelect({.matrix = {.rows = 65537}}, {}).status(), {"--rows is 65537"});
   ExpectRefused(RunAdam({.elements = 0}, {}).status(), {"--elements is 0"});
+  ExpectRefused(RunDigest({.rows = 65537}, {}).status(), {"--rows is 65537"});
+  ExpectRefused(RunDigest({.rows = 8, .cols = 8, .density = 0.01}, {}).status(), {"--density 0.01", "8 x 8"});
   ExpectRefused(RunAdam({}, {.threads = -1}).status(), {"--threads is -1"});
   ExpectRefused(RunAdam({}, {.repeats = 0}).status(), {"--repeats is 0"});
 }
