@@ -55,12 +55,12 @@ float Optimizer::DecayFactor(double lr) const { return static_cast<float>(1 - se
 
 void Optimizer::Step(int64_t s, double lr, double gradient_scale, const bool* masked, const model::Arena& gradient,
                      kernels::ThreadPool& pool, model::Arena& weights) {
-  StepTensors(s, lr, gradient_scale, masked, gradient, pool, weights, [](int) { return true; });
+  StepTensors(s, lr, gradient_scale, masked, gradient, pool, weights, {});
 }
 
 void Optimizer::StepTensors(int64_t s, double lr, double gradient_scale, const bool* masked,
                             const model::Arena& gradient, kernels::ThreadPool& pool, model::Arena& weights,
-                            const std::function<bool(int)>& wanted) {
+                            const Some& some) {
   CHECK(s >= 0, "step {}", s);
   const double updates = static_cast<double>(s) + 1;
   kernels::AdamStep step;
@@ -76,11 +76,12 @@ void Optimizer::StepTensors(int64_t s, double lr, double gradient_scale, const b
   const std::vector<Block> blocks = BlocksOf(weights.layout());
   pool.Run(static_cast<int64_t>(blocks.size()), [&](int64_t i, int) {
     const auto& [tensor, offset, size] = blocks[i];
-    if (!wanted(tensor)) return;
+    if (some.wanted && !some.wanted(tensor)) return;
     kernels::AdamStep mine = step;
     mine.decay = registry_[tensor].decays && !masked[tensor] ? decay : 1.0f;
     kernels::Adam(mine, size, gradient.data() + offset, m_.data() + offset, v_.data() + offset,
                   weights.data() + offset);
+    if (some.written) some.written(tensor, offset - weights.layout().offset(tensor), size);
   });
 }
 

@@ -47,9 +47,15 @@ class Optimizer {
   // `masked`: one entry a tensor.
   void Step(int64_t s, double lr, double gradient_scale, const bool* masked, const model::Arena& gradient,
             kernels::ThreadPool& pool, model::Arena& weights);
-  // The same for the tensors that `wanted` names; weights and moments of the others stay as they are.
+  // The same for some tensors; weights and moments of the others stay as they are.
+  struct Some {
+    std::function<bool(int tensor)> wanted;  // null: all
+    // Called from the pool's threads, several at once, when stored values [begin, begin + size) of a tensor have their
+    // new weights and moments, which are in cache then. Null: nobody waits for it.
+    std::function<void(int tensor, int64_t begin, int64_t size)> written;
+  };
   void StepTensors(int64_t s, double lr, double gradient_scale, const bool* masked, const model::Arena& gradient,
-                   kernels::ThreadPool& pool, model::Arena& weights, const std::function<bool(int tensor)>& wanted);
+                   kernels::ThreadPool& pool, model::Arena& weights, const Some& some);
 
   // 1 - weight_decay * lr, rounded to fp32.
   float DecayFactor(double lr) const;

@@ -6,46 +6,118 @@
 
 namespace filigree::train {
 
-Replicas::Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world)
-    : state_(state), own_(own), pool_(pool), world_(world) {}
+namespace {
 
-std::vector<exchange::TensorDigests> DigestsOf(const TrainState& state, kernels::ThreadPool& pool,
-                                               const Ownership* ownership) {
+// A tensor of a state; its moments where `moments` says so.
+exchange::DigestedTensor TensorOf(const TrainState& state, const model::TensorInfo& info, bool moments) {
+  exchange::DigestedTensor tensor;
+  tensor.info = &info;
+  tensor.candidates = state.layout->candidates(info.index);
+  tensor.weights = state.weights.tensor(info);
+  if (moments) {
+    tensor.first_moments = state.optimizer.m().tensor(info);
+    tensor.second_moments = state.optimizer.v().tensor(info);
+  }
+  tensor.kept = state.masks.kept(info.index);
+  return tensor;
+}
+
+std::vector<exchange::DigestedTensor> TensorsOf(const TrainState& state, const Ownership* ownership) {
   std::vector<exchange::DigestedTensor> tensors;
   tensors.reserve(state.registry.size());
   for (const model::TensorInfo& info : state.registry.tensors()) {
-    exchange::DigestedTensor tensor;
-    tensor.info = &info;
-    tensor.candidates = state.layout->candidates(info.index);
-    tensor.weights = state.weights.tensor(info);
-    if (ownership == nullptr || ownership->owner(info.index) < 0) {
-      tensor.first_moments = state.optimizer.m().tensor(info);
-      tensor.second_moments = state.optimizer.v().tensor(info);
-    }
-    tensor.kept = state.masks.kept(info.index);
-    tensors.push_back(tensor);
+    tensors.push_back(TensorOf(state, info, ownership == nullptr || ownership->owner(info.index) < 0));
   }
-  return exchange::StateDigests(tensors, pool);
+  return tensors;
 }
 
-std::vector<exchange::TensorDigests> Replicas::OwnDigests() const {
-  std::vector<exchange::TensorDigests> digests = UnsentDigests();
-  for (exchange::TensorDigests& of : OwnedMoments()) digests.push_back(std::move(of));
+kernels::Digest& Of(exchange::TensorDigests& digests, exchange::Component c) { return digests.of[static_cast<int>(c)]; }
+
+}  // namespace
+
+std::vector<exchange::TensorDigests> DigestsOf(const TrainState& state, kernels::ThreadPool& pool,
+                                               const Ownership* ownership) {
+  return exchange::StateDigests(TensorsOf(state, ownership), pool);
+}
+
+Replicas::Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world)
+    : state_(state), own_(own), pool_(pool), world_(world), written_(static_cast<size_t>(state.registry.size())) {}
+
+absl::Status Replicas::Check() {
+  const parallel::Progress::Waiting waiting(world_.progress());
+  world_.all().Name("digests of the state");
+  {
+    const absl::MutexLock lock(&mutex_);
+    written_.assign(written_.size(), {});
+  }
+  exchange::Claim claim;
+  claim.epoch = state_.step;
+  claim.left = left_;
+  claim.found = SharedDigests(nullptr);
+  claim.own_left = own_left_;
+  claim.own_found = OwnDigests(nullptr);
+  return exchange::Consensus(world_.all(), claim);
+}
+
+void Replicas::Written(int tensor, int64_t begin, int64_t size, bool weights) {
+  exchange::DigestedTensor of = TensorOf(state_, state_.registry[tensor], true);
+  of.kept = nullptr;  // chosen later
+  if (!weights) of.weights = nullptr;
+  exchange::TensorDigests digests;
+  exchange::AddStored(of, begin, begin + size, digests);
+  const absl::MutexLock lock(&mutex_);
+  written_[tensor].digests += digests;
+  written_[tensor].moments = true;
+  written_[tensor].weights = weights;
+}
+
+void Replicas::Remember(bool moved) {
+  const absl::MutexLock lock(&mutex_);
+  const std::vector<WrittenTensor>* written = moved ? nullptr : &written_;
+  left_ = SharedDigests(written);
+  own_left_ = OwnDigests(written);
+}
+
+// What was digested when it was written is not read again.
+std::vector<exchange::TensorDigests> Replicas::DigestsOfAll(std::vector<exchange::DigestedTensor> tensors,
+                                                            const std::vector<WrittenTensor>* written) const {
+  using exchange::Component;
+  std::vector<exchange::TensorDigests> known(tensors.size());
+  for (size_t t = 0; written != nullptr && t < tensors.size(); ++t) {
+    exchange::DigestedTensor& tensor = tensors[t];
+    WrittenTensor of = (*written)[tensor.info->index];
+    const auto take = [&](Component component, const float*& array) {
+      if (array == nullptr) return;
+      array = nullptr;
+      Of(known[t], component) = Of(of.digests, component);
+    };
+    if (of.moments) take(Component::kFirstMoments, tensor.first_moments);
+    if (of.moments) take(Component::kSecondMoments, tensor.second_moments);
+    if (of.weights) take(Component::kWeights, tensor.weights);
+  }
+  std::vector<exchange::TensorDigests> digests = exchange::StateDigests(tensors, pool_);
+  for (size_t t = 0; t < digests.size(); ++t) digests[t] += known[t];
   return digests;
 }
 
-std::vector<exchange::TensorDigests> Replicas::OwnedMoments() const {
+std::vector<exchange::TensorDigests> Replicas::SharedDigests(const std::vector<WrittenTensor>* written) const {
+  return DigestsOfAll(TensorsOf(state_, own_.ownership), written);
+}
+
+// Unsent gradients, and moments that this rank owns.
+std::vector<exchange::TensorDigests> Replicas::OwnDigests(const std::vector<WrittenTensor>* written) const {
   std::vector<exchange::DigestedTensor> tensors;
-  tensors.reserve(state_.registry.size());
   for (const model::TensorInfo& info : state_.registry.tensors()) {
     if (!Owned(info.index) || !own_.ownership->Updates(info.index)) continue;
-    exchange::DigestedTensor tensor;
-    tensor.info = &info;
-    tensor.first_moments = state_.optimizer.m().tensor(info);
-    tensor.second_moments = state_.optimizer.v().tensor(info);
+    exchange::DigestedTensor tensor = TensorOf(state_, info, true);
+    tensor.candidates = nullptr;  // the exact regime's
+    tensor.weights = nullptr;
+    tensor.kept = nullptr;
     tensors.push_back(tensor);
   }
-  return exchange::StateDigests(tensors, pool_);
+  std::vector<exchange::TensorDigests> digests = UnsentDigests();
+  for (exchange::TensorDigests& of : DigestsOfAll(std::move(tensors), written)) digests.push_back(std::move(of));
+  return digests;
 }
 
 std::vector<exchange::TensorDigests> Replicas::UnsentDigests() const {
@@ -62,23 +134,6 @@ std::vector<exchange::TensorDigests> Replicas::UnsentDigests() const {
   std::vector<exchange::TensorDigests> digests = exchange::StateDigests(tensors, pool_);
   for (exchange::TensorDigests& tensor : digests) tensor.name = "the unsent gradient of " + tensor.name;
   return digests;
-}
-
-absl::Status Replicas::Check() {
-  const parallel::Progress::Waiting waiting(world_.progress());
-  world_.all().Name("digests of the state");
-  exchange::Claim claim;
-  claim.epoch = state_.step;
-  claim.left = left_;
-  claim.found = Digests();
-  claim.own_left = own_left_;
-  claim.own_found = OwnDigests();
-  return exchange::Consensus(world_.all(), claim);
-}
-
-void Replicas::Remember() {
-  left_ = Digests();
-  own_left_ = OwnDigests();
 }
 
 }  // namespace filigree::train

@@ -3,7 +3,9 @@
 
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/exchange/residual.h"
 #include "worker/exchange/state_digest.h"
@@ -18,7 +20,8 @@
 // anything is built on it. What a rank holds back of its gradients is its own, and so are the moments of matrices that
 // it owns (ownership.h): they are compared with themselves.
 //
-// Cost: two reads of the state a step, 80 bytes to each other rank.
+// Cost: two reads of the state a step, one of them mostly while the update has it in cache, and 80 bytes to each other
+// rank.
 
 namespace filigree::train {
 
@@ -40,16 +43,27 @@ class Replicas {
   // Before an update. Collective. DataLoss: the state of some rank is not what it should be; names ranks, tensor and
   // component; the same on all ranks. Else the communicator's errors.
   absl::Status Check();
-  // After it.
-  void Remember();
+  // Within it: moments of stored values [begin, begin + size) of a tensor are final, and with `weights` these too.
+  // Several threads may say so at once.
+  void Written(int tensor, int64_t begin, int64_t size, bool weights);
+  // After it. moved: stored values are not where they were when written (a refresh of candidates).
+  void Remember(bool moved);
   // What it left, which the next Check compares; empty: no update yet.
   const std::vector<exchange::TensorDigests>& left() const { return left_; }
 
  private:
-  std::vector<exchange::TensorDigests> Digests() const { return DigestsOf(state_, pool_, own_.ownership); }
-  std::vector<exchange::TensorDigests> OwnDigests() const;
+  // What the update said it has written, by tensor.
+  struct WrittenTensor {
+    exchange::TensorDigests digests;
+    bool moments = false, weights = false;
+  };
+
+  // written: null: take all anew.
+  std::vector<exchange::TensorDigests> SharedDigests(const std::vector<WrittenTensor>* written) const;
+  std::vector<exchange::TensorDigests> OwnDigests(const std::vector<WrittenTensor>* written) const;
   std::vector<exchange::TensorDigests> UnsentDigests() const;
-  std::vector<exchange::TensorDigests> OwnedMoments() const;
+  std::vector<exchange::TensorDigests> DigestsOfAll(std::vector<exchange::DigestedTensor> tensors,
+                                                    const std::vector<WrittenTensor>* written) const;
   bool Owned(int tensor) const { return own_.ownership != nullptr && own_.ownership->owner(tensor) >= 0; }
 
   const TrainState& state_;
@@ -57,6 +71,8 @@ class Replicas {
   kernels::ThreadPool& pool_;
   parallel::World& world_;
   std::vector<exchange::TensorDigests> left_, own_left_;  // by the last update; empty: none yet
+  absl::Mutex mutex_;
+  std::vector<WrittenTensor> written_ ABSL_GUARDED_BY(mutex_);  // one a tensor
 };
 
 }  // namespace filigree::train

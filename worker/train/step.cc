@@ -99,8 +99,8 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   const double scale = optim::GradientScale(settings_.optim.gradient, size->rms);
   const auto masked = std::make_unique<bool[]>(state_.registry.size());
   for (int i = 0; i < state_.registry.size(); ++i) masked[i] = state_.masks.WillMask(i, f, *state_.layout);
-  const auto updates = [this](int tensor) { return ownership_.Updates(tensor); };
-  state_.optimizer.StepTensors(s, result.lr, scale, masked.get(), gradient, pool_, state_.weights, updates);
+  state_.optimizer.StepTensors(s, result.lr, scale, masked.get(), gradient, pool_, state_.weights,
+                               TensorsToUpdate(masked.get()));
   result.optimizer_seconds = watch.Lap();
 
   FaultPoint("topk", s);
@@ -116,7 +116,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   TakeWeights();
   if (residual() != nullptr) residual()->Follow();
   FlipOnRequest(s, FlipTime::kInTheUpdate, ownership_, state_);
-  if (replicas_ != nullptr) replicas_->Remember();
+  if (replicas_ != nullptr) replicas_->Remember(result.refreshed);
   result.topk_seconds += watch.Lap();
   result.traffic = Traffic() - before;
   state_.step += 1;
@@ -133,6 +133,17 @@ comm::Traffic Stepper::Traffic() const { return world_ == nullptr ? comm::Traffi
 comm::Traffic Stepper::TensorTraffic() const {
   const bool shared = world_ != nullptr && world_->grid().tensor > 1;
   return shared ? world_->tensor().traffic() : comm::Traffic();
+}
+
+// Weights are final where no mask and no owner changes them afterwards.
+optim::Optimizer::Some Stepper::TensorsToUpdate(const bool* masked) {
+  optim::Optimizer::Some some;
+  some.wanted = [this](int tensor) { return ownership_.Updates(tensor); };
+  if (replicas_ == nullptr) return some;
+  some.written = [this, masked](int tensor, int64_t begin, int64_t size) {
+    replicas_->Written(tensor, begin, size, !masked[tensor] && ownership_.owner(tensor) < 0);
+  };
+  return some;
 }
 
 void Stepper::Refresh(int64_t s) {

@@ -77,6 +77,7 @@ class Stepper {
   comm::Traffic Traffic() const;
   comm::Traffic TensorTraffic() const;
   void TakeWeights();
+  optim::Optimizer::Some TensorsToUpdate(const bool* masked);
   void Refresh(int64_t s);
 
   const config::Settings& settings_;

@@ -91,6 +91,36 @@ INSTANTIATE_TEST_SUITE_P(Flips, ReplicasTest,
                                   (param.param.active ? "_active" : "_exact");
                          });
 
+// Most of them were taken while the update had the values in cache; with owners, candidates that change, and a dense
+// phase that ends.
+TEST(Replicas, WhatAnUpdateLeftIsWhatAllOfTheStateSays) {
+  config::Settings dense_first = testing_support::ActiveRun(testing_support::Start::kDense);
+  for (config::Settings settings :
+       {testing_support::ExactRun(), dense_first, testing_support::ActiveRun(testing_support::Start::kSparse)}) {
+    settings.train.shards = 4;
+    testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+      const auto world = parallel::World::Make(settings, std::move(transport));
+      ASSERT_TRUE(world.ok()) << world.status();
+      kernels::ThreadPool pool(3);
+      const std::unique_ptr<TrainState> state = BeginState(settings, pool);
+      Stepper stepper(settings, *state, pool, world->get());
+      for (int64_t s = 0; s < settings.run.steps; ++s) {
+        const auto step = stepper.Step(testing_support::RunTokens(s).data(), testing_support::kRunSequences,
+                                       testing_support::kRunPositions);
+        ASSERT_TRUE(step.ok()) << step.status();
+        const auto all = DigestsOf(*state, pool, &stepper.ownership());
+        ASSERT_EQ(all.size(), stepper.left().size());
+        for (size_t t = 0; t < all.size(); ++t) {
+          for (int c = 0; c < exchange::kComponents; ++c) {
+            EXPECT_EQ(stepper.left()[t].of[c], all[t].of[c])
+                << "step " << s << ": " << exchange::Name(static_cast<exchange::Component>(c)) << " of " << all[t].name;
+          }
+        }
+      }
+    });
+  }
+}
+
 TEST(Replicas, AWrongBitOfAnUnsentGradientIsFoundAtTheNextUpdate) {
   config::Settings settings = testing_support::ActiveRun(testing_support::Start::kSparse);
   settings.parallel.wire = config::Wire::kBf16;
