@@ -16,20 +16,6 @@ namespace {
 using kernels::Buffer;
 using kernels::ThreadPool;
 
-// Weights before and after a small step, so that a threshold is never from the very weights it is used on.
-struct Weights {
-  Weights(int64_t n, uint64_t stream, ThreadPool& pool)
-      : before(RandomNormals(static_cast<size_t>(n), stream, pool)),
-        after(RandomNormals(static_cast<size_t>(n), stream + 1, pool)) {
-    for (size_t i = 0; i < after.size(); ++i) after[i] = before[i] + 1e-3f * after[i];
-  }
-  // Before and after in turn.
-  const float* next() { return (calls++ % 2 == 0 ? before : after).data(); }
-
-  Buffer<float> before, after;
-  int64_t calls = 0;
-};
-
 size_t Words(int64_t n) { return static_cast<size_t>((n + 63) / 64); }
 
 // What one thread selects into.
@@ -42,9 +28,9 @@ struct CandidateData {
   CandidateData(const kernels::WeightSelection& matrix, int64_t nnz, ThreadPool& pool)
       : matrix(matrix),
         selection{matrix.k, matrix.min_alive, matrix.unit},
-        dense(matrix.rows * matrix.cols, 1, pool),
+        dense(static_cast<size_t>(matrix.rows * matrix.cols), 1, pool),
         dense_kept(Words(matrix.rows * matrix.cols)),
-        weights(nnz, 3, pool),
+        weights(static_cast<size_t>(nnz), 3, pool),
         m(RandomNormals(static_cast<size_t>(nnz), 5, pool)),
         v(RandomNormals(static_cast<size_t>(nnz), 6, pool)),
         selected(pool.threads()) {
@@ -65,8 +51,8 @@ struct CandidateData {
   }
 
   // A selection a thread, as matrices are in training.
-  void Select(bool warm, ThreadPool& pool) {
-    const float* w = weights.next();
+  void Select(int64_t call, bool warm, ThreadPool& pool) {
+    const float* w = weights.at(call);
     pool.Run(pool.threads(), [&](int64_t i, int) {
       kernels::WeightThreshold* guess = warm ? &selected[i].threshold : nullptr;
       kernels::SelectCandidates(pattern.view(), w, selection, guess, selected[i].kept.data());
@@ -89,11 +75,11 @@ struct CandidateData {
 
   const kernels::WeightSelection matrix;
   const kernels::CandidateSelection selection;
-  Weights dense;
+  const MovingWeights dense;
   Buffer<uint64_t> dense_kept;
   kernels::WeightThreshold dense_threshold;
   kernels::Pattern pattern;
-  Weights weights;
+  const MovingWeights weights;
   Buffer<float> m, v, row_weight, col_weight;
   std::vector<Selected> selected;
   int64_t refreshes = 0;
@@ -107,13 +93,17 @@ std::vector<Case> Cases(CandidateData& d, ThreadPool& pool) {
   const double read = 4.125 + (d.selection.unit == kernels::Unit::kColumn ? 2 : 0);
   const Level memory = Level::kMemory;
   return {
-      {"warm", [&] { d.Select(true, pool); }, 0, matrices * read * nnz, memory, "dense"},
-      {"cold", [&] { d.Select(false, pool); }, 0, matrices * read * nnz, memory, "dense"},
+      {"warm", [&, call = int64_t{0}]() mutable { d.Select(call++, true, pool); }, 0, matrices * read * nnz, memory,
+       "dense"},
+      {"cold", [&, call = int64_t{0}]() mutable { d.Select(call++, false, pool); }, 0, matrices * read * nnz, memory,
+       "dense"},
       // Moments, mask and indices; then new indices and where they come from.
       {"refresh", [&] { d.Refresh(pool); }, 0, (10.125 + 6) * nnz, memory, "dense", one},
       {"dense",
-       [&] { kernels::SelectWeights(d.dense.next(), d.matrix, &d.dense_threshold, pool, d.dense_kept.data()); }, 0,
-       4.125 * numel, memory, "", one},
+       [&, call = int64_t{0}]() mutable {
+         kernels::SelectWeights(d.dense.at(call++), d.matrix, &d.dense_threshold, pool, d.dense_kept.data());
+       },
+       0, 4.125 * numel, memory, "", one},
   };
 }
 

@@ -53,4 +53,9 @@ SparseWeights RandomWeights(int out, int in, double density, uint64_t stream, ke
   return w;
 }
 
+MovingWeights::MovingWeights(size_t n, uint64_t stream, kernels::ThreadPool& pool)
+    : before_(RandomNormals(n, stream, pool)), after_(RandomNormals(n, stream + 1, pool)) {
+  for (size_t i = 0; i < n; ++i) after_[i] = before_[i] + 1e-3f * after_[i];
+}
+
 }  // namespace filigree::bench

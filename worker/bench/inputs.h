@@ -38,6 +38,19 @@ struct SparseWeights {
 };
 SparseWeights RandomWeights(int out, int in, double density, uint64_t stream, kernels::ThreadPool& pool);
 
+// Weights before and after a small step, so that a threshold is never from the very weights it is used on.
+class MovingWeights {
+ public:
+  MovingWeights(size_t n, uint64_t stream, kernels::ThreadPool& pool);
+
+  size_t size() const { return before_.size(); }
+  // Before and after in turn: every case counts its own calls.
+  const float* at(int64_t call) const { return (call % 2 == 0 ? before_ : after_).data(); }
+
+ private:
+  kernels::Buffer<float> before_, after_;
+};
+
 }  // namespace filigree::bench
 
 #endif  // FILIGREE_WORKER_BENCH_INPUTS_H_

@@ -21,21 +21,23 @@ class MaskCase {
         w_(RandomNormals(static_cast<size_t>(selection.rows * selection.cols), 5, pool)),
         all_(w_.size()),
         kept_((w_.size() + 63) / 64),
-        select_(ranks, exchange::SelectScope::kMatrix, pool) {
+        cold_(ranks, exchange::SelectScope::kMatrix, pool),
+        warm_(ranks, exchange::SelectScope::kMatrix, pool) {
     for (int r = 0; r < ranks.size(); ++r) counts_.push_back((RowBegin(r + 1) - RowBegin(r)) * selection.cols);
     const int64_t begin = RowBegin(ranks.rank()), end = RowBegin(ranks.rank() + 1);
     part_ = {{begin, end, 0, selection.cols}, w_.data() + begin * selection.cols, selection.cols};
   }
 
-  absl::Status Select(bool cold) {
-    if (cold) select_.Forget();
-    const exchange::ShardedMatrix matrix{selection_, {&part_, 1}, kept_.data()};
-    return select_.Select({&matrix, 1});
+  absl::Status SelectCold() {
+    cold_.Forget();
+    return SelectBy(cold_);
   }
+  // From what the last call found, and how far it had moved then.
+  absl::Status SelectWarm() { return SelectBy(warm_); }
 
   // Weights move as in a step of training: by about a thousandth, together and each on its own.
   absl::Status Move() {
-    const float grow = 1 + 1e-3f * static_cast<float>(step_ % 3 - 1);
+    const float grow = 1 + 1e-3f * (static_cast<float>(step_ % 3) - 1);
     for (size_t i = 0; i < w_.size(); ++i) w_[i] *= grow + 1e-3f * static_cast<float>((i * 7 + step_) % 5) / 5;
     ++step_;
     return absl::OkStatus();
@@ -49,6 +51,10 @@ class MaskCase {
   }
 
  private:
+  absl::Status SelectBy(exchange::DistributedSelect& select) {
+    const exchange::ShardedMatrix matrix{selection_, {&part_, 1}, kept_.data()};
+    return select.Select({&matrix, 1});
+  }
   int64_t RowBegin(int rank) const { return selection_.rows * rank / ranks_.size(); }
 
   comm::Communicator& ranks_;
@@ -58,7 +64,7 @@ class MaskCase {
   kernels::Buffer<uint64_t> kept_;
   std::vector<int64_t> counts_;
   exchange::MatrixPart part_;
-  exchange::DistributedSelect select_;
+  exchange::DistributedSelect cold_, warm_;
   kernels::WeightThreshold threshold_;
   size_t step_ = 0;
 };
@@ -83,10 +89,11 @@ absl::StatusOr<RankReport> RunMask(const MaskSizes& sizes, const Common& common,
     }
     MaskCase& matrix = *matrices.emplace_back(std::make_unique<MaskCase>(*selection, bench.pool, ranks));
     const std::string size = fmt::format("_{}x{}", select.rows, select.cols);
+    // One step of training between two calls of a case.
     const auto move = [&matrix] { return matrix.Move(); };
     cases.push_back({"gather_and_select" + size, move, [&matrix] { return matrix.GatherAndSelect(); }});
-    cases.push_back({"cold" + size, move, [&matrix] { return matrix.Select(true); }});
-    cases.push_back({"warm" + size, move, [&matrix] { return matrix.Select(false); }});
+    cases.push_back({"cold" + size, {}, [&matrix] { return matrix.SelectCold(); }});
+    cases.push_back({"warm" + size, {}, [&matrix] { return matrix.SelectWarm(); }});
   }
   constexpr int kWarm = 4;
   absl::StatusOr<std::vector<RankResult>> results = MeasureRanks(ranks, cases, kWarm, checked->repeats);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/shared_topk/shared_topk.h"
 #include "kernels/weight_topk/weight_topk.h"
 #include "worker/bench/bench.h"
 #include "worker/bench/inputs.h"
@@ -14,25 +15,38 @@ namespace {
 
 using kernels::Unit;
 
-// A matrix before and after a small step, so that a threshold is never from the very weights it is used on.
+constexpr int kSharing = 4;
+
 struct SelectData {
-  SelectData(const SelectSizes& s, const kernels::WeightSelection& selection, kernels::ThreadPool& pool)
+  SelectData(const kernels::WeightSelection& selection, kernels::ThreadPool& pool)
       : selection(selection),
-        before(RandomNormals(static_cast<size_t>(s.rows) * s.cols, 1, pool)),
-        after(RandomNormals(static_cast<size_t>(s.rows) * s.cols, 2, pool)),
-        kept((before.size() + 63) / 64),
-        scratch(before.size()) {
-    for (size_t i = 0; i < after.size(); ++i) after[i] = before[i] + 1e-3f * after[i];
+        weights(static_cast<size_t>(selection.rows * selection.cols), 1, pool),
+        kept((weights.size() + 63) / 64),
+        scratch(weights.size()) {}
+
+  // The matrix cut into as many as share a threshold, by rows.
+  std::vector<kernels::SharingMatrix> Sharing(int64_t call) const {
+    std::vector<kernels::SharingMatrix> matrices;
+    for (int64_t i = 0; i < kSharing; ++i) {
+      const int64_t begin = selection.rows * i / kSharing, end = selection.rows * (i + 1) / kSharing;
+      if (begin == end) continue;
+      const int64_t longest = selection.unit == Unit::kColumn ? end - begin : selection.cols;
+      kernels::SharingMatrix matrix{weights.at(call) + begin * selection.cols, end - begin, selection.cols};
+      matrix.unit = selection.unit;
+      // Columns are cut with the rows: a unit keeps its share of what it keeps in the whole.
+      matrix.min_alive = selection.unit == Unit::kColumn ? selection.min_alive / kSharing : selection.min_alive;
+      matrix.min_alive = static_cast<int>(std::min<int64_t>(matrix.min_alive, longest));
+      matrices.push_back(matrix);
+    }
+    return matrices;
   }
-  // The matrix of the next call: before and after in turn.
-  const float* next() { return (calls++ % 2 == 0 ? before : after).data(); }
 
   const kernels::WeightSelection selection;
-  kernels::Buffer<float> before, after;
+  const MovingWeights weights;
   kernels::Buffer<uint64_t> kept;
   kernels::WeightThreshold threshold;
+  float shared_threshold = 0;
   std::vector<float> scratch;
-  int64_t calls = 0;
 };
 
 void ReadAll(const float* w, size_t n, kernels::ThreadPool& pool) {
@@ -51,19 +65,26 @@ void NthMagnitude(const float* w, int64_t k, std::vector<float>& scratch) {
 }
 
 std::vector<Case> Cases(SelectData& d, kernels::ThreadPool& pool) {
-  const double bytes = 4 * static_cast<double>(d.before.size());
+  const double bytes = 4 * static_cast<double>(d.weights.size());
   const Level memory = Level::kMemory;
+  const auto each = [&](auto work) { return [&d, work, call = int64_t{0}]() mutable { work(d.weights.at(call++)); }; };
+  const auto select = [&](const float* w, kernels::WeightThreshold* threshold) {
+    kernels::SelectWeights(w, d.selection, threshold, pool, d.kept.data());
+  };
   return {
-      {"warm", [&] { kernels::SelectWeights(d.next(), d.selection, &d.threshold, pool, d.kept.data()); }, 0, bytes,
-       memory, "read"},
-      {"cold",
-       [&] {
+      {"warm", each([&d, select](const float* w) { select(w, &d.threshold); }), 0, bytes, memory, "read"},
+      {"cold", each([select](const float* w) {
          kernels::WeightThreshold none;
-         kernels::SelectWeights(d.next(), d.selection, &none, pool, d.kept.data());
-       },
+         select(w, &none);
+       }),
        0, bytes, memory, "nth_element"},
-      {"read", [&] { ReadAll(d.next(), d.before.size(), pool); }, 0, bytes, memory},
-      {"nth_element", [&] { NthMagnitude(d.next(), d.selection.k, d.scratch); }, 0, bytes, memory},
+      {"shared",
+       [&d, &pool, call = int64_t{0}]() mutable {
+         kernels::ShareEntries(d.Sharing(call++), d.selection.k, &d.shared_threshold, pool);
+       },
+       0, bytes, memory, "read"},
+      {"read", each([&d, &pool](const float* w) { ReadAll(w, d.weights.size(), pool); }), 0, bytes, memory},
+      {"nth_element", each([&d](const float* w) { NthMagnitude(w, d.selection.k, d.scratch); }), 0, bytes, memory},
   };
 }
 
@@ -101,7 +122,7 @@ absl::StatusOr<Report> RunSelect(const SelectSizes& sizes, const Common& common)
   if (!selection.ok()) return selection.status();
 
   Bench bench(checked->threads);
-  SelectData data(sizes, *selection, bench.pool);
+  SelectData data(*selection, bench.pool);
   Report report{.bench = "select", .machine = bench.machine, .repeats = checked->repeats};
   report.sizes = {{"rows", sizes.rows},
                   {"cols", sizes.cols},

@@ -168,6 +168,7 @@ TEST(BenchTest, Select) {
     ExpectWellFormed(*report, "select");
     const json warm = LineOf(*report, "warm");
     EXPECT_EQ(warm["k"], 256);
+    EXPECT_EQ(LineOf(*report, "shared")["baseline"], "read");
     // 256 / 40 and 256 / 64 allow 4 a unit.
     EXPECT_EQ(warm["min_alive"], unit == std::string("none") ? 0 : 4);
   }
