@@ -8,6 +8,7 @@
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
 #include "kernels/base/bf16_row-inl.h"
+#include "kernels/base/lane_sums-inl.h"
 
 #include "hwy/highway.h"
 
@@ -17,38 +18,11 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using D = hn::CappedTag<float, 16>;
-using V = hn::Vec<D>;
-constexpr int kLanes = hn::MaxLanes(D());
-constexpr int kHalves = 16 / kLanes;  // vectors that hold the 16 logical lanes
-
-// Sums of lanes without a horizontal addition a candidate: kLanes vectors become one, whose lane i is the sum of the
-// lanes of vector i. At every level two vectors become one; the distances are 1, 2, 4, 8.
-HWY_INLINE V AddDistance1(V a, V b) {
-  const D d;
-  return hn::Add(hn::OddEven(b, a), hn::Reverse2(d, hn::OddEven(a, b)));
-}
-
-HWY_INLINE V AddDistance2(V a, V b) {
-  const D d;
-  const hn::Repartition<double, D> d64;
-  const auto a64 = hn::BitCast(d64, a), b64 = hn::BitCast(d64, b);
-  return hn::Add(hn::BitCast(d, hn::OddEven(b64, a64)), hn::BitCast(d, hn::Reverse2(d64, hn::OddEven(a64, b64))));
-}
-
-HWY_INLINE V AddDistance4(V a, V b) {
-  return hn::Add(hn::OddEvenBlocks(b, a), hn::SwapAdjacentBlocks(hn::OddEvenBlocks(a, b)));
-}
-
-HWY_INLINE V AddHalves(V a, V b) {
-  const D d;
-  return hn::Add(hn::ConcatUpperLower(d, b, a), hn::ConcatLowerUpper(d, b, a));
-}
-
-// Of each half of the logical lanes a vector.
-struct Lanes {
-  V half[kHalves];
-};
+using lane_sums::D;
+using lane_sums::kHalves;
+using lane_sums::kLanes;
+using lane_sums::Lanes;
+using lane_sums::V;
 
 // The products of four candidates, whose rows of the one tile are others[0..3]; kGroup of them share a row of the other
 // one. The first two levels of the sums are done: of every four lanes, lane i belongs to candidate i.
@@ -68,12 +42,7 @@ HWY_INLINE Lanes Four(const uint16_t* shared, const uint16_t* others, Shared sha
       }
     }
   }
-  Lanes sums;
-  for (int h = 0; h < kHalves; ++h) {
-    sums.half[h] = AddDistance2(AddDistance1(products[0].half[h], products[1].half[h]),
-                                AddDistance1(products[2].half[h], products[3].half[h]));
-  }
-  return sums;
+  return lane_sums::AddFours(products);
 }
 
 // The shares of kLanes candidates.
@@ -82,14 +51,7 @@ HWY_INLINE V Shares(const uint16_t* shared, const uint16_t* others, Shared share
   const auto four = [&](int i) HWY_ATTR {
     return Four<kGroup>(shared + i * (4 / kGroup), others + i * 4, shared_tile, other_tile);
   };
-  const Lanes a = four(0), b = four(1);
-  if constexpr (kHalves == 2) {
-    return hn::Add(AddHalves(a.half[0], b.half[0]), AddHalves(a.half[1], b.half[1]));
-  } else {
-    const V ab = AddDistance4(a.half[0], b.half[0]);
-    const Lanes c = four(2), e = four(3);
-    return AddHalves(ab, AddDistance4(c.half[0], e.half[0]));
-  }
+  return lane_sums::AddAll(four);
 }
 
 // `count` candidates in groups of kGroup. Rows are read past them: of other groups, or the padding.

@@ -10,28 +10,25 @@
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/tile.h"
 
-// Gradient of a weight matrix, all of it (exact regime), and of its bias.
+// Gradient of a weight matrix, all of it (exact regime).
 //
 //   dw[o, i]  =  or +=   sum over tiles n, tokens t of dy[n][o, t] * x[n][i, t]
-//   db[o]     =  or +=   sum over tiles n, tokens t of dy[n][o, t]
 //
 // dY, and often X, are zero where AbsTopK kept nothing: one entry in four is left. Where kept bits are given the kernel
 // visits the kept entries of dY, or of X if those are fewer: a quarter of the dense arithmetic.
 //
 // Shapes         dy: `tiles` tiles of [out][64]; x: as many of [in][64]; kept: per tile `out` words or null for "all";
 // x_kept:
-//                per tile `in` words or null; dw: [out][in] row-major, any alignment; db: out.
+//                per tile `in` words or null; dw: [out][in] row-major, any alignment.
 // Preconditions  dy and x are finite, and 0 where their kept bit is 0.
 // x as bf16      x_bf16 instead of x: the same bits as with x widened. A part widens its rows of x in L1, once for
 // every
 //                512 of its rows (of dy, or where x keeps less, 128 of its columns of dy).
-// Writes         the part of dw asked for, all of db: overwrites, or adds where mode is kAdd. The whole sum over tokens
+// Writes         the part of dw asked for: overwrites, or adds where mode is kAdd. The whole sum over tokens
 //                is formed first and added last, once: so that dw = tree sum of shards.
 // Determinism    bitwise, the same bits in ref, AVX2 and AVX-512 and however dw is cut into parts. dw: fused
 // multiply-adds
-//                onto one running sum from 0, over the kept tokens in ascending order. db: tiles ascending; inside a
-//                tile the 16 logical lanes of kernels/base/simd.h, whose sums run on over the tiles and are added as a
-//                tree at the end.
+//                onto one running sum from 0, over the kept tokens in ascending order.
 // Cost           2 * out * in * 64 * tiles dense FLOPs, a quarter with kept bits at afrac 1/4; a part reads its rows of
 // dy
 //                once for every 128 of its columns, and transposes its columns of x once for every 512 of its rows.
@@ -87,12 +84,9 @@ inline constexpr int kSddmmRowBlock = 64;
 void DenseWeightGradient(const SddmmInput& input, int row_begin, int row_end, SddmmWrite mode, float* dw,
                          SddmmScratch& scratch);
 
-void BiasGradient(const SddmmInput& input, SddmmWrite mode, float* db);
-
 namespace ref {
 void DenseWeightGradient(const SddmmInput& input, int row_begin, int row_end, SddmmWrite mode, float* dw,
                          SddmmScratch& scratch);
-void BiasGradient(const SddmmInput& input, SddmmWrite mode, float* db);
 }  // namespace ref
 
 }  // namespace filigree::kernels

@@ -27,18 +27,4 @@ void DenseWeightGradient(const SddmmInput& input, int row_begin, int row_end, Sd
   }
 }
 
-void BiasGradient(const SddmmInput& input, SddmmWrite mode, float* db) {
-  for (int o = 0; o < input.out; ++o) {
-    float lane[16] = {};
-    for (int n = 0; n < input.tiles; ++n) {
-      const float* dy = input.dy + n * input.dy_stride + size_t{kTileTokens} * o;
-      for (int t = 0; t < kTileTokens; ++t) lane[t % 16] += dy[t];
-    }
-    for (int distance = 8; distance >= 1; distance /= 2) {
-      for (int l = 0; l < distance; ++l) lane[l] += lane[l + distance];
-    }
-    db[o] = mode == SddmmWrite::kAdd ? db[o] + lane[0] : lane[0];
-  }
-}
-
 }  // namespace filigree::kernels::ref

@@ -163,27 +163,6 @@ void Part(const SddmmInput& input, const SddmmPart& part, SddmmWrite mode, float
   }
 }
 
-void Bias(const SddmmInput& input, SddmmWrite mode, float* db) {
-  constexpr int kLaneVectors = 16 / kLanes;  // vectors that hold the 16 logical lanes
-  const D d;
-  alignas(64) float lane[16];
-  for (int o = 0; o < input.out; ++o) {
-    V lanes[kLaneVectors];
-    for (V& v : lanes) v = hn::Zero(d);
-    for (int n = 0; n < input.tiles; ++n) {
-      const float* dy = input.dy + n * input.dy_stride + size_t{kTileTokens} * o;
-      for (int t = 0; t < kTileTokens; t += 16) {
-        for (int j = 0; j < kLaneVectors; ++j) lanes[j] = hn::Add(lanes[j], hn::Load(d, dy + t + j * kLanes));
-      }
-    }
-    for (int j = 0; j < kLaneVectors; ++j) hn::Store(lanes[j], d, lane + j * kLanes);
-    for (int distance = 8; distance >= 1; distance /= 2) {
-      for (int l = 0; l < distance; ++l) lane[l] += lane[l + distance];
-    }
-    db[o] = mode == SddmmWrite::kAdd ? db[o] + lane[0] : lane[0];
-  }
-}
-
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace filigree::kernels
@@ -193,7 +172,6 @@ HWY_AFTER_NAMESPACE();
 namespace filigree::kernels {
 
 HWY_EXPORT(Part);
-HWY_EXPORT(Bias);
 
 namespace {
 
@@ -227,14 +205,6 @@ void DenseWeightGradient(const SddmmInput& input, const SddmmPart& part, SddmmWr
         "columns [{}, {}) of {}", part.column_begin, part.column_end, input.in);
   const TraceSpan span("weight_gradient", [&] { return WorkOf(input, part); });
   HWY_DYNAMIC_DISPATCH(Part)(input, part, mode, dw, scratch);
-}
-
-void BiasGradient(const SddmmInput& input, SddmmWrite mode, float* db) {
-  const TraceSpan span("bias_gradient", [&] {
-    const double entries = static_cast<double>(input.out) * input.tiles * kTileTokens;
-    return TraceWork{.flops = entries, .bytes = 4 * entries, .level = TraceLevel::kMemory};
-  });
-  HWY_DYNAMIC_DISPATCH(Bias)(input, mode, db);
 }
 
 }  // namespace filigree::kernels

@@ -7,6 +7,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/bf16_tile/bf16_tile.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/sddmm/channel_sums.h"
 
 namespace filigree::model {
 namespace {
@@ -50,14 +51,14 @@ void BackwardPass::Layer(int layer, const SequenceSlot& slot, const LayerActivat
     Mlp(layer, slot, i, act, x, buffers);
     Visit(Place::kResidMid, layer, slot, i, nullptr, buffers.resid.tile(n));
     Delta(layer, Place::kAttnOut, slot, i, act.kept_attn_out.tile(n), buffers.resid.tile(n), buffers.attn_out.tile(n));
-    Through(w.attn_c_proj, t.attn_c_proj, slot, buffers.attn_out.tile(n), {x.attn_y.tile(n), act.bf16.attn_y.tile(n)},
-            scratch.attn_y.tile(i));
+    Through(w.attn_c_proj, {t.attn_c_proj, t.attn_c_proj_bias}, slot, buffers.attn_out.tile(n),
+            {x.attn_y.tile(n), act.bf16.attn_y.tile(n)}, scratch.attn_y.tile(i));
     Visit(Place::kAttnY, layer, slot, i, nullptr, scratch.attn_y.tile(i));
   }
   Attention(layer, slot, act, x, buffers);
   for (int i = 0; i < slot.tiles; ++i) {
     const int n = slot.first_tile + i;
-    Through(w.c_attn, t.c_attn, slot, buffers.qkv.tile(n), {x.act_in.tile(n), act.bf16.act_in.tile(n)},
+    Through(w.c_attn, {t.c_attn, t.c_attn_bias}, slot, buffers.qkv.tile(n), {x.act_in.tile(n), act.bf16.act_in.tile(n)},
             scratch.input.tile(0));
     Input(layer, Place::kAttnIn, slot, i, act, buffers);
     Visit(Place::kResidIn, layer, slot, i, nullptr, buffers.resid.tile(n));
@@ -71,7 +72,7 @@ void BackwardPass::Mlp(int layer, const SequenceSlot& slot, int tile, const Laye
   const int n = slot.first_tile + tile;
   Delta(layer, Place::kMlpOut, slot, tile, act.kept_mlp_out.tile(n), buffers.resid.tile(n), buffers.mlp_out.tile(n));
   Neurons(layer, slot, tile, act, x, buffers);
-  Through(w.c_fc, t.c_fc, slot, buffers.pre_act.tile(n), {x.mlp_in.tile(n), act.bf16.mlp_in.tile(n)},
+  Through(w.c_fc, {t.c_fc, t.c_fc_bias}, slot, buffers.pre_act.tile(n), {x.mlp_in.tile(n), act.bf16.mlp_in.tile(n)},
           scratch.input.tile(0));
   Input(layer, Place::kMlpIn, slot, tile, act, buffers);
 }
@@ -81,7 +82,8 @@ void BackwardPass::Neurons(int layer, const SequenceSlot& slot, int tile, const 
                            BackwardBuffers& buffers) const {
   const int n = slot.first_tile + tile;
   const Tile neurons = buffers.pre_act.tile(n);
-  Through(weights.layers[layer].mlp_c_proj, registry.layer(layer).mlp_c_proj, slot, buffers.mlp_out.tile(n),
+  const LayerTensors& t = registry.layer(layer);
+  Through(weights.layers[layer].mlp_c_proj, {t.mlp_c_proj, t.mlp_c_proj_bias}, slot, buffers.mlp_out.tile(n),
           {x.neurons.tile(n), act.bf16.neurons.tile(n)}, neurons);
   const uint64_t* kept = act.kept_neurons.tile(n);
   Visit(Place::kMlpNeuron, layer, slot, tile, kept, neurons);
@@ -90,14 +92,21 @@ void BackwardPass::Neurons(int layer, const SequenceSlot& slot, int tile, const 
   kernels::ActivationBackward(Kind(spec.activation), neurons, kept, pre_act, neurons);
 }
 
-// dx = W^T dy; the gradient by a matrix on candidates, whose input was x, is added to its partial one.
-void BackwardPass::Through(const Linear& linear, int tensor, const SequenceSlot& slot, ConstTile dy,
+// dx = W^T dy.
+void BackwardPass::Through(const Linear& linear, Parameters of, const SequenceSlot& slot, ConstTile dy,
                            const LinearInput& x, Tile dx) const {
   if (linear.on_candidates()) {
-    linear.BackwardWithGradient(dy, x, dx, partials.at(slot.sequence, tensor));
+    linear.BackwardWithGradient(dy, x, dx, partials.at(slot.sequence, of.weight));
   } else {
     linear.Backward(dy, dx);
   }
+  kernels::AddChannelSums(dy, partials.at(slot.sequence, of.bias));
+}
+
+void BackwardPass::AddGradients(const Linear& linear, Parameters of, const SequenceSlot& slot, ConstTile dy,
+                                const LinearInput& x) const {
+  if (linear.on_candidates()) linear.AddGradient(dy, x, partials.at(slot.sequence, of.weight));
+  kernels::AddChannelSums(dy, partials.at(slot.sequence, of.bias));
 }
 
 // The gradient by what a sub-layer adds to the residual, as far as AbsTopK let it through.

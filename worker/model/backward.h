@@ -76,8 +76,17 @@ struct BackwardPass {
   // The steps of a layer that ranks sharing the model do as well.
   void Neurons(int layer, const SequenceSlot& slot, int tile, const LayerActivations& act, LayerValues& x,
                BackwardBuffers& buffers) const;
-  void Through(const Linear& linear, int tensor, const SequenceSlot& slot, kernels::ConstTile dy, const LinearInput& x,
-               kernels::Tile dx) const;
+  // A linear layer's tensors.
+  struct Parameters {
+    int weight, bias;
+  };
+  // dx, and what AddGradients adds.
+  void Through(const Linear& linear, Parameters of, const SequenceSlot& slot, kernels::ConstTile dy,
+               const LinearInput& x, kernels::Tile dx) const;
+  // The tile's share of the gradients by the bias and by a matrix on candidates, whose input was x, is added to those
+  // of the sequence.
+  void AddGradients(const Linear& linear, Parameters of, const SequenceSlot& slot, kernels::ConstTile dy,
+                    const LinearInput& x) const;
   void Attention(int layer, const SequenceSlot& slot, const LayerActivations& act, const LayerValues& x,
                  BackwardBuffers& buffers) const;
   void Delta(int layer, Place place, const SequenceSlot& slot, int tile, const uint64_t* kept, kernels::ConstTile resid,

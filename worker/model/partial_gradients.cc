@@ -4,13 +4,13 @@
 
 namespace filigree::model {
 
-void PartialGradients::Begin(const std::vector<Matrix>& matrices) {
+void PartialGradients::Begin(const std::vector<Tensor>& tensors) {
   slots_.clear();
   floats_ = 0;
-  for (const Matrix& matrix : matrices) {
-    if (matrix.candidates == 0) continue;
-    slots_.push_back({matrix.tensor, floats_});
-    floats_ += (matrix.candidates + 15) / 16 * 16;
+  for (const Tensor& tensor : tensors) {
+    if (tensor.values == 0) continue;
+    slots_.push_back({tensor.tensor, floats_});
+    floats_ += (tensor.values + 15) / 16 * 16;
   }
   const size_t wanted = static_cast<size_t>(floats_) * sequences_;
   if (values_.size() < wanted) values_ = kernels::Buffer<float>(wanted);

@@ -6,8 +6,9 @@
 
 #include "kernels/base/buffer.h"
 
-// Gradients of matrices on candidates as the sequences of a shard form them, one set a sequence, for the matrices that
-// a pass is at (those of one layer, or lm_head): they are added in the order of sequences, whichever thread ran which.
+// Gradients of biases and of matrices on candidates as the sequences of a shard form them, one set a sequence, for the
+// tensors that a pass is at (those of one layer, or lm_head): they are added in the order of sequences, whichever
+// thread ran which.
 
 namespace filigree::model {
 
@@ -15,15 +16,15 @@ class PartialGradients {
  public:
   explicit PartialGradients(int sequences) : sequences_(sequences) {}
 
-  struct Matrix {
+  struct Tensor {
     int tensor;
-    int64_t candidates;  // 0: not on candidates
+    int64_t values;  // 0: a matrix that is whole
   };
-  // The matrices of the next passes. What was there is forgotten.
-  void Begin(const std::vector<Matrix>& matrices);
+  // What the next passes form. What was there is forgotten.
+  void Begin(const std::vector<Tensor>& tensors);
   // All zero, for a sequence that begins.
   void Clear(int sequence);
-  // In the order of kernels::CandidateMatrix; null: the matrix is whole.
+  // Of a matrix in the order of kernels::CandidateMatrix; null: it is whole.
   float* at(int sequence, int tensor);
   // Of every sequence, in order.
   std::vector<const float*> all(int tensor, int sequences);

@@ -34,7 +34,11 @@ void PassBuffers::BeginPartials(const Registry& registry, const Weights& weights
   partials->Begin({{t.c_attn, w.c_attn.candidates()},
                    {t.attn_c_proj, w.attn_c_proj.candidates()},
                    {t.c_fc, w.c_fc.candidates()},
-                   {t.mlp_c_proj, w.mlp_c_proj.candidates()}});
+                   {t.mlp_c_proj, w.mlp_c_proj.candidates()},
+                   {t.c_attn_bias, w.c_attn.out()},
+                   {t.attn_c_proj_bias, w.attn_c_proj.out()},
+                   {t.c_fc_bias, w.c_fc.out()},
+                   {t.mlp_c_proj_bias, w.mlp_c_proj.out()}});
 }
 
 void PassBuffers::ClearGradients() {

@@ -59,6 +59,7 @@ absl::Status ShardedPass::BackwardMlp(const Call& call, int l) {
   LayerActivations& act = buffers.layer(l);
   LayerValues& x = buffers.values(l, 0);
   const LayerWeights& w = weights_.layers[l];
+  const LayerTensors& t = registry_.layer(l);
   ForOwn(call, [&](const SequenceSlot& slot, int tile, int worker) {
     const int n = slot.first_tile + tile;
     OwnPass(call, worker)
@@ -69,13 +70,12 @@ absl::Status ShardedPass::BackwardMlp(const Call& call, int l) {
   if (!status.ok()) return status;
   exchange_.BeginSum(spec_.input_width(), &act.kept_mlp_in, spec_.kept(Place::kMlpIn));
   ForSequences(call, [&](const SequenceSlot& slot, int worker) {
-    float* partial = buffers.partials->at(slot.sequence, registry_.layer(l).c_fc);
+    const BackwardPass pass = OwnPass(call, worker);
     for (int tile = 0; tile < slot.tiles; ++tile) {
       const int n = slot.first_tile + tile;
-      OwnPass(call, worker).Neurons(l, slot, tile, act, x, down);
-      if (partial != nullptr) {
-        w.c_fc.AddGradient(down.pre_act.tile(n), {x.mlp_in.tile(n), act.bf16.mlp_in.tile(n)}, partial);
-      }
+      pass.Neurons(l, slot, tile, act, x, down);
+      pass.AddGradients(w.c_fc, {t.c_fc, t.c_fc_bias}, slot, down.pre_act.tile(n),
+                        {x.mlp_in.tile(n), act.bf16.mlp_in.tile(n)});
       for (int piece = 0; piece < exchange_.pieces(); ++piece) {
         exchange_.Add(n, piece, worker, [&](Tile dx) { w.c_fc.BackwardPiece(piece, down.pre_act.tile(n), dx); });
       }
@@ -106,15 +106,13 @@ absl::Status ShardedPass::BackwardAttention(const Call& call, int l) {
     const BackwardPass pass{spec_, registry_, weights_, nullptr, scratch, *buffers.small, *buffers.partials};
     for (int tile = 0; tile < slot.tiles; ++tile) {
       const int n = slot.first_tile + tile;
-      pass.Through(w.attn_c_proj, t.attn_c_proj, slot, down.attn_out.tile(n),
+      pass.Through(w.attn_c_proj, {t.attn_c_proj, t.attn_c_proj_bias}, slot, down.attn_out.tile(n),
                    {x.attn_y.tile(n), act.bf16.attn_y.tile(n)}, scratch.attn_y.tile(tile));
     }
     pass.Attention(l, slot, act, x, down);
-    float* partial = buffers.partials->at(slot.sequence, t.c_attn);
     for (int n = slot.first_tile; n < slot.first_tile + slot.tiles; ++n) {
-      if (partial != nullptr) {
-        w.c_attn.AddGradient(down.qkv.tile(n), {x.act_in.tile(n), act.bf16.act_in.tile(n)}, partial);
-      }
+      pass.AddGradients(w.c_attn, {t.c_attn, t.c_attn_bias}, slot, down.qkv.tile(n),
+                        {x.act_in.tile(n), act.bf16.act_in.tile(n)});
       for (int piece = 0; piece < exchange_.pieces(); ++piece) {
         exchange_.Add(n, piece, worker, [&](Tile dx) { w.c_attn.BackwardPiece(piece, down.qkv.tile(n), dx); });
       }

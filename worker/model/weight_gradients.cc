@@ -118,13 +118,13 @@ void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& 
   struct Task {
     const Matrix* matrix;
     kernels::SddmmInput input;
-    kernels::SddmmPart part;  // no rows: the bias
+    kernels::SddmmPart part;
   };
   std::vector<Task> tasks;
   for (const Matrix& matrix : matrices) {
     if (target.witness != nullptr) Witness(target, matrix);
     const kernels::SddmmInput input = Input(matrix, target.tiles);
-    if (matrix.bias >= 0) tasks.push_back({&matrix, input, {}});
+    if (matrix.bias >= 0) Bias(target, matrix.bias);
     if (matrix.linear->on_candidates()) {
       SumPartials(target, matrix);
       continue;
@@ -135,13 +135,22 @@ void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& 
   }
   pool_.Run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int worker) {
     const Task& task = tasks[i];
-    if (task.part.row_end == 0) {
-      kernels::BiasGradient(task.input, Mode(target.write), target.gradient->tensor(registry_[task.matrix->bias]));
-    } else {
-      kernels::DenseWeightGradient(task.input, task.part, Mode(target.write),
-                                   target.gradient->tensor(registry_[task.matrix->weight]), scratch_[worker]);
-    }
+    kernels::DenseWeightGradient(task.input, task.part, Mode(target.write),
+                                 target.gradient->tensor(registry_[task.matrix->weight]), scratch_[worker]);
   });
+}
+
+// Sums over sequences in order, then written or added.
+void WeightGradients::Bias(const Target& target, int tensor) {
+  const int64_t n = registry_[tensor].numel();
+  float* total = target.partials->at(0, tensor);
+  for (int s = 1; s < target.sequences; ++s) kernels::AddInPlace(target.partials->at(s, tensor), n, total);
+  float* out = target.gradient->tensor(registry_[tensor]);
+  if (target.write == Network::Write::kAdd) {
+    kernels::AddInPlace(total, n, out);
+  } else {
+    std::copy_n(total, n, out);
+  }
 }
 
 // What is kept as bf16 is widened for the witness, all tiles of one matrix: rare, as it comes before a refresh only.

@@ -34,7 +34,7 @@ class WeightGradients {
     Arena* gradient = nullptr;
     bool inputs_as_kept = true;  // inputs of matrices are 0 where AbsTopK kept nothing: no tap has put values there
     const Weights* weights = nullptr;       // which matrices are on candidates
-    PartialGradients* partials = nullptr;   // their gradients, sequence by sequence
+    PartialGradients* partials = nullptr;   // their gradients and those of biases, sequence by sequence
     GradientWitness* witness = nullptr;     // or null
     const StageDone* stage_done = nullptr;  // or null
 
@@ -66,6 +66,7 @@ class WeightGradients {
   void Matrices(const Target& target, const std::vector<Matrix>& matrices);
   void Witness(const Target& target, const Matrix& matrix);
   void SumPartials(const Target& target, const Matrix& matrix);
+  void Bias(const Target& target, int tensor);
   void Table(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
   void SparseScatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
   void Scatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
