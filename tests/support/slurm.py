@@ -1,4 +1,5 @@
-"""A Slurm of one node, of a test's own: munged, slurmctld and slurmd in a folder, beside whatever else the machine runs.
+"""A Slurm of a test's own: munged, slurmctld and slurmd in a folder, beside whatever else the machine runs. Of one node, this
+machine, or of several: those of hosts.py, the first of which has the controller too.
 
 Needs root (slurmd starts its steps as who asked for them) and Debian's slurmctld, slurmd, slurm-client and munge.
 """
@@ -16,7 +17,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "scan
 # queued again waits.
 CONFIG = """
 ClusterName=filigree
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={controller}
 SlurmdPort={daemon}
 SlurmUser=root
@@ -25,11 +26,12 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
+TmpFS={folder}/tmp/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -39,11 +41,16 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=2,bf_interval=2
 KillWait=5
+SlurmdTimeout=10
+ReturnToService=2
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=1000
+{nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+
+
+NODE = "NodeName={name} NodeAddr={address} CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=1000"
 
 
 def missing():
@@ -61,15 +68,22 @@ def free_port():
 
 
 class Slurm:
-    def __init__(self, folder):
+    def __init__(self, folder, cluster=None):
+        """cluster: hosts.Hosts whose hosts are the nodes; without it this machine is the only one."""
         self.folder = folder
+        self.cluster = cluster
         self.daemons = []
         self.env = {**os.environ, "SLURM_CONF": f"{folder}/slurm.conf"}
         os.makedirs(folder, mode=0o755)
-        for name in ("state", "spool"):
-            os.mkdir(f"{folder}/{name}")
+        os.mkdir(f"{folder}/state")
         with open(f"{folder}/slurm.conf", "w", encoding="utf-8") as out:
-            out.write(CONFIG.format(host=socket.gethostname(), folder=folder, controller=free_port(), daemon=free_port()))
+            nodes = [(host.name, host.address) for host in cluster or []] or [(socket.gethostname(), "127.0.0.1")]
+            for name, _ in nodes:
+                os.makedirs(f"{folder}/spool/{name}")
+                os.makedirs(f"{folder}/tmp/{name}")  # PMIx's too: nodes of one machine share /tmp
+            out.write(CONFIG.format(host=nodes[0][0], address=nodes[0][1], folder=folder, controller=free_port(),
+                                    daemon=free_port(),
+                                    nodes="\n".join(NODE.format(name=name, address=address) for name, address in nodes)))
         with open(f"{folder}/munge.key", "wb", opener=lambda path, flags: os.open(path, flags, 0o400)) as out:
             out.write(os.urandom(1024))
 
@@ -78,14 +92,23 @@ class Slurm:
         self.daemon("munged", "--foreground", "--force", f"--key-file={at}/munge.key", f"--socket={at}/munge.socket",
                     f"--pid-file={at}/munge.pid", f"--log-file={at}/munge.log", f"--seed-file={at}/munge.seed")
         self.wait("munged", lambda: os.path.exists(f"{at}/munge.socket"))
-        self.daemon("slurmctld", "-D", "-c")
-        self.daemon("slurmd", "-D", "-c")
-        self.wait("an idle node", lambda: self.ask("sinfo", "-h", "-o", "%T").stdout.strip() == "idle")
+        self.daemon("slurmctld", "-D", "-c", host=self.front())
+        for host in self.cluster or [None]:
+            self.daemon("slurmd", "-D", "-c", host=host)
+        self.wait("an idle node", lambda: self.ask("sinfo", "-h", "-o", "%T").stdout.split() == ["idle"])
 
-    def daemon(self, *words):
-        with open(f"{self.folder}/{words[0]}.out", "wb") as out:
-            self.daemons.append(subprocess.Popen(words, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                                 preexec_fn=die_with_parent))
+    def front(self):
+        """Where the controller runs and jobs are submitted."""
+        return self.cluster[0] if self.cluster else None
+
+    def daemon(self, *words, host=None):
+        with open(f"{self.folder}/{words[0]}{host.name if host else ''}.out", "wb") as out:
+            self.daemons.append(subprocess.Popen([*self.entering(host), *words], env=self.env, stdin=subprocess.DEVNULL,
+                                                 stdout=out, stderr=out, preexec_fn=die_with_parent))
+
+    @staticmethod
+    def entering(host):
+        return host.enter() if host else []
 
     def wait(self, what, there, seconds=60):
         end = time.monotonic() + seconds
@@ -95,7 +118,7 @@ class Slurm:
             time.sleep(0.1)
 
     def ask(self, *words, env=None, timeout=120):
-        return subprocess.run(words, env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        return subprocess.run([*self.entering(self.front()), *words], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               errors="replace", timeout=timeout)
 
     def job(self, number):
@@ -105,10 +128,9 @@ class Slurm:
 
     def logs(self):
         text = ""
-        for name in ("munge.log", "slurmctld.log", "slurmd.log"):
-            if os.path.exists(f"{self.folder}/{name}"):
-                with open(f"{self.folder}/{name}", encoding="utf-8", errors="replace") as log:
-                    text += f"-- {name}\n{log.read()[-2000:]}\n"
+        for name in sorted(name for name in os.listdir(self.folder) if name.endswith(".log")):
+            with open(f"{self.folder}/{name}", encoding="utf-8", errors="replace") as log:
+                text += f"-- {name}\n{log.read()[-2000:]}\n"
         return text
 
     def stop(self):
