@@ -9,7 +9,8 @@
 //   chooses at run time; it includes "kernels/base/simd_targets.h" before "hwy/foreach_target.h".
 // - Vectors run over tokens, lane by lane, so most kernels have no horizontal arithmetic and agree by construction.
 // - A sum over the 64 tokens of a row is defined in 16 logical lanes: lane i adds tokens i, i+16, i+32, i+48 in this
-//   order, then the lanes are added as a tree, distance 8, 4, 2, 1 (lane i += lane i + distance).
+//   order, then the lanes are added as a tree, distance 8, 4, 2, 1 (lane i += lane i + distance). Where many such sums
+//   are formed at once another order of the distances is cheaper: the kernel's header has it then.
 // - a * b + c is always one fused multiply-add, in both targets and in the reference (std::fma) where bits must agree.
 
 namespace filigree::kernels {

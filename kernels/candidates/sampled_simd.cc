@@ -8,7 +8,7 @@
 #include "hwy/foreach_target.h"
 // Once per target, hence below foreach_target.h.
 #include "kernels/base/bf16_row-inl.h"
-#include "kernels/base/lane_sums-inl.h"
+#include "kernels/base/lane_tree-inl.h"
 
 #include "hwy/highway.h"
 
@@ -18,11 +18,11 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using lane_sums::D;
-using lane_sums::kHalves;
-using lane_sums::kLanes;
-using lane_sums::Lanes;
-using lane_sums::V;
+using lane_tree::D;
+using lane_tree::kHalves;
+using lane_tree::kLanes;
+using lane_tree::Lanes;
+using lane_tree::V;
 
 // The products of four candidates, whose rows of the one tile are others[0..3]; kGroup of them share a row of the other
 // one. The first two levels of the sums are done: of every four lanes, lane i belongs to candidate i.
@@ -42,7 +42,7 @@ HWY_INLINE Lanes Four(const uint16_t* shared, const uint16_t* others, Shared sha
       }
     }
   }
-  return lane_sums::AddFours(products);
+  return lane_tree::AddFours(products);
 }
 
 // The shares of kLanes candidates.
@@ -51,7 +51,7 @@ HWY_INLINE V Shares(const uint16_t* shared, const uint16_t* others, Shared share
   const auto four = [&](int i) HWY_ATTR {
     return Four<kGroup>(shared + i * (4 / kGroup), others + i * 4, shared_tile, other_tile);
   };
-  return lane_sums::AddAll(four);
+  return lane_tree::AddAll(four);
 }
 
 // `count` candidates in groups of kGroup. Rows are read past them: of other groups, or the padding.

@@ -192,9 +192,11 @@ void AddToDigests(const float* const* arrays, int count, int64_t n, uint32_t ind
 void AddEntries(const EntryArrays& of, const EntryRun* runs, int64_t count, EntryDigests& sums) {
   const TraceSpan span("digest", [&] {
     const double entries = count > 0 ? runs[count - 1].end - runs[0].begin : 0;
-    return TraceWork{.bytes = (4.0 * of.count + 2 + 0.125) * entries, .level = TraceLevel::kMemory};
+    return TraceWork{.bytes = (4.0 * of.count + 2 + (of.kept == nullptr ? 0 : 0.125)) * entries,
+                     .level = TraceLevel::kMemory};
   });
   CHECK(0 <= of.count && of.count <= kMostDigestedArrays, "{} arrays", of.count);
+  for (int64_t r = 1; r < count; ++r) CHECK(runs[r].begin == runs[r - 1].end, "run {} does not follow the last", r);
   HWY_DYNAMIC_DISPATCH(AddAllRuns)(of, runs, count, sums);
 }
 

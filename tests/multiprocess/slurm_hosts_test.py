@@ -26,10 +26,11 @@ class SlurmHostsTest(ProgramTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.cluster = hosts.Hosts(2, cls.shared)
-        cls.slurm = None
         try:
+            cls.cluster = hosts.Hosts(2, cls.shared)
+            cls.addClassCleanup(cls.cluster.close)  # its daemons end with the hosts
             cls.slurm = slurm.Slurm(os.path.join(cls.shared, "slurm"), cls.cluster)
+            cls.addClassCleanup(cls.slurm.stop)
             cls.slurm.start()
         except BaseException:
             cls.tearDownClass()
@@ -37,9 +38,7 @@ class SlurmHostsTest(ProgramTest):
 
     @classmethod
     def tearDownClass(cls):
-        if cls.slurm is not None:
-            cls.slurm.stop()
-        cls.cluster.close()
+        cls.doClassCleanups()  # before the folder goes
         super().tearDownClass()
 
     def setUp(self):
@@ -56,7 +55,9 @@ class SlurmHostsTest(ProgramTest):
         submitted = self.slurm.ask("sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=1", f"--output={self.folder}/out",
                                    f"--error={self.folder}/err", SCRIPT, config, env={**MPI, "FILIGREE": program.PROGRAM})
         self.assertExit(submitted, 0)
-        return int(submitted.stdout.split(";")[0])
+        number = int(submitted.stdout.split(";")[0])
+        self.addCleanup(self.slurm.ask, "scancel", "--full", "--signal=KILL", str(number))  # the nodes are for the next one
+        return number
 
     def until(self, number, what, there):
         try:
@@ -110,7 +111,9 @@ class SlurmHostsTest(ProgramTest):
             self.cluster[1].plug()
         job = self.ended(number)
         self.assertEqual(job["JobState"], "COMPLETED", self.said("err"))
-        self.assertGreaterEqual(int(job["Restarts"]), 1)
+        began = [record["step"] for record in self.log("run")]
+        self.assertGreaterEqual(len(began), 2)
+        self.assertTrue(all(step >= 100 for step in began[1:]), f"starts at {began}, with a checkpoint of step 100")
         self.assertEqual(self.state(), self.state(alone))
 
 

@@ -118,8 +118,8 @@ class Slurm:
             time.sleep(0.1)
 
     def ask(self, *words, env=None, timeout=120):
-        return subprocess.run([*self.entering(self.front()), *words], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              errors="replace", timeout=timeout)
+        return subprocess.run([*self.entering(self.front()), *words], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, errors="replace", timeout=timeout)
 
     def job(self, number):
         """What Slurm says of a job: JobState, Restarts, ExitCode and more."""

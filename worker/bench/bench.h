@@ -56,8 +56,9 @@ struct AbsTopKSizes {
 };
 absl::StatusOr<Report> RunAbsTopK(const AbsTopKSizes& sizes, const Common& common);
 
-// The mask of a weight matrix, from the threshold of the step before (warm) and without (cold), and how the entries of
-// one threshold fall to a quarter of its rows each (shared). Baselines: reading the matrix, and std::nth_element.
+// The mask of a weight matrix, from the threshold of the step before (warm) and without (cold), and how k entries
+// divide among four quarters of its rows under one threshold (shared). Baselines: reading the matrix, and
+// std::nth_element.
 struct SelectSizes {
   int rows = 2048, cols = 2048;
   double density = 1.0 / 64;

@@ -1,8 +1,7 @@
-#include "kernels/digest/digest.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "kernels/adam/adam.h"
 #include "kernels/csr/pattern.h"
@@ -96,6 +95,11 @@ absl::StatusOr<Report> RunDigest(const DigestSizes& sizes, const Common& common)
   }
   const int64_t numel = int64_t{sizes.rows} * sizes.cols;
   const auto nnz = static_cast<int64_t>(sizes.density * static_cast<double>(numel));
+  if (nnz > UINT32_MAX) {
+    return absl::InvalidArgumentError(
+        fmt::format("bench: {} candidates are more than a matrix can have, {}; make --density smaller, or the matrix",
+                    nnz, UINT32_MAX));
+  }
   if (nnz == 0) {
     return absl::InvalidArgumentError(
         fmt::format("bench: --density {} leaves no candidate of {} x {}; make it larger, or the matrix", sizes.density,

@@ -13,8 +13,8 @@
 #include "worker/model/tap.h"
 #include "worker/model/weights.h"
 
-// One layer of one sequence, backward: gradients by activations, by the small parameters (gains, sinks), and by
-// matrices on candidates. The gradients of whole matrices and of biases are formed afterwards from what this leaves in
+// One layer of one sequence, backward: gradients by activations, by the small parameters (gains, sinks, biases), and by
+// matrices on candidates. The gradients of whole matrices are formed afterwards from what this leaves in
 // BackwardBuffers.
 
 namespace filigree::model {

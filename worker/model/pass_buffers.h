@@ -29,7 +29,7 @@ struct PassBuffers {
   PassBuffers() = default;
   PassBuffers(const ModelSpec& spec, const Registry& registry, const PassShape& shape, int threads);
 
-  // Partial gradients of a layer's matrices, or of lm_head at the number of layers.
+  // Partial gradients of a layer's matrices and biases, or of lm_head at the number of layers.
   void BeginPartials(const Registry& registry, const Weights& weights, int layer);
   // No gradient by small parameters and positions yet.
   void ClearGradients();

@@ -54,6 +54,20 @@ kernels::SddmmInput WeightGradients::Input(const Matrix& matrix, int tiles) {
 WeightGradients::WeightGradients(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool)
     : spec_(spec), registry_(registry), pool_(pool), scratch_(pool.threads()) {}
 
+// Of a small tensor: summed over sequences in order, the first one's place being scratch, then written or added.
+template <typename At>
+void WeightGradients::SumSequences(const Target& target, int tensor, At at) {
+  const int64_t n = registry_[tensor].numel();
+  float* total = at(0);
+  for (int s = 1; s < target.sequences; ++s) kernels::AddInPlace(at(s), n, total);
+  float* out = target.gradient->tensor(registry_[tensor]);
+  if (target.write == Network::Write::kAdd) {
+    kernels::AddInPlace(total, n, out);
+  } else {
+    std::copy_n(total, n, out);
+  }
+}
+
 void WeightGradients::Head(const Target& target, const HeadActivations& act, const TokenTiles& tokens) {
   Matrices(target,
            {{&target.weights->lm_head, &act.logits, nullptr, &act.normed, nullptr, nullptr, registry_.lm_head(), -1}});
@@ -100,16 +114,7 @@ void WeightGradients::Embeddings(const Target& target, const BackwardBuffers& bu
 
 void WeightGradients::Small(const Target& target, SmallGradients& small) {
   for (int i = 0; i < registry_.size(); ++i) {
-    if (!small.holds(i)) continue;
-    const TensorInfo& info = registry_[i];
-    float* total = small.at(0, i);
-    for (int s = 1; s < target.sequences; ++s) kernels::AddInPlace(small.at(s, i), info.numel(), total);
-    float* out = target.gradient->tensor(info);
-    if (target.write == Network::Write::kAdd) {
-      kernels::AddInPlace(total, info.numel(), out);
-    } else {
-      std::copy_n(total, info.numel(), out);
-    }
+    if (small.holds(i)) SumSequences(target, i, [&](int s) { return small.at(s, i); });
   }
 }
 
@@ -123,12 +128,14 @@ void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& 
   std::vector<Task> tasks;
   for (const Matrix& matrix : matrices) {
     if (target.witness != nullptr) Witness(target, matrix);
-    const kernels::SddmmInput input = Input(matrix, target.tiles);
-    if (matrix.bias >= 0) Bias(target, matrix.bias);
+    if (matrix.bias >= 0) {
+      SumSequences(target, matrix.bias, [&](int s) { return target.partials->at(s, matrix.bias); });
+    }
     if (matrix.linear->on_candidates()) {
       SumPartials(target, matrix);
       continue;
     }
+    const kernels::SddmmInput input = Input(matrix, target.tiles);
     for (const kernels::SddmmPart& part : kernels::SddmmParts(input.out, input.in, pool_.threads())) {
       tasks.push_back({&matrix, input, part});
     }
@@ -138,19 +145,6 @@ void WeightGradients::Matrices(const Target& target, const std::vector<Matrix>& 
     kernels::DenseWeightGradient(task.input, task.part, Mode(target.write),
                                  target.gradient->tensor(registry_[task.matrix->weight]), scratch_[worker]);
   });
-}
-
-// Sums over sequences in order, then written or added.
-void WeightGradients::Bias(const Target& target, int tensor) {
-  const int64_t n = registry_[tensor].numel();
-  float* total = target.partials->at(0, tensor);
-  for (int s = 1; s < target.sequences; ++s) kernels::AddInPlace(target.partials->at(s, tensor), n, total);
-  float* out = target.gradient->tensor(registry_[tensor]);
-  if (target.write == Network::Write::kAdd) {
-    kernels::AddInPlace(total, n, out);
-  } else {
-    std::copy_n(total, n, out);
-  }
 }
 
 // What is kept as bf16 is widened for the witness, all tiles of one matrix: rare, as it comes before a refresh only.

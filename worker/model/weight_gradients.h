@@ -66,7 +66,8 @@ class WeightGradients {
   void Matrices(const Target& target, const std::vector<Matrix>& matrices);
   void Witness(const Target& target, const Matrix& matrix);
   void SumPartials(const Target& target, const Matrix& matrix);
-  void Bias(const Target& target, int tensor);
+  template <typename At>
+  void SumSequences(const Target& target, int tensor, At at);
   void Table(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
   void SparseScatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);
   void Scatter(const Target& target, int tensor, const TileBuffer& dx, const std::vector<const int32_t*>& rows);

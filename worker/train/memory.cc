@@ -172,6 +172,7 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
     memory.sets += BytesOfEvidence(settings, info, whole.stored(info.index));
     layer = info.layer < 0 || info.kind == kFirstOfLayer ? 0 : layer;
     layer += info.index == registry.wte() ? 0 : here.candidates(info.index);
+    if (info.layer >= 0 && info.density == model::Density::kBias) layer += part[info.index].numel();
     largest_layer = std::max(largest_layer, layer);
   }
   const int64_t arena = here.floats() * kFloat, whole_arena = whole.floats() * kFloat;

@@ -71,11 +71,10 @@ void Replicas::Written(int tensor, int64_t begin, int64_t size, bool weights) {
   written_[tensor].weights = weights;
 }
 
-void Replicas::Remember(bool moved) {
+void Replicas::Remember() {
   const absl::MutexLock lock(&mutex_);
-  const std::vector<WrittenTensor>* written = moved ? nullptr : &written_;
-  left_ = SharedDigests(written);
-  own_left_ = OwnDigests(written);
+  left_ = SharedDigests(&written_);
+  own_left_ = OwnDigests(&written_);
 }
 
 // What was digested when it was written is not read again.

@@ -43,11 +43,11 @@ class Replicas {
   // Before an update. Collective. DataLoss: the state of some rank is not what it should be; names ranks, tensor and
   // component; the same on all ranks. Else the communicator's errors.
   absl::Status Check();
-  // Within it: moments of stored values [begin, begin + size) of a tensor are final, and with `weights` these too.
-  // Several threads may say so at once.
+  // Within it: moments of stored values [begin, begin + size) of a tensor are final, and with `weights` these too; said
+  // of all of a tensor's values or of none. Several threads may say so at once.
   void Written(int tensor, int64_t begin, int64_t size, bool weights);
-  // After it. moved: stored values are not where they were when written (a refresh of candidates).
-  void Remember(bool moved);
+  // After it. What was not said to be written is read.
+  void Remember();
   // What it left, which the next Check compares; empty: no update yet.
   const std::vector<exchange::TensorDigests>& left() const { return left_; }
 

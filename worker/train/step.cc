@@ -116,7 +116,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   TakeWeights();
   if (residual() != nullptr) residual()->Follow();
   FlipOnRequest(s, FlipTime::kInTheUpdate, ownership_, state_);
-  if (replicas_ != nullptr) replicas_->Remember(result.refreshed);
+  if (replicas_ != nullptr) replicas_->Remember();
   result.topk_seconds += watch.Lap();
   result.traffic = Traffic() - before;
   state_.step += 1;
@@ -135,11 +135,12 @@ comm::Traffic Stepper::TensorTraffic() const {
   return shared ? world_->tensor().traffic() : comm::Traffic();
 }
 
-// Weights are final where no mask and no owner changes them afterwards.
+// What is written is final but where candidates are about to change; weights, where no mask and no owner changes them
+// afterwards.
 optim::Optimizer::Some Stepper::TensorsToUpdate(const bool* masked) {
   optim::Optimizer::Some some;
   some.wanted = [this](int tensor) { return ownership_.Updates(tensor); };
-  if (replicas_ == nullptr) return some;
+  if (replicas_ == nullptr || RefreshDue(settings_, state_.step)) return some;
   some.written = [this, masked](int tensor, int64_t begin, int64_t size) {
     replicas_->Written(tensor, begin, size, !masked[tensor] && ownership_.owner(tensor) < 0);
   };

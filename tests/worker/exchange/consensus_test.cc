@@ -51,12 +51,13 @@ struct State {
       }
     }
   }
+  DigestedTensor Tensor(size_t t) const {
+    return {&infos[t],           t == 2 ? &view : nullptr, arrays[t][0].data(),
+            arrays[t][1].data(), arrays[t][2].data(),      t == 1 ? nullptr : kept[t].data()};
+  }
   std::vector<TensorDigests> Digests(int threads) const {
     std::vector<DigestedTensor> tensors;
-    for (size_t t = 0; t < infos.size(); ++t) {
-      tensors.push_back({&infos[t], t == 2 ? &view : nullptr, arrays[t][0].data(), arrays[t][1].data(),
-                         arrays[t][2].data(), t == 1 ? nullptr : kept[t].data()});
-    }
+    for (size_t t = 0; t < infos.size(); ++t) tensors.push_back(Tensor(t));
     kernels::ThreadPool pool(threads);
     return StateDigests(tensors, pool);
   }
@@ -88,6 +89,47 @@ TEST(StateDigests, DoNotDependOnThreads) {
   EXPECT_EQ(state.Digests(1), state.Digests(3));
   EXPECT_EQ(Together(state.Digests(1)), Together(state.Digests(4)));
   EXPECT_NE(Together(state.Digests(1)), Together(State(/*seed=*/2).Digests(1)));
+}
+
+// Whole and on candidates, cut within rows and words of the mask.
+TEST(StateDigests, OfPartsAddUp) {
+  const State state(/*seed=*/7);
+  const auto all = state.Digests(2);
+  for (size_t t = 0; t < 3; ++t) {
+    const DigestedTensor tensor = state.Tensor(t);
+    const int64_t values = std::ssize(state.arrays[t][0]);
+    for (const int64_t step : {int64_t{1}, int64_t{63}, int64_t{100}, int64_t{301}, int64_t{1021}, values}) {
+      TensorDigests sum;
+      for (int64_t begin = 0; begin < values; begin += step) {
+        AddStored(tensor, begin, std::min(values, begin + step), sum);
+      }
+      sum.name = all[t].name;
+      EXPECT_EQ(sum, all[t]) << all[t].name << " in parts of " << step;
+    }
+  }
+}
+
+// More values than one task takes.
+TEST(StateDigests, OfALargeTensorDoNotDependOnTasks) {
+  constexpr int64_t kRows = 300, kCols = 700;
+  Rng rng(/*seed=*/8);
+  std::vector<float> values(kRows * kCols);
+  for (float& value : values) value = rng.Normal();
+  const model::TensorInfo info = Info("large", kRows, kCols);
+  kernels::Pattern pattern = kernels::Pattern::Full(kRows, kCols);
+  const kernels::PatternView view = pattern.view();
+  kernels::ThreadPool pool(2);
+  for (const kernels::PatternView* candidates : {static_cast<const kernels::PatternView*>(nullptr), &view}) {
+    const DigestedTensor tensor = {&info, candidates, values.data()};
+    TensorDigests once;
+    AddStored(tensor, 0, std::ssize(values), once);
+    EXPECT_EQ(StateDigests({&tensor, 1}, pool)[0].of[0], once.of[0]);
+    kernels::Digest plain;
+    for (size_t i = 0; i < values.size(); ++i) {
+      plain.Add(static_cast<uint32_t>(i), std::bit_cast<uint32_t>(values[i]));
+    }
+    EXPECT_EQ(once.of[0], plain);
+  }
 }
 
 TEST(StateDigests, DoNotDependOnStorage) {
@@ -137,7 +179,10 @@ TEST(StateDigests, OfRanksAddUpToThoseOfTheWhole) {
       std::vector<float> here(info.numel());
       for (int64_t i = 0; i < info.numel(); ++i) here[i] = w[info.WholeIndex(i)];
       const DigestedTensor shard = {&info, nullptr, here.data()};
-      sum += StateDigests({&shard, 1}, pool)[0].of[0];
+      TensorDigests in_parts;
+      for (int64_t i = 0; i < info.numel(); i += 13) AddStored(shard, i, std::min(info.numel(), i + 13), in_parts);
+      EXPECT_EQ(StateDigests({&shard, 1}, pool)[0].of[0], in_parts.of[0]);
+      sum += in_parts.of[0];
       for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 5}, {5, info.rows}}) {
         const MatrixPart part = {{begin, end, 0, info.cols}, here.data() + begin * info.cols, info.cols};
         by_owners += PartsDigest(info, {&part, 1}, pool);

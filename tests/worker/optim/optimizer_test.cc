@@ -1,5 +1,6 @@
 #include "worker/optim/optimizer.h"
 
+#include <atomic>
 #include <cfloat>
 #include <cmath>
 #include <cstring>
@@ -168,6 +169,32 @@ TEST(Optimizer, TheSameBitsForAnyNumberOfThreads) {
       optimizer.Step(s, 0.05, 2, masked.get(), gradient, pool, *results.back());
     }
     EXPECT_TRUE(SameBits(*results.back(), *results.front())) << threads << " threads";
+  }
+}
+
+// Who looks at what was written is told of every value once, by its place in its tensor, and of no other tensor's.
+TEST(Optimizer, SaysWhatItHasWritten) {
+  const model::Registry registry(Spec());
+  model::Arena gradient(registry), weights(registry);
+  FillWeights(registry, kSeed, 0.01f, gradient);
+  Optimizer optimizer(registry, config::OptimSettings());
+  const auto masked = std::make_unique<bool[]>(registry.size());
+  std::vector<std::vector<std::atomic<int>>> seen;
+  for (const model::TensorInfo& info : registry.tensors()) seen.emplace_back(info.numel());
+  Optimizer::Some some;
+  some.wanted = [](int tensor) { return tensor % 2 == 0; };
+  some.written = [&](int tensor, int64_t begin, int64_t size) {
+    const float* m = optimizer.m().tensor(registry[tensor]);
+    for (int64_t i = begin; i < begin + size; ++i) {
+      seen[tensor].at(i) += m[i] != 0 || gradient.tensor(registry[tensor])[i] == 0 ? 1 : 100;
+    }
+  };
+  kernels::ThreadPool pool(3);
+  optimizer.StepTensors(0, 0.1, 1, masked.get(), gradient, pool, weights, some);
+  for (const model::TensorInfo& info : registry.tensors()) {
+    for (int64_t i = 0; i < info.numel(); ++i) {
+      ASSERT_EQ(seen[info.index][i], info.index % 2 == 0 ? 1 : 0) << info.name << ", " << i;
+    }
   }
 }
 

@@ -1,11 +1,11 @@
 // Sums of lanes without a horizontal addition each, for Highway: compiled once per target. As many vectors as a vector
 // has lanes become one, whose lane i is the sum of the lanes of vector i: at every level two vectors become one, and
 // the distances are 1, 2, 4, 8.
-#if defined(FILIGREE_KERNELS_BASE_LANE_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef FILIGREE_KERNELS_BASE_LANE_SUMS_INL_H_
-#undef FILIGREE_KERNELS_BASE_LANE_SUMS_INL_H_
+#if defined(FILIGREE_KERNELS_BASE_LANE_TREE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FILIGREE_KERNELS_BASE_LANE_TREE_INL_H_
+#undef FILIGREE_KERNELS_BASE_LANE_TREE_INL_H_
 #else
-#define FILIGREE_KERNELS_BASE_LANE_SUMS_INL_H_
+#define FILIGREE_KERNELS_BASE_LANE_TREE_INL_H_
 #endif
 
 #include "hwy/highway.h"
@@ -13,7 +13,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace filigree::kernels {
 namespace HWY_NAMESPACE {
-namespace lane_sums {
+namespace lane_tree {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using D = hn::CappedTag<float, 16>;
@@ -70,9 +70,9 @@ HWY_INLINE V AddAll(Four four) {
   }
 }
 
-}  // namespace lane_sums
+}  // namespace lane_tree
 }  // namespace HWY_NAMESPACE
 }  // namespace filigree::kernels
 HWY_AFTER_NAMESPACE();
 
-#endif  // FILIGREE_KERNELS_BASE_LANE_SUMS_INL_H_
+#endif  // FILIGREE_KERNELS_BASE_LANE_TREE_INL_H_
