@@ -74,11 +74,13 @@ class Sampler {
 
   // Sets `count` more bits of taken[ceil(n / 64)], of those still free: one after the other, each with probability
   // proportional to its weight among the free; those of weight 0 come last, all alike. count <= free places.
-  // `reader` may go on from line to line: 8 lines of 65536 places do not exhaust it.
-  void Take(const Draws& draws, uint64_t line, DrawReader& reader, int64_t count, uint64_t* taken) const;
+  // `reader` may go on from line to line: 8 lines of 65536 places do not exhaust it. free_share: about how much of the
+  // total weight is on free places, from 0 to 1; it decides how they are drawn, not with what chance.
+  void Take(const Draws& draws, uint64_t line, DrawReader& reader, int64_t count, double free_share,
+            uint64_t* taken) const;
   void Take(const Draws& draws, uint64_t line, int64_t count, uint64_t* taken) const {
     DrawReader reader(draws, line);
-    Take(draws, line, reader, count, taken);
+    Take(draws, line, reader, count, /*free_share=*/1, taken);
   }
 
  private:

@@ -138,6 +138,7 @@ class Assembly {
   // Free positions of every row, and the weight on them.
   void MeasureRows() {
     room_.resize(old_.rows);
+    free_.resize(old_.rows);
     mass_.resize(old_.rows);
     ForRows(kRowsPerTask, [&](int first, int last, int) {
       for (int r = first; r < last; ++r) MeasureRow(r);
@@ -156,7 +157,8 @@ class Assembly {
       weight += columns_.weight(static_cast<int>(chosen_[i] % old_.cols));
     }
     room_[r] = old_.cols - taken;
-    mass_[r] = rows_.weight(r) * std::max(0.0, columns_.total() - weight);
+    free_[r] = std::max(0.0, columns_.total() - weight);
+    mass_[r] = rows_.weight(r) * free_[r];
   }
 
   Membership Emit() {
@@ -204,7 +206,7 @@ class Assembly {
     for (uint32_t i = first_chosen_[r]; i < first_chosen_[r + 1]; ++i) {
       kernels::Keep(chosen_[i] % static_cast<uint32_t>(old_.cols), s.taken.data());
     }
-    columns_.Take(draws_, Draws::Row(r), reader, shares_[r], s.taken.data());
+    columns_.Take(draws_, Draws::Row(r), reader, shares_[r], free_[r] / columns_.total(), s.taken.data());
     Merge(s, columns, source);
   }
 
@@ -233,7 +235,7 @@ class Assembly {
   std::vector<uint32_t> chosen_;        // newcomers chosen by name: global indices, ascending
   std::vector<uint32_t> first_chosen_;  // of a row in chosen_
   std::vector<int32_t> room_;           // free positions of a row
-  std::vector<double> mass_;            // weight on them
+  std::vector<double> free_, mass_;     // the columns' weight on them; that, times the row's
   std::vector<int32_t> shares_;         // positions a row draws
 };
 

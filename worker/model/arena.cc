@@ -38,6 +38,12 @@ void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& poo
   for (int i = 0; i < after.size(); ++i) order[i] = i;
   std::sort(order.begin(), order.end(),
             [&](int a, int b) { return std::pair(before.offset(a), a) < std::pair(before.offset(b), b); });
+  constexpr int64_t kBlock = 1 << 14;
+  // f(begin, end) of parts of n values, by all threads.
+  const auto in_blocks = [&](int64_t n, auto f) {
+    pool.Run((n + kBlock - 1) / kBlock,
+             [&](int64_t block, int) { f(block * kBlock, std::min(n, (block + 1) * kBlock)); });
+  };
   for (const int t : order) {
     const float* from = arena.data() + before.offset(t);
     const uint32_t* source = sources.of[t];
@@ -49,12 +55,14 @@ void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& poo
       continue;
     }
     if (static_cast<int64_t>(gathered.size()) < n) gathered = kernels::Buffer<float>(static_cast<size_t>(n));
-    constexpr int64_t kBlock = 1 << 14;
-    pool.Run((n + kBlock - 1) / kBlock, [&](int64_t block, int) {
-      const int64_t end = std::min((block + 1) * kBlock, n);
-      for (int64_t e = block * kBlock; e < end; ++e) gathered[e] = source[e] == kNoSource ? 0.0f : from[source[e]];
+    in_blocks(n, [&](int64_t begin, int64_t end) {
+      for (int64_t e = begin; e < end; ++e) {  // without branches on who is new, as that is chance
+        const bool is_new = source[e] == kNoSource;
+        const float value = from[is_new ? 0 : source[e]];
+        gathered[e] = is_new ? 0.0f : value;
+      }
     });
-    std::copy_n(gathered.data(), n, out);
+    in_blocks(n, [&](int64_t begin, int64_t end) { std::copy(&gathered[begin], gathered.data() + end, out + begin); });
   }
   if (!in_place) arena.data_ = std::move(fresh);
 }

@@ -50,18 +50,29 @@ int64_t SharingCandidates(const config::SparsitySettings& settings, int64_t k, i
 // The mask of a changed set: what was kept and is still there, which is everything that was kept.
 kernels::Buffer<uint64_t> MovedMask(const uint64_t* kept, const kernels::Buffer<uint32_t>& source) {
   kernels::Buffer<uint64_t> moved((source.size() + 63) / 64);
-  for (size_t e = 0; e < source.size(); ++e) {
-    const uint32_t from = source[e];
-    const bool bit = from != model::kNoSource && (kept == nullptr || (kept[from / 64] >> (from % 64) & 1) != 0);
-    moved[e / 64] |= uint64_t{bit} << (e % 64);
+  for (size_t e = 0; e < source.size(); ++e) {  // without branches on who is new, as that is chance
+    const uint64_t is_old = source[e] != model::kNoSource ? 1 : 0;
+    const uint32_t from = is_old != 0 ? source[e] : 0;
+    const uint64_t bit = kept == nullptr ? 1 : kept[from / 64] >> (from % 64);
+    moved[e / 64] |= (bit & is_old) << (e % 64);
   }
   return moved;
 }
 
-mask::Membership NextMembership(const config::Settings& settings, int64_t s, const Evidence* evidence,
-                                const TensorInfo& info, int64_t wanted, kernels::ThreadPool& pool,
+// One matrix whose candidates change.
+struct Job {
+  int tensor;
+  int64_t wanted;
+  EvidenceOf evidence;
+  mask::Membership next;
+  kernels::Buffer<uint64_t> mask;  // on them
+};
+
+mask::Membership NextMembership(const config::Settings& settings, int64_t s, const Job& job, kernels::ThreadPool& pool,
                                 const TrainState& state) {
-  const int t = info.index;
+  const int t = job.tensor;
+  const int64_t wanted = job.wanted;
+  const TensorInfo& info = state.registry[t];
   const kernels::PatternView* candidates = state.layout->candidates(t);
   const float* m = state.optimizer.m().tensor(info);
   const float* v = state.optimizer.v().tensor(info);
@@ -70,7 +81,7 @@ mask::Membership NextMembership(const config::Settings& settings, int64_t s, con
                          settings.optim.eps},
                         pool);
   }
-  const EvidenceOf found = evidence == nullptr ? EvidenceOf() : evidence->Of(info, wanted, pool);
+  const EvidenceOf& found = job.evidence;
   mask::RefreshInput input;
   input.pattern = *candidates;
   input.m = m;
@@ -114,29 +125,44 @@ std::vector<int64_t> FirstCandidatesOf(const config::Settings& settings, const m
   return wanted;
 }
 
-// New sets of these sizes, and the masks on them.
-void ChangeCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
-                      const std::vector<int64_t>& all_wanted, kernels::ThreadPool& pool, TrainState& state) {
-  std::vector<TrainState::Change> changes;
-  std::vector<kernels::Buffer<uint64_t>> masks;
+// The matrices that change, the largest first.
+std::vector<Job> JobsOf(const config::Settings& settings, const Evidence* evidence,
+                        const std::vector<int64_t>& all_wanted, kernels::ThreadPool& pool, const TrainState& state) {
+  std::vector<Job> jobs;
   for (const TensorInfo& info : state.registry.tensors()) {
     if (!MayHaveCandidates(info)) continue;
     const int t = info.index;
     const int64_t wanted = all_wanted[t];
-    const bool may_be_whole = state.layout->candidates(t) != nullptr || settings.sparsity.dense_phase;
-    if (wanted == info.numel() && state.layout->stored(t) == info.numel() && may_be_whole) continue;
-    mask::Membership next = NextMembership(settings, s, evidence, info, wanted, pool, state);
-    masks.push_back(MovedMask(state.masks.kept(t), next.source));
-    changes.push_back({t, std::move(next.pattern), std::move(next.source)});
+    const bool whole = state.layout->candidates(t) == nullptr;
+    if (wanted == info.numel() && state.layout->stored(t) == info.numel() &&
+        (!whole || settings.sparsity.dense_phase)) {
+      continue;
+    }
+    jobs.push_back({t, wanted, {}, {}, {}});
+    if (evidence != nullptr && !whole) jobs.back().evidence = evidence->Of(info, wanted, pool);
   }
-  std::vector<int> tensors;
-  tensors.reserve(changes.size());
-  for (const TrainState::Change& change : changes) tensors.push_back(change.tensor);
-  if (changes.empty()) return;
+  std::stable_sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.wanted > b.wanted; });
+  return jobs;
+}
+
+// New sets of these sizes, and the masks on them. Threads share the matrices: within one, much of a refresh is a single
+// pass after another.
+void ChangeCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
+                      const std::vector<int64_t>& all_wanted, kernels::ThreadPool& pool, TrainState& state) {
+  std::vector<Job> jobs = JobsOf(settings, evidence, all_wanted, pool, state);
+  if (jobs.empty()) return;
+  pool.Run(std::ssize(jobs), [&](int64_t i, int) {
+    kernels::ThreadPool alone(1);
+    jobs[i].next = NextMembership(settings, s, jobs[i], alone, state);
+    jobs[i].mask = MovedMask(state.masks.kept(jobs[i].tensor), jobs[i].next.source);
+  });
+  std::vector<TrainState::Change> changes;
+  changes.reserve(jobs.size());
+  for (Job& job : jobs) changes.push_back({job.tensor, std::move(job.next.pattern), std::move(job.next.source)});
   state.ChangeCandidates(std::move(changes), pool);
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    state.masks.Restore(tensors[i], masks[i].data(), state.layout->stored(tensors[i]),
-                        state.masks.threshold(tensors[i]));
+  for (const Job& job : jobs) {
+    state.masks.Restore(job.tensor, job.mask.data(), state.layout->stored(job.tensor),
+                        state.masks.threshold(job.tensor));
   }
 }
 

@@ -26,7 +26,9 @@ constexpr int64_t kFloat = sizeof(float), kBf16 = 2;
 // Of a candidate, beside its values: its column in the layout; in kernels/candidates the column again, the row, the
 // weight and where they came from.
 constexpr int64_t kBytesOfSets = 2 + (2 + 2 + 4 + 4);
-constexpr int64_t kBytesOfRefresh = 2 + 4;  // what a refresh holds while it works
+// What a refresh holds while it works: new columns, where they come from, and at most (threads share the matrices) a
+// rank.
+constexpr int64_t kBytesOfRefresh = 2 + 4 + 4;
 
 constexpr char kFirstOfLayer[] = "attn.c_attn.weight";  // of the matrices that may have candidates
 

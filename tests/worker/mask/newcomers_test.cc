@@ -57,14 +57,18 @@ TEST(Sampler, OnePlaceFollowsTheWeights) {
   std::vector<double> probability(weight.size());
   for (const int i : {0, 2, 4, 6, 8, 10}) probability[i] = weight[i] / sampler.total();
   EXPECT_DOUBLE_EQ(std::accumulate(probability.begin(), probability.end(), 0.0), 1.0);
-  std::vector<int64_t> seen(weight.size());
-  for (int trial = 0; trial < 50000; ++trial) {
-    uint64_t taken = 0;
-    sampler.Take(Draws(kSeed, kStream, trial), Draws::Row(5), 1, &taken);
-    ASSERT_EQ(std::popcount(taken), 1);
-    ++seen[std::countr_zero(taken)];
+  for (const double free_share : {1.0, 0.0}) {  // by rejection, and in one go
+    std::vector<int64_t> seen(weight.size());
+    for (int trial = 0; trial < 50000; ++trial) {
+      uint64_t taken = 0;
+      const Draws draws(kSeed, kStream, trial);
+      DrawReader reader(draws, Draws::Row(5));
+      sampler.Take(draws, Draws::Row(5), reader, 1, free_share, &taken);
+      ASSERT_EQ(std::popcount(taken), 1);
+      ++seen[std::countr_zero(taken)];
+    }
+    EXPECT_LT(ChiSquare(seen, probability), ChiSquareBound(5)) << "free share " << free_share;
   }
-  EXPECT_LT(ChiSquare(seen, probability), ChiSquareBound(5));
 }
 
 // Two of three places, and a fourth that is taken: once light, so that it is passed over, once so heavy that nearly
