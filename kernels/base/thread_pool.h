@@ -15,7 +15,7 @@ namespace filigree::kernels {
 // depend on it: a task writes only what no other task of the call touches, and sums over tasks are formed afterwards in
 // order.
 //
-// Threads        Run is called from one thread at a time, never from inside a task.
+// Threads        Run is called from one thread at a time, never from inside a task of the same pool.
 class ThreadPool {
  public:
   // `threads` >= 1, the caller of Run included.

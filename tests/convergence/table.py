@@ -3,6 +3,8 @@
 A step has 4,096 tokens; 976 of them are 4.0 M. Learning rates are those that shared sweeps found best at 1/16 (0.0512) and at
 1/64 (0.1024); group `sweep` looks again with a quarter of the tokens.
 """
+from fractions import Fraction
+
 from runs import Point, Run
 
 STEPS = 976
@@ -95,6 +97,17 @@ for point, settings in (("d256", D256), ("d512", D512)):
             continue  # there 4 f_e is 1 anyway
         RUNS.append(Run(f"{point}-active-{name}-s1", "policy", "policy study: " + ", ".join(
             f"{key} {value}" for key, value in changes.items()), active({**settings, "run.seed": 1}, **changes)))
+# What smaller reserves and a lower start cost, and save: at the same tokens, then in exact training's time. At 1/16 with c 4 and
+# a start at 4 f every position is a candidate at first.
+TRADES = [("d256", D256, 2, 2), ("d256", D256, 1.5, 2), ("d256", D256, 1.5, 1), ("d256", D256, 1.25, 1), ("d512", D512, 2, 2),
+          ("d512", D512, 1.5, 1), ("d1024", D1024, 1.5, 1)]
+for point, settings, candidates, start in TRADES:
+    begins = {f"{key}_start": str(start * Fraction(settings[f"sparsity.{key}"])) for key in ("density", "embedding_density")}
+    policy = active({**settings, "run.seed": 1}, candidates=candidates, **begins)
+    name, why = f"{point}-active-c{candidates}-start{start}", f"c {candidates}, starts at {start} f"
+    RUNS.append(Run(f"{name}-s1", "policy", f"policy study: {why}", policy))
+    RUNS.append(Run(f"{name}-equal-time-s1", "policy", f"policy study: {why}, exact training's time", policy,
+                    as_long_as=f"{point}-exact-s1", pace_of=f"{name}-s1"))
 RUNS.append(Run("d512-exact-anneal20-s1", "policy", "exact, annealed over a fifth of the run",
                 {**exact({**D512, "run.seed": 1}), "sparsity.anneal_end": 0.2}))
 

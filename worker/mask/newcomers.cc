@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <functional>
-#include <limits>
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/check.h"
@@ -42,12 +41,13 @@ int64_t ShareRound(const std::function<double(size_t)>& weight, std::span<const 
   return over + count - given;
 }
 
-// -log(1 - bits / 2^32), with a relative error of 1e-6: 1 - bits / 2^32 = m / 2^k with m from 1/2 to 1, and
+// -log(1 - x), x = (bits + 1/2) / 2^32, with a relative error of 1e-6: 1 - x = m / 2^k with m from 1/2 to 1, and
 // -log(m) = 2 artanh(s), s = (1 - m) / (1 + m) at most 1/3. 1 - m is exact in integers, so small times are as precise.
 float ExponentialOf(uint32_t bits) {
-  const uint64_t rest = (uint64_t{1} << 32) - bits;  // from 1 to 2^32
-  const int k = rest >> 32 != 0 ? 0 : std::countl_zero(static_cast<uint32_t>(rest));
-  const float d = static_cast<float>((uint64_t{1} << 32) - (rest << k)) * 0x1p-32f;
+  constexpr uint64_t kOne = uint64_t{1} << 33;
+  const uint64_t rest = kOne - (2 * uint64_t{bits} + 1);  // from 1 to 2^33 - 1
+  const int k = std::countl_zero(rest) - 31;
+  const float d = static_cast<float>(kOne - (rest << k)) * 0x1p-33f;
   const float s = d / (2 - d), q = s * s;
   const float series =
       1 + q * (1.0f / 3 + q * (1.0f / 5 + q * (1.0f / 7 + q * (1.0f / 9 + q * (1.0f / 11 + q * (1.0f / 13))))));
@@ -120,9 +120,12 @@ int Sampler::Place(uint32_t bits) const {
 
 void Sampler::Take(const Draws& draws, uint64_t line, DrawReader& reader, int64_t count, double free_share,
                    uint64_t* taken) const {
-  constexpr double kHopeless = 0.25;  // of draws that would find a free place
-  if (free_share < kHopeless) return TakeExactly(draws, line, count, taken);
-  for (int64_t patience = 4 * count + 32; count > 0 && patience > 0; --patience) {
+  int64_t patience = 4 * count + 32;
+  // More draws would hit a place that is taken than there is patience for.
+  if (static_cast<double>(count) > free_share * static_cast<double>(patience)) {
+    return TakeExactly(draws, line, count, taken);
+  }
+  for (; count > 0 && patience > 0; --patience) {
     const int i = Place(reader.Next());
     if (kernels::IsKept(taken, i)) continue;
     kernels::Keep(i, taken);
@@ -132,25 +135,24 @@ void Sampler::Take(const Draws& draws, uint64_t line, DrawReader& reader, int64_
 }
 
 // The same distribution in one go (Efraimidis and Spirakis 2006): each place waits for a time that is exponential with
-// its weight as the rate; the first `count` are taken, those of weight 0 after all others. Positive floats are ordered
-// as their bits are: a place that waits is one number, of that, its time and itself.
+// its weight as the rate; the first `count` are taken, those of weight 0 after all others. Positive numbers are ordered
+// as their bits are: a place that waits is one number, of that, its time (but for 16 bits) and itself.
 void Sampler::TakeExactly(const Draws& draws, uint64_t line, int64_t count, uint64_t* taken) const {
   if (count <= 0) return;
-  constexpr uint64_t kWeightless = uint64_t{1} << 48;
+  constexpr uint64_t kWeightless = uint64_t{1} << 63, kPlace = 0xffff;
   std::vector<uint64_t> bits((static_cast<size_t>(size()) + 1) / 2), waiting;
   draws.Bits(line, kExactDraws, std::ssize(bits), bits.data());
   waiting.reserve(size());
   for (int i = 0; i < size(); ++i) {
     if (kernels::IsKept(taken, i)) continue;
-    const float time = ExponentialOf(static_cast<uint32_t>(bits[i / 2] >> (i % 2 * 32)));
-    const auto weight = static_cast<float>(weight_[i] * (size() / total_));  // as `part` is: floats hold them
-    const float until = weight > 0 ? std::min(time / weight, std::numeric_limits<float>::max()) : time;
-    waiting.push_back((weight > 0 ? 0 : kWeightless) | uint64_t{std::bit_cast<uint32_t>(until)} << 16 |
-                      static_cast<uint64_t>(i));
+    const double time = ExponentialOf(static_cast<uint32_t>(bits[i / 2] >> (i % 2 * 32)));
+    const double until = weight_[i] > 0 ? time / weight_[i] : time;
+    const uint64_t last = weight_[i] > 0 ? 0 : kWeightless;
+    waiting.push_back(last | (std::bit_cast<uint64_t>(until) & ~kPlace) | static_cast<uint64_t>(i));
   }
   CHECK(count <= std::ssize(waiting), "{} places of {} that are free", count, waiting.size());
   std::nth_element(waiting.begin(), waiting.begin() + (count - 1), waiting.end());
-  for (int64_t i = 0; i < count; ++i) kernels::Keep(static_cast<int64_t>(waiting[i] & 0xffff), taken);
+  for (int64_t i = 0; i < count; ++i) kernels::Keep(static_cast<int64_t>(waiting[i] & kPlace), taken);
 }
 
 std::vector<int32_t> ShareOut(std::span<const double> weight, std::span<const int32_t> room, int64_t count,

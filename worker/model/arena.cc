@@ -55,10 +55,11 @@ void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& poo
       continue;
     }
     if (static_cast<int64_t>(gathered.size()) < n) gathered = kernels::Buffer<float>(static_cast<size_t>(n));
+    const bool some = before.stored(t) > 0;
     in_blocks(n, [&](int64_t begin, int64_t end) {
       for (int64_t e = begin; e < end; ++e) {  // without branches on who is new, as that is chance
         const bool is_new = source[e] == kNoSource;
-        const float value = from[is_new ? 0 : source[e]];
+        const float value = some ? from[is_new ? 0 : source[e]] : 0.0f;
         gathered[e] = is_new ? 0.0f : value;
       }
     });

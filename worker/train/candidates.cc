@@ -145,16 +145,27 @@ std::vector<Job> JobsOf(const config::Settings& settings, const Evidence* eviden
   return jobs;
 }
 
-// New sets of these sizes, and the masks on them. Threads share the matrices: within one, much of a refresh is a single
-// pass after another.
+// New sets of these sizes, and the masks on them. Threads share the matrices, as within one much of a refresh is a
+// single pass after another; but for those that are more than a thread's share of all, and whole ones, which take
+// memory of their own size.
 void ChangeCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
                       const std::vector<int64_t>& all_wanted, kernels::ThreadPool& pool, TrainState& state) {
   std::vector<Job> jobs = JobsOf(settings, evidence, all_wanted, pool, state);
   if (jobs.empty()) return;
-  pool.Run(std::ssize(jobs), [&](int64_t i, int) {
+  const auto run = [&](Job& job, kernels::ThreadPool& threads) {
+    job.next = NextMembership(settings, s, job, threads, state);
+    job.mask = MovedMask(state.masks.kept(job.tensor), job.next.source);
+  };
+  int64_t all = 0;
+  for (const Job& job : jobs) all += job.wanted;
+  std::vector<Job*> shared;
+  for (Job& job : jobs) {
+    const bool large = job.wanted > all / pool.threads() || state.layout->candidates(job.tensor) == nullptr;
+    large ? run(job, pool) : shared.push_back(&job);
+  }
+  pool.Run(std::ssize(shared), [&](int64_t i, int) {
     kernels::ThreadPool alone(1);
-    jobs[i].next = NextMembership(settings, s, jobs[i], alone, state);
-    jobs[i].mask = MovedMask(state.masks.kept(jobs[i].tensor), jobs[i].next.source);
+    run(*shared[i], alone);
   });
   std::vector<TrainState::Change> changes;
   changes.reserve(jobs.size());

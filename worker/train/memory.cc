@@ -167,14 +167,14 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   const int64_t sequences = LargestShard(settings, leaves);
   RunMemory memory;
   memory.elements = whole.elements();
-  int64_t largest_layer = 0, layer = 0, candidates_here = 0;  // whose gradients are formed at once
+  int64_t largest_layer = 0, layer = 0, biases = 0, candidates_here = 0;  // whose gradients are formed at once
   for (const model::TensorInfo& info : registry.tensors()) {
     memory.candidates += whole.candidates(info.index);
     candidates_here += here.candidates(info.index);
     memory.sets += BytesOfEvidence(settings, info, whole.stored(info.index));
     layer = info.layer < 0 || info.kind == kFirstOfLayer ? 0 : layer;
     layer += info.index == registry.wte() ? 0 : here.candidates(info.index);
-    if (info.layer >= 0 && info.density == model::Density::kBias) layer += part[info.index].numel();
+    if (info.layer == 0 && info.density == model::Density::kBias) biases += part[info.index].numel();
     largest_layer = std::max(largest_layer, layer);
   }
   const int64_t arena = here.floats() * kFloat, whole_arena = whole.floats() * kFloat;
@@ -184,7 +184,8 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   memory.gradients = exchange::GradientTree::ArenasOf(leaves.begin, leaves.end) * arena;
   const model::ModelSpec local = spec.Local(shard);
   const int64_t tokens = sequences * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens;
-  memory.activations = tokens * (BytesPerToken(local, shard.size) + WidenedBytesPerToken(local, settings));
+  memory.activations =
+      tokens * (BytesPerToken(local, shard.size) + WidenedBytesPerToken(local, settings)) + biases * sequences * kFloat;
   memory.passed = tokens * MessageFloatsPerToken(local, shard.size) * kFloat;
   if (grid.data > 1) {
     // Where ranks are and how many cores they have is not known here: "auto" may send all gradients at once.

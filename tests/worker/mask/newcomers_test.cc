@@ -79,8 +79,8 @@ TEST(Sampler, SeveralPlacesAreDrawnOneAfterTheOther) {
     return w[a] / total * w[b] / (total - w[a]) + w[b] / total * w[a] / (total - w[b]);
   };
   const std::vector<double> probability = {both(1, 2), both(0, 2), both(0, 1)};  // by the place left out
-  for (const float blocked : {1.0f, 1e9f}) {
-    const std::vector<float> weight = {1, 2, 4, blocked};
+  for (const auto& [blocked, scale] : {std::pair{1.0f, 1.0f}, {1e9f, 1.0f}, {3e38f, 1e-5f}}) {
+    const std::vector<float> weight = {1 * scale, 2 * scale, 4 * scale, blocked};
     const Sampler sampler(weight.data(), 4);
     std::vector<int64_t> seen(3);
     for (int trial = 0; trial < 30000; ++trial) {
@@ -109,18 +109,20 @@ TEST(Sampler, AllAlikeWithoutWeights) {
 
 TEST(Sampler, TakesExactlySoMany) {
   Rng rng(kSeed);
-  for (const int n : {1, 63, 64, 65, 700}) {
+  for (const int n : {1, 63, 64, 65, 700, 65536}) {
     std::vector<float> weight(n);
     for (float& x : weight) x = rng.Below(3) ? std::exp(3 * rng.Normal()) : 0;
     const Sampler sampler(weight.data(), n);
-    for (int trial = 0; trial < 50; ++trial) {
+    for (int trial = 0; trial < (n > 1000 ? 4 : 50); ++trial) {
       std::vector<uint64_t> taken((n + 63) / 64);
       for (int i = 0; i < n; ++i) {
         if (rng.Below(3) == 0) kernels::Keep(i, taken.data());
       }
       const int64_t had = BitsSet(taken), count = static_cast<int64_t>(rng.Below(n - had + 1));
       const std::vector<uint64_t> before = taken;
-      sampler.Take(Draws(kSeed, kStream, trial), Draws::Row(n), count, taken.data());
+      const Draws draws(kSeed, kStream, trial);
+      DrawReader reader(draws, Draws::Row(7));
+      sampler.Take(draws, Draws::Row(7), reader, count, /*free_share=*/trial % 2, taken.data());
       ASSERT_EQ(BitsSet(taken), had + count) << n;
       for (size_t word = 0; word < taken.size(); ++word) ASSERT_EQ(taken[word] & before[word], before[word]);
       if (n % 64 != 0) {
