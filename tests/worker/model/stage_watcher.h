@@ -35,8 +35,8 @@ class StageWatcher {
       for (size_t i = 0; i < stages_[stage].size(); ++i) {
         const int tensor = stages_[stage][i];
         const std::vector<float> now = Values(tensor), &then = seen_[stage][i];
-        EXPECT_EQ(std::memcmp(now.data(), then.data(), now.size() * sizeof(float)), 0)
-            << registry_[tensor].name << " changed after stage " << stage;
+        const bool same = now.empty() || std::memcmp(now.data(), then.data(), now.size() * sizeof(float)) == 0;
+        EXPECT_TRUE(same) << registry_[tensor].name << " changed after stage " << stage;
         ++times[tensor];
       }
     }
