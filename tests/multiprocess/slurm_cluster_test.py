@@ -8,67 +8,17 @@ import unittest
 
 import program
 import slurm
-from program import ProgramTest, main, patience
+from program import main
+from slurm_case import CHANGES, SlurmCase
 
 SCRIPT = sys.argv.pop(2)
-CHANGES = {"run__steps": 60, "run__threads": 1, "eval__every": 0, "sample__every": 0, "checkpoint__every": 4}
-# Two ranks on cores that others use as well.
-MPI = {"OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 REQUIRED = os.environ.get("FILIGREE_HOSTS_REQUIRED") == "1"
+RANKS = "--ntasks-per-node=2"
 
 
 @unittest.skipIf(slurm.missing() and not REQUIRED, slurm.missing())
-class SlurmClusterTest(ProgramTest):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.slurm = slurm.Slurm(os.path.join(cls.shared, "slurm"))
-        try:
-            cls.slurm.start()
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.slurm.stop()
-        super().tearDownClass()
-
-    def setUp(self):
-        super().setUp()
-        self.alone = os.path.join(self.folder, "alone")
-        self.assertExit(self.train(self.config("alone.toml", run__dir=self.alone, **CHANGES)), 0)
-
-    def srun(self, *words, env=None):
-        return self.slurm.ask("srun", *words, env={**MPI, **(env or {})})
-
-    def sbatch(self, config, *words, env=None):
-        """The number of the job."""
-        submitted = self.slurm.ask("sbatch", "--parsable", "--ntasks-per-node=2", f"--output={self.folder}/out",
-                                   f"--error={self.folder}/err", *words, SCRIPT, config,
-                                   env={**MPI, "FILIGREE": program.PROGRAM, **(env or {})})
-        self.assertExit(submitted, 0)
-        return int(submitted.stdout.split(";")[0])
-
-    def said(self, name):
-        path = os.path.join(self.folder, name)
-        if not os.path.exists(path):
-            return ""
-        with open(path, encoding="utf-8", errors="replace") as text:
-            return text.read()
-
-    def until(self, number, *states):
-        job = {}
-
-        def there():
-            job.update(self.slurm.job(number))
-            return job.get("JobState") in states
-
-        try:
-            self.slurm.wait(f"state {' or '.join(states)}", there, seconds=patience(180))
-        except TimeoutError as late:
-            self.fail(f"{late}\njob {job}\nout: {self.said('out')[-2000:]}\nerr: {self.said('err')[-2000:]}")
-        return job
+class SlurmClusterTest(SlurmCase):
+    SCRIPT = SCRIPT
 
     def test_srun_starts_ranks_of_mpi_by_pmix(self):
         done = self.srun("-n", "2", "--mpi=pmix", program.PROGRAM, "train", self.config(**CHANGES), "--parallel.data=2")
@@ -92,7 +42,7 @@ class SlurmClusterTest(ProgramTest):
         self.assertSays(lost, "rank 1")
 
     def test_the_script_ends_a_job_that_is_done(self):
-        job = self.until(self.sbatch(self.config(**CHANGES)), "COMPLETED", "FAILED")
+        job = self.ended(self.sbatch(self.config(**CHANGES), RANKS))
         self.assertEqual((job["JobState"], job["Restarts"]), ("COMPLETED", "0"), self.said("err"))
         self.assertEqual(self.state(), self.state(self.alone))
         self.assertFalse("\x1b" in self.said("out"), "a file is no terminal, though mpirun makes it look like one")
@@ -102,10 +52,10 @@ class SlurmClusterTest(ProgramTest):
         long = {**CHANGES, "run__steps": 1500, "checkpoint__every": 500}
         alone = os.path.join(self.folder, "long")
         self.assertExit(self.train(self.config("long.toml", run__dir=alone, **long)), 0)
-        number = self.sbatch(self.config(**long))
+        number = self.sbatch(self.config(**long), RANKS)
         self.slurm.wait("step 5", lambda: "step 5 " in self.said("out"))
         self.assertExit(self.slurm.ask("scancel", "--batch", "--signal=USR1", str(number)), 0)
-        job = self.until(number, "COMPLETED", "FAILED")
+        job = self.ended(number)
         self.assertEqual((job["JobState"], job["Restarts"]), ("COMPLETED", "1"), self.said("err"))
         self.assertIn("stopped with a checkpoint; queued again (restart 1)", self.said("err"))
         self.assertEqual(self.state(), self.state(alone))
@@ -115,7 +65,7 @@ class SlurmClusterTest(ProgramTest):
         os.mkdir(faults)
         with open(os.path.join(faults, "kill:exchange:20"), "w", encoding="utf-8"):
             pass
-        job = self.until(self.sbatch(self.config(**CHANGES), env={"FILIGREE_FAULTS": faults}), "COMPLETED", "FAILED")
+        job = self.ended(self.sbatch(self.config(**CHANGES), RANKS, env={"FILIGREE_FAULTS": faults}))
         self.assertEqual((job["JobState"], job["Restarts"]), ("COMPLETED", "1"), self.said("err"))
         self.assertIn("a rank or a host was lost; queued again (restart 1)", self.said("err"))
         self.assertEqual(self.state(), self.state(self.alone))
