@@ -16,7 +16,6 @@ PEER_RATIO = 5.0
 def row_of(run, settings, log, validation, attempts):
     """Everything that is kept of a finished run. `attempts`: one record a process, as attempts.jsonl has them."""
     seconds = log.training_seconds()
-    wall = sum(attempt["wall_seconds"] for attempt in attempts)
     cpu = sum(attempt["cpu_seconds"] for attempt in attempts)
     return {
         "name": run.name, "group": run.group, "why": run.why, "settings": settings,
@@ -24,8 +23,9 @@ def row_of(run, settings, log, validation, attempts):
         "baselines": validation["baselines"], "curve": log.curve(),
         "steps": len(log.steps), "tokens": log.tokens(), "training_seconds": round(seconds, 3),
         "phase_seconds": log.phase_seconds(), "tokens_per_second": round(log.tokens() / seconds, 1),
-        # Processor time of the training alone, over threads: what a machine that does nothing else needs at least.
-        "cpu_seconds": round(cpu / wall * seconds / settings["run.threads"], 3) if wall else None,
+        # Processor time of whole processes, over threads: what a machine that does nothing else needs at least. Their starts and
+        # evaluations are in it: to take them off by their share of wall time would let a process that stood still bend it.
+        "cpu_seconds": round(cpu / settings["run.threads"], 3) if attempts else None,
         "load_average": [attempt["load_average"] for attempt in attempts],
         "starts": len(log.starts), "min_alive": log.min_alive_note(), "facts": log.starts[-1]["facts"],
     }

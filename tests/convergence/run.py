@@ -10,8 +10,9 @@ and DIR/convergence.md (study.py says what else lies there). Exit status 0: all 
 figure is missed; 1: a figure is missed.
 
 --data    a prepared corpus; without it the standard library is prepared into DIR/corpus
---clock   what "time" means in the comparisons: wall, the sum of the log's step times; cpu, processor time over threads, for a
-          machine that others use meanwhile (the peer, whose times are wall times, is left out then)
+--clock   what "time" means in the comparisons: wall, the sum of the log's step times; cpu, processor time of the training
+          processes (start and evaluations included) over threads, for a machine that others use meanwhile, or where a run is
+          stopped for a while (the peer, whose times are wall times, is left out then)
 --peer    lines of tests/peer/compare_step.py measured before; with --torch-python they are measured where they are missing
 Groups: figures (3 widths, 5 seeds: exact, active at the same tokens, active in the same time), reader (dense training, 1/1000),
 policy (other policies of the active regime), sweep (learning rates).

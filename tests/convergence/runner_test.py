@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import results  # noqa: E402
 from run_log import RunLog  # noqa: E402
-from runs import Point, differences  # noqa: E402
+from runs import Point, Run, differences  # noqa: E402
 
 # Every run of a study: an exact one long enough to be stopped in the middle, active ones beside it.
 TABLE = """
@@ -138,6 +138,19 @@ class ResultsTest(unittest.TestCase):
         self.assertEqual(list(got["figures"].values()), [False, True, True, None, None])
         self.assertAlmostEqual(got["of_distance_to_bigram"], 0.05)
         self.assertEqual(got["seeds"], 1)
+
+    def test_processor_time_is_that_of_all_processes_whatever_the_wall_says(self):
+        class Log:
+            steps, starts = [{}] * 10, [{"facts": {}}]
+            training_seconds = staticmethod(lambda: 400.0)  # one of them stood still for most of it
+            phase_seconds, curve, tokens, min_alive_note = (staticmethod(dict), staticmethod(list), staticmethod(lambda: 80),
+                                                            staticmethod(str))
+
+        run = Run("name", "figures", "why", {})
+        attempts = [{"cpu_seconds": cpu, "wall_seconds": wall, "load_average": [1, 1]} for cpu, wall in ((30.0, 31), (50.0, 900))]
+        row = results.row_of(run, {"run.threads": 2}, Log, {"loss": 1, "tokens": 1, "baselines": {}}, attempts)
+        self.assertEqual(row["cpu_seconds"], 40.0)
+        self.assertIsNone(results.row_of(run, {"run.threads": 2}, Log, {"loss": 1, "tokens": 1, "baselines": {}}, [])["cpu_seconds"])
 
     def test_nothing_is_said_of_a_point_without_its_runs(self):
         self.assertIsNone(results.compare(self.POINT, {"exact": {}}, None, "wall"))

@@ -99,15 +99,21 @@ for point, settings in (("d256", D256), ("d512", D512)):
             f"{key} {value}" for key, value in changes.items()), active({**settings, "run.seed": 1}, **changes)))
 # What smaller reserves and a lower start cost, and save: at the same tokens, then in exact training's time. At 1/16 with c 4 and
 # a start at 4 f every position is a candidate at first.
-TRADES = [("d256", D256, 2, 2), ("d256", D256, 1.5, 2), ("d256", D256, 1.5, 1), ("d256", D256, 1.25, 1), ("d512", D512, 2, 2),
-          ("d512", D512, 1.5, 1), ("d1024", D1024, 1.5, 1)]
-for point, settings, candidates, start in TRADES:
+def reserve(settings, candidates, start, seed):
     begins = {f"{key}_start": str(start * Fraction(settings[f"sparsity.{key}"])) for key in ("density", "embedding_density")}
-    policy = active({**settings, "run.seed": 1}, candidates=candidates, **begins)
+    return active({**settings, "run.seed": seed}, candidates=candidates, **begins)
+
+
+TRADES = [("d256", D256, 2, 2, (1, 2, 3)), ("d256", D256, 1.5, 2, (1,)), ("d256", D256, 1.5, 1, (1,)), ("d256", D256, 1.25, 1, (1,)),
+          ("d512", D512, 2, 2, (1, 2)), ("d512", D512, 1.5, 1, (1,)), ("d1024", D1024, 2, 2, (1,)), ("d1024", D1024, 1.5, 1, (1,))]
+for point, settings, candidates, start, seeds in TRADES:
     name, why = f"{point}-active-c{candidates}-start{start}", f"c {candidates}, starts at {start} f"
-    RUNS.append(Run(f"{name}-s1", "policy", f"policy study: {why}", policy))
-    RUNS.append(Run(f"{name}-equal-time-s1", "policy", f"policy study: {why}, exact training's time", policy,
-                    as_long_as=f"{point}-exact-s1", pace_of=f"{name}-s1"))
+    RUNS += [Run(f"{name}-s{seed}", "policy", f"policy study: {why}", reserve(settings, candidates, start, seed)) for seed in seeds]
+    RUNS.append(Run(f"{name}-equal-time-s1", "policy", f"policy study: {why}, exact training's time",
+                    reserve(settings, candidates, start, 1), as_long_as=f"{point}-exact-s1", pace_of=f"{name}-s1"))
+RUNS += [Run(f"d512-{regime}-s2", "policy", "policy study: a second seed", way({**D512, "run.seed": 2}))
+         for regime, way in (("exact", exact), ("active", active))]
+RUNS.append(Run("d2048-thousandth-c2-start2", "reader", "a smaller reserve at 1/1000", reserve(D2048, 2, 2, 1)))
 RUNS.append(Run("d512-exact-anneal20-s1", "policy", "exact, annealed over a fifth of the run",
                 {**exact({**D512, "run.seed": 1}), "sparsity.anneal_end": 0.2}))
 
