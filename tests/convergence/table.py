@@ -113,7 +113,6 @@ for point, settings, candidates, start, seeds in TRADES:
                     reserve(settings, candidates, start, 1), as_long_as=f"{point}-exact-s1", pace_of=f"{name}-s1"))
 RUNS += [Run(f"d512-{regime}-s2", "policy", "policy study: a second seed", way({**D512, "run.seed": 2}))
          for regime, way in (("exact", exact), ("active", active))]
-RUNS.append(Run("d2048-thousandth-c2-start2", "reader", "a smaller reserve at 1/1000", reserve(D2048, 2, 2, 1)))
 RUNS.append(Run("d512-exact-anneal20-s1", "policy", "exact, annealed over a fifth of the run",
                 {**exact({**D512, "run.seed": 1}), "sparsity.anneal_end": 0.2}))
 

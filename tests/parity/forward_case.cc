@@ -98,9 +98,10 @@ absl::Status RunTogether(const GoldenCase& golden, const Runner& runner, Report&
   absl::Status read = ReadWeights(golden, state.registry, state.weights);
   if (!read.ok()) return read;
   train::TensorRanks tensor_ranks(*runner.world);
+  const std::vector<int> owners = train::OwnersIn(settings, state.registry, grid);
   std::unique_ptr<train::ModelShard> shard;
   if (grid.tensor > 1) {
-    shard = std::make_unique<train::ModelShard>(state, model::Shard{runner.world->tensor_rank(), grid.tensor});
+    shard = std::make_unique<train::ModelShard>(state, model::Shard{runner.world->tensor_rank(), grid.tensor}, owners);
   }
   Network network(golden.spec, shard == nullptr ? state.registry : shard->registry(), *runner.pool,
                   shard == nullptr ? nullptr : &tensor_ranks);
@@ -112,7 +113,8 @@ absl::Status RunTogether(const GoldenCase& golden, const Runner& runner, Report&
   train::BatchGradient batch_gradient(settings, state, shard.get(), *runner.pool, runner.world);
   const auto result = batch_gradient.Compute({golden.tokens.data(), golden.batch, golden.positions}, network, nullptr);
   if (!result.ok()) return result.status();
-  const train::Ownership ownership(train::OwnersIn(settings, state.registry, grid), runner.world->data(), nullptr);
+  comm::Communicator& owning = grid.tensor > 1 ? runner.world->tensor() : runner.world->data();
+  const train::Ownership ownership(owners, owning, nullptr);
   absl::Status gathered = ownership.GatherArena(batch_gradient.gradient());
   if (!gathered.ok()) return gathered;
 

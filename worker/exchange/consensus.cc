@@ -18,22 +18,26 @@ using kernels::Digest;
 struct Summary {
   int64_t epoch = 0;
   int32_t replica = 0;
-  int32_t knows = 0;  // has `left`
-  Digest left, found, own_left, own_found;
-
-  bool contradicts_itself() const { return knows != 0 && (left != found || own_left != own_found); }
+  int16_t part = 0;
+  int16_t contradicts_itself = 0;  // what it found is not what it left
+  Digest found, part_found;
 };
 static_assert(sizeof(Summary) == kConsensusBytes);
+
+bool ContradictsItself(const Claim& claim) {
+  const bool knows = !claim.left.empty() || !claim.part_left.empty() || !claim.own_left.empty();
+  return knows &&
+         (claim.left != claim.found || claim.part_left != claim.part_found || claim.own_left != claim.own_found);
+}
 
 Summary SummaryOf(const Claim& claim) {
   Summary summary;
   summary.epoch = claim.epoch;
   summary.replica = claim.replica;
-  summary.knows = claim.left.empty() && claim.own_left.empty() ? 0 : 1;
-  summary.left = Together(claim.left);
+  summary.part = static_cast<int16_t>(claim.part);
+  summary.contradicts_itself = ContradictsItself(claim) ? 1 : 0;
   summary.found = Together(claim.found);
-  summary.own_left = Together(claim.own_left);
-  summary.own_found = Together(claim.own_found);
+  summary.part_found = Together(claim.part_found);
   return summary;
 }
 
@@ -100,12 +104,34 @@ struct Finding {
   std::vector<std::string> texts;
 };
 
+// Ranks that hold the same, by what they say of it.
+template <typename Key>
+void CompareReplicas(const std::map<int, std::vector<int>>& replicas, Key key, Finding& finding) {
+  for (const auto& [replica, ranks] : replicas) {
+    const auto parties = Parties(ranks, key);
+    if (parties.size() < 2) continue;
+    NameDiffering(parties, finding.named);
+    std::vector<std::string> names;
+    names.reserve(parties.size());
+    for (const std::vector<int>& party : parties) names.push_back(fmt::format("{}", fmt::join(party, ", ")));
+    finding.texts.push_back(
+        fmt::format("ranks {} hold the same part of the model and do not agree", fmt::join(names, " | ")));
+    for (size_t p = 1; p < parties.size(); ++p) {
+      const std::pair<int, int> pair = {parties[0].front(), parties[p].front()};
+      const bool listed =
+          std::find(finding.differing.begin(), finding.differing.end(), pair) != finding.differing.end();
+      if (!listed) finding.differing.push_back(pair);
+    }
+  }
+}
+
 void FindDiffering(const std::vector<Summary>& all, Finding& finding) {
   std::vector<int> everyone;
-  std::map<int, std::vector<int>> replicas;
+  std::map<int, std::vector<int>> replicas, parts;
   for (int r = 0; r < std::ssize(all); ++r) {
     everyone.push_back(r);
     replicas[all[r].replica].push_back(r);
+    parts[all[r].part].push_back(r);
   }
   const auto epochs = Parties(everyone, [&](int r) { return all[r].epoch; });
   if (epochs.size() > 1) {
@@ -116,51 +142,59 @@ void FindDiffering(const std::vector<Summary>& all, Finding& finding) {
     }
     return;
   }
-  for (const auto& [replica, ranks] : replicas) {
-    const auto parties = Parties(ranks, [&](int r) { return all[r].found; });
-    if (parties.size() < 2) continue;
-    NameDiffering(parties, finding.named);
-    for (size_t p = 1; p < parties.size(); ++p) finding.differing.push_back({parties[0].front(), parties[p].front()});
-    std::vector<std::string> names;
-    names.reserve(parties.size());
-    for (const std::vector<int>& party : parties) names.push_back(fmt::format("{}", fmt::join(party, ", ")));
-    finding.texts.push_back(
-        fmt::format("ranks {} hold the same part of the model and do not agree", fmt::join(names, " | ")));
-  }
+  CompareReplicas(
+      replicas, [&](int r) { return all[r].found; }, finding);
+  CompareReplicas(
+      parts, [&](int r) { return all[r].part_found; }, finding);
 }
 
 Finding Find(const std::vector<Summary>& all) {
   Finding finding;
   for (int r = 0; r < std::ssize(all); ++r) {
-    if (all[r].contradicts_itself()) finding.contradicting.push_back(r);
+    if (all[r].contradicts_itself != 0) finding.contradicting.push_back(r);
   }
   finding.named = finding.contradicting;
   if (finding.named.empty()) FindDiffering(all, finding);
   std::sort(finding.named.begin(), finding.named.end());
+  finding.named.erase(std::unique(finding.named.begin(), finding.named.end()), finding.named.end());
   return finding;
 }
 
+void Append(std::span<const TensorDigests> list, std::string& to) {
+  for (const TensorDigests& tensor : list) {
+    to += tensor.name;
+    to.push_back('\0');
+    to.append(reinterpret_cast<const char*>(tensor.of), sizeof(tensor.of));
+  }
+}
+
 // What a rank says where something is wrong: in words where it contradicts itself, and what it found.
-std::string Evidence(const Claim& claim, bool knows) {
+std::string Evidence(const Claim& claim) {
   Differences own;
-  if (knows) {
+  if (ContradictsItself(claim)) {
     own.Add(claim.left, claim.found);
+    own.Add(claim.part_left, claim.part_found);
     own.Add(claim.own_left, claim.own_found);
   }
   std::string evidence = own.text();
   evidence.push_back('\0');
-  for (const TensorDigests& tensor : claim.found) {
-    evidence.append(reinterpret_cast<const char*>(tensor.of), sizeof(tensor.of));
-  }
+  Append(claim.found, evidence);
+  Append(claim.part_found, evidence);
   return evidence;
 }
 
-std::vector<TensorDigests> FoundBy(const std::string& evidence, const std::vector<TensorDigests>& names) {
-  const size_t begin = std::min(evidence.size(), evidence.find('\0') + 1);
-  std::vector<TensorDigests> found((evidence.size() - begin) / sizeof(TensorDigests::of));
-  for (size_t t = 0; t < found.size(); ++t) {
-    if (t < names.size()) found[t].name = names[t].name;
-    std::memcpy(found[t].of, evidence.data() + begin + t * sizeof(TensorDigests::of), sizeof(TensorDigests::of));
+// Of all that it holds together with others, as far as the bytes hold together.
+std::vector<TensorDigests> FoundBy(const std::string& evidence) {
+  std::vector<TensorDigests> found;
+  size_t at = evidence.find('\0');
+  at = at == std::string::npos ? evidence.size() : at + 1;
+  while (at < evidence.size()) {
+    const size_t end = evidence.find('\0', at);
+    if (end == std::string::npos || evidence.size() - end - 1 < sizeof(TensorDigests::of)) break;
+    TensorDigests& tensor = found.emplace_back();  // NOLINT: where something is wrong
+    tensor.name = evidence.substr(at, end - at);
+    std::memcpy(tensor.of, evidence.data() + end + 1, sizeof(tensor.of));
+    at = end + 1 + sizeof(tensor.of);
   }
   return found;
 }
@@ -177,7 +211,7 @@ absl::StatusOr<Verdict> Compare(comm::Communicator& ranks, const Claim& claim) {
   Finding finding = Find(all);
   Verdict verdict;
   if (finding.named.empty()) return verdict;
-  const auto evidence = ranks.AllGatherStrings(Evidence(claim, mine.knows != 0));
+  const auto evidence = ranks.AllGatherStrings(Evidence(claim));
   if (!evidence.ok()) return evidence.status();
   for (const int r : finding.contradicting) {
     finding.texts.push_back(
@@ -186,7 +220,7 @@ absl::StatusOr<Verdict> Compare(comm::Communicator& ranks, const Claim& claim) {
   }
   for (const auto& [a, b] : finding.differing) {
     Differences differences;
-    differences.Add(FoundBy((*evidence)[a], claim.found), FoundBy((*evidence)[b], claim.found));
+    differences.Add(FoundBy((*evidence)[a]), FoundBy((*evidence)[b]));
     finding.texts.push_back(fmt::format("ranks {} and {} differ in {}", a, b, differences.text()));
   }
   verdict.ranks = finding.named;

@@ -59,11 +59,16 @@ Traffic RoundedForOwner(int64_t floats, int owner, int rank, int ranks) {
   return owner == rank ? Traffic{0, (ranks - 1) * bytes, 0} : Traffic{bytes, 0, 0};
 }
 
-// A list of `count` of `bound` positions with their values, if it is a random subset (index_list.h).
-int64_t CodedBytes(int64_t count, int64_t bound, WireValue wire) {
+// A list of `count` of `bound` positions, if it is a random subset (index_list.h).
+int64_t ListBytes(int64_t count, int64_t bound) {
+  if (count == 0 || count == bound) return 0;
   const double bits = std::log2(static_cast<double>(bound) / static_cast<double>(count)) + 1.5;
-  const double list = std::min(bits * static_cast<double>(count), static_cast<double>(bound));
-  return count * (wire == WireValue::kBf16 ? kHalf : kFloat) + static_cast<int64_t>(list / 8);
+  return static_cast<int64_t>(std::min(bits * static_cast<double>(count), static_cast<double>(bound)) / 8);
+}
+
+// The same with their values.
+int64_t CodedBytes(int64_t count, int64_t bound, WireValue wire) {
+  return count * (wire == WireValue::kBf16 ? kHalf : kFloat) + ListBytes(count, bound);
 }
 
 // The most that a list of rows takes beside their values (coded_rows.h): a bitmap.
@@ -275,6 +280,17 @@ Forecast TrafficOfWeights(std::span<const OwnedMatrix> matrices, int rank, int r
     const int64_t bytes = whole[r] + coded[r] + headers;
     if (r == rank) forecast.traffic.sent_bytes += (ranks - 1) * bytes;
     if (r != rank) forecast.traffic.received_bytes += bytes;
+  }
+  return forecast;
+}
+
+Forecast TrafficOfCandidateSets(std::span<const ForecastSet> sets, int rank, int ranks) {
+  std::vector<int64_t> bytes(ranks, kLength);
+  for (const ForecastSet& set : sets) bytes[set.owner] += kLength + 1 + ListBytes(set.entries, set.numel);
+  Forecast forecast = {{}, Accuracy::kAbout};
+  for (int r = 0; r < ranks; ++r) {
+    if (r == rank) forecast.traffic.sent_bytes += (ranks - 1) * bytes[r];
+    if (r != rank) forecast.traffic.received_bytes += bytes[r];
   }
   return forecast;
 }

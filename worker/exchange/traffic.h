@@ -56,7 +56,14 @@ Forecast TrafficOfSharedThreshold(std::span<const OwnedMatrix> matrices, int ran
 // no mask, all of them as they are.
 Forecast TrafficOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks);
 
-// Bytes that come and go while they are gathered.
+// After a refresh: the new candidates of an owner's matrix to all others (candidate_sets.h).
+struct ForecastSet {
+  int owner = 0;
+  int64_t numel = 0, entries = 0;
+};
+Forecast TrafficOfCandidateSets(std::span<const ForecastSet> sets, int rank, int ranks);
+
+// Bytes that come and go while weights of owners are gathered.
 int64_t MemoryOfWeights(std::span<const OwnedMatrix> matrices, int rank, int ranks);
 
 // NumberSum::SumNumbers of `width` numbers a subtree.

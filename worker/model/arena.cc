@@ -24,7 +24,44 @@ bool MovesForward(const Layout& before, const Layout& after) {
   return after.floats() <= before.floats();
 }
 
+// Entries of one row of a matrix: its columns and where the first value stands.
+struct RowEntries {
+  const uint16_t* columns = nullptr;  // null: all of them
+  int64_t begin = 0, end = 0;
+
+  int64_t column(int64_t e) const { return columns == nullptr ? e - begin : columns[e]; }
+};
+
+RowEntries RowOf(const kernels::PatternView* candidates, int64_t row, int64_t cols) {
+  if (candidates == nullptr) return {nullptr, row * cols, (row + 1) * cols};
+  return {candidates->col_indices, candidates->row_offsets[row], candidates->row_offsets[row + 1]};
+}
+
 }  // namespace
+
+kernels::Buffer<uint32_t> SourcesOf(const kernels::PatternView* before, const kernels::PatternView& after) {
+  kernels::Buffer<uint32_t> sources(static_cast<size_t>(after.nnz()));
+  for (int64_t r = 0; r < after.rows; ++r) {
+    const RowEntries old = RowOf(before, r, after.cols);
+    int64_t from = old.begin;
+    for (uint32_t e = after.row_offsets[r]; e < after.row_offsets[r + 1]; ++e) {
+      while (from < old.end && old.column(from) < after.col_indices[e]) ++from;
+      const bool was = from < old.end && old.column(from) == after.col_indices[e];
+      sources[e] = was ? static_cast<uint32_t>(from) : kNoSource;
+    }
+  }
+  return sources;
+}
+
+void KeepOnly(const std::vector<bool>& tensors, Arena& arena) {
+  const Layout& layout = arena.layout();
+  CHECK(static_cast<int>(tensors.size()) == layout.size(), "{} tensors of {}", tensors.size(), layout.size());
+  kernels::Buffer<float> kept(arena.data_.size());
+  for (int t = 0; t < layout.size(); ++t) {
+    if (tensors[t]) std::copy_n(arena.data() + layout.offset(t), layout.stored(t), kept.data() + layout.offset(t));
+  }
+  arena.data_ = std::move(kept);
+}
 
 void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& pool, Arena& arena) {
   const Layout& after = arena.layout();
@@ -45,6 +82,7 @@ void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& poo
              [&](int64_t block, int) { f(block * kBlock, std::min(n, (block + 1) * kBlock)); });
   };
   for (const int t : order) {
+    if (!sources.needed.empty() && !sources.needed[t]) continue;
     const float* from = arena.data() + before.offset(t);
     const uint32_t* source = sources.of[t];
     const int64_t n = after.stored(t);

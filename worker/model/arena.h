@@ -8,6 +8,7 @@
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
+#include "kernels/csr/pattern.h"
 #include "worker/model/layout.h"
 #include "worker/model/registry.h"
 
@@ -32,6 +33,7 @@ class Arena {
 
  private:
   friend void Move(const Layout& before, const struct Sources& sources, kernels::ThreadPool& pool, Arena& arena);
+  friend void KeepOnly(const std::vector<bool>& tensors, Arena& arena);
 
   std::shared_ptr<const Layout> layout_;
   kernels::Buffer<float> data_;
@@ -42,11 +44,19 @@ class Arena {
 inline constexpr uint32_t kNoSource = UINT32_MAX;
 struct Sources {
   std::vector<const uint32_t*> of;  // one a tensor
+  // One a tensor: false: nobody needs its values, they are unspecified afterwards. Empty: all are needed.
+  std::vector<bool> needed = {};
 };
+
+// Of every value of a new candidate set, where it stood before; before: null: the tensor was whole.
+kernels::Buffer<uint32_t> SourcesOf(const kernels::PatternView* before, const kernels::PatternView& after);
 
 // Brings the values of an arena from the layout `before` to its own layout as it is now. In place where every tensor
 // moves towards the front, as it does when sets shrink or keep their size.
 void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& pool, Arena& arena);
+
+// Only these tensors, one entry each, keep their values; the memory of the others is given back, they read 0.
+void KeepOnly(const std::vector<bool>& tensors, Arena& arena);
 
 // Zeroes the floats between tensors, which Move and earlier layouts leave as they were.
 void ClearPadding(Arena& arena);

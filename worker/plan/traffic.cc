@@ -27,6 +27,22 @@ Traffic TrafficOfGather(const std::vector<int64_t>& bytes, int rank) {
   return traffic;
 }
 
+// An all-to-all in which a rank gives send[r] to rank r and gets receive[r] from it.
+Traffic TrafficOfAllToAll(const std::vector<int64_t>& send, const std::vector<int64_t>& receive, int rank) {
+  Traffic traffic;
+  for (int r = 0; r < static_cast<int>(send.size()); ++r) {
+    if (r == rank) continue;
+    traffic.sent_bytes += send[r];
+    traffic.received_bytes += receive[r];
+  }
+  return traffic;
+}
+
+std::vector<int64_t> BytesOf(std::vector<int64_t> floats) {
+  for (int64_t& of : floats) of *= kFloat;
+  return floats;
+}
+
 // One rank's view of a step.
 class Step {
  public:
@@ -37,6 +53,7 @@ class Step {
         s_(s),
         shard_{grid.tensor_rank(rank), grid.tensor},
         data_rank_(grid.data_rank(rank)),
+        owning_(train::OwningRanksOf(grid, rank)),
         whole_(spec),
         part_(spec, shard_),
         layout_(whole_, settings, part_) {}
@@ -98,33 +115,47 @@ class Step {
 
   // Where matrices have owners: what these tell the others.
   void AddOwners() {
-    const std::vector<int> owners = train::OwnersIn(settings_, part_, grid_);
+    const std::vector<int> owners = train::OwnersIn(settings_, whole_, grid_);
     if (owners.empty()) return;
-    std::vector<int64_t> sums(grid_.data);
-    for (const exchange::OwnedMatrix& matrix : train::OwnedMatrices(settings_, part_, owners, s_)) {
+    const std::vector<exchange::OwnedMatrix> matrices = train::OwnedMatrices(settings_, whole_, owners, s_);
+    std::vector<int64_t> sums(owning_.size);
+    for (const exchange::OwnedMatrix& matrix : matrices) {
       sums[matrix.owner] += kDouble * ((matrix.numel + optim::kBlockElements - 1) / optim::kBlockElements);
     }
-    parts_.push_back({"sizes of the owners' gradients", TrafficOfGather(sums, data_rank_)});
-    if (const auto sharing = train::SharingMatrices(settings_, part_, owners, s_); !sharing.empty()) {
-      const exchange::Forecast threshold = exchange::TrafficOfSharedThreshold(sharing, data_rank_, grid_.data);
+    parts_.push_back({"sizes of the owners' gradients", TrafficOfGather(sums, owning_.rank)});
+    if (const auto sharing = train::SharingMatrices(settings_, whole_, owners, s_); !sharing.empty()) {
+      const exchange::Forecast threshold = exchange::TrafficOfSharedThreshold(sharing, owning_.rank, owning_.size);
       parts_.push_back({"threshold of all matrices", threshold.traffic, 1, threshold.accuracy});
     }
-    const exchange::Forecast weights =
-        exchange::TrafficOfWeights(train::OwnedMatrices(settings_, part_, owners, s_), data_rank_, grid_.data);
+    const exchange::Forecast weights = exchange::TrafficOfWeights(matrices, owning_.rank, owning_.size);
     parts_.push_back({"weights of the owners", weights.traffic, 1, weights.accuracy});
+    AddCandidates(owners);
   }
 
-  // Between the ranks that share the model: every one's part of the gradient to all.
-  void AddGroup() {
-    std::vector<int64_t> gradients, evidence;
-    for (int r = 0; r < grid_.tensor; ++r) {
-      const model::Registry part(spec_, {r, grid_.tensor});
-      gradients.push_back(kFloat * train::RankLayout(whole_, settings_, part).shared());
-      evidence.push_back(kDouble * train::EvidenceNumbers(settings_, part));
+  void AddCandidates(const std::vector<int>& owners) {
+    std::vector<exchange::ForecastSet> sets;
+    for (const model::TensorInfo& info : whole_.tensors()) {
+      if (train::FirstCandidates(settings_, info) == 0) continue;
+      sets.push_back({owners[info.index], info.numel(), train::CandidatesAt(settings_, info, s_)});
     }
-    parts_.push_back({"gradients of the parts of the model", TrafficOfGather(gradients, shard_.rank)});
-    const comm::Traffic losses = comm::TrafficOfAllReduce(1, kDouble, shard_.rank, grid_.tensor);
+    if (refresh_every() == 0 || sets.empty()) return;
+    const exchange::Forecast told = exchange::TrafficOfCandidateSets(sets, owning_.rank, owning_.size);
+    parts_.push_back({"new candidates of the owners", told.traffic, refresh_every(), told.accuracy});
+  }
+
+  // Between the ranks that share the model: parts of the gradient, to owners and to all.
+  void AddGroup() {
+    const train::GroupGradient gradient =
+        train::GroupGradientOf(spec_, settings_, shard_, train::OwnersIn(settings_, whole_, grid_));
+    Traffic parts = TrafficOfAllToAll(BytesOf(gradient.to_owners), BytesOf(gradient.from), shard_.rank);
+    parts += TrafficOfGather(BytesOf(gradient.for_all), shard_.rank);
+    parts_.push_back({"gradients of the parts of the model", parts});
+    const comm::Traffic losses = comm::TrafficOfAllReduce(2, kDouble, shard_.rank, grid_.tensor);
     parts_.push_back({"losses of the parts of the model", {losses.sent_bytes, losses.received_bytes}});
+    std::vector<int64_t> evidence;
+    for (int r = 0; r < grid_.tensor; ++r) {
+      evidence.push_back(kDouble * train::EvidenceNumbers(settings_, model::Registry(spec_, {r, grid_.tensor})));
+    }
     AddEvidence("evidence of the parts of the model", TrafficOfGather(evidence, shard_.rank));
   }
 
@@ -138,6 +169,7 @@ class Step {
   const int64_t s_;
   const model::Shard shard_;
   const int data_rank_;
+  const train::OwningRanks owning_;
   const model::Registry whole_, part_;
   const train::RankLayout layout_;
   std::vector<TrafficPart> parts_;

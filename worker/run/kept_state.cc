@@ -1,13 +1,14 @@
 #include "worker/run/kept_state.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <span>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "fmt/format.h"
 #include "worker/exchange/state_digest.h"
@@ -22,45 +23,131 @@
 namespace filigree::train {
 namespace {
 
-// Can the run go on from what this rank has in memory?
+// Can the run go on from what this rank has in memory, together with what others have?
 bool Usable(const OpenedRun* run, const Fencing* fencing) {
-  if (run == nullptr || run->state == nullptr) return false;
+  if (run == nullptr || run->state == nullptr || run->state->torn) return false;
   if (run->state->step >= run->settings.run.steps && !run->last_save_owed) return false;
   if (fencing != nullptr && fencing->rollback) return false;
   if (fencing != nullptr && fencing->resume && run->state->step < fencing->resume->step) return false;
   const config::ParallelSettings& parallel = run->settings.parallel;
-  const bool owed = parallel.exchange != config::Exchange::kTree || parallel.wire != config::Wire::kFp32;
-  return !owed && !DividesUpdates(run->settings);  // what a lost rank owned is lost with it
+  return parallel.exchange == config::Exchange::kTree &&
+         parallel.wire == config::Wire::kFp32;  // else something is owed
 }
 
-// The step of a usable state, -1 without one, of every rank.
-absl::StatusOr<std::vector<int64_t>> StepsOfRanks(const OpenedRun* run, parallel::World& world,
-                                                  const Fencing* fencing) {
-  const int64_t mine = Usable(run, fencing) ? run->state->step : -1;
-  world.all().Name("where each rank is");
-  const absl::StatusOr<std::vector<std::string>> words = world.all().AllGatherStrings(std::to_string(mine));
+// What a rank has: the step of its state, -1: none that is usable; whether that is all it needs in the new world; and
+// of which tensors it has the moments.
+struct Holding {
+  int64_t step = -1;
+  bool fits = false;
+  std::string moments;  // a character a tensor, '1': yes
+};
+
+Holding HoldingOf(const OpenedRun& run, const parallel::World& world) {
+  const TrainState& state = *run.state;
+  const std::vector<int> owners = OwnersIn(run.settings, state.registry, world.grid());
+  const int rank = OwningRanksOf(world.grid(), world.rank()).rank;
+  Holding holding = {state.step, true, std::string(state.registry.size(), '0')};
+  for (int tensor = 0; tensor < state.registry.size(); ++tensor) {
+    const bool holds = state.HoldsMoments(tensor);
+    const bool needs = owners.empty() || owners[tensor] < 0 || owners[tensor] == rank;
+    if (holds) holding.moments[tensor] = '1';
+    if (needs && !holds) holding.fits = false;
+  }
+  return holding;
+}
+
+absl::StatusOr<std::vector<Holding>> HoldingsOfRanks(const OpenedRun* run, parallel::World& world,
+                                                     const Fencing* fencing) {
+  Holding mine;
+  if (Usable(run, fencing)) mine = HoldingOf(*run, world);
+  world.all().Name("what each rank has");
+  const auto words = world.all().AllGatherStrings(fmt::format("{} {} {}", mine.step, mine.fits ? 1 : 0, mine.moments));
   if (!words.ok()) return words.status();
-  std::vector<int64_t> steps(words->size(), -1);
-  for (size_t rank = 0; rank < steps.size(); ++rank) {
-    const std::string& word = (*words)[rank];
-    std::from_chars(word.data(), word.data() + word.size(), steps[rank]);
+  std::vector<Holding> holdings(words->size());
+  for (size_t rank = 0; rank < holdings.size(); ++rank) {
+    const std::vector<std::string> parts = absl::StrSplit((*words)[rank], ' ');
+    if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &holdings[rank].step)) {
+      return absl::InternalError(fmt::format("rank {} says '{}' of its state", rank, (*words)[rank]));
+    }
+    holdings[rank].fits = parts[1] == "1";
+    holdings[rank].moments = parts[2];
   }
-  return steps;
+  return holdings;
 }
 
-// Have all holders the same state? Those who have none answer nothing.
-absl::StatusOr<bool> Agree(const OpenedRun* run, bool holds, std::span<const int> holders, parallel::World& world) {
-  std::string mine;
-  if (holds) {
-    const auto digests = DigestsOf(*run->state, *run->pool);
-    mine = fmt::format("{} {}", run->state->position, exchange::Hex(exchange::Together(digests)));
+// The ranks that have the newest state, and what they have of it.
+struct Holders {
+  int64_t step = -1;
+  std::vector<int> ranks;
+  bool all_fit = false;  // every rank of the world is one of them and has what it needs
+  // One a tensor: of its moments how many holders have them, and the place of one among `ranks`.
+  std::vector<int> holders_of, holder_of;
+
+  bool have_everything() const {
+    return std::all_of(holders_of.begin(), holders_of.end(), [](int count) { return count > 0; });
   }
+  bool all_have(int tensor) const { return holders_of[tensor] == std::ssize(ranks); }
+};
+
+Holders HoldersAmong(const std::vector<Holding>& holdings) {
+  Holders holders;
+  for (const Holding& holding : holdings) holders.step = std::max(holders.step, holding.step);
+  if (holders.step < 0) return holders;
+  holders.all_fit = true;
+  for (int rank = 0; rank < std::ssize(holdings); ++rank) {
+    const Holding& holding = holdings[rank];
+    holders.all_fit = holders.all_fit && holding.step == holders.step && holding.fits;
+    if (holding.step != holders.step) continue;
+    holders.holders_of.resize(holding.moments.size());
+    holders.holder_of.resize(holding.moments.size(), -1);
+    for (size_t tensor = 0; tensor < holding.moments.size(); ++tensor) {
+      if (holding.moments[tensor] != '1') continue;
+      ++holders.holders_of[tensor];
+      if (holders.holder_of[tensor] < 0) holders.holder_of[tensor] = static_cast<int>(holders.ranks.size());
+    }
+    holders.ranks.push_back(rank);
+  }
+  return holders;
+}
+
+// A digest of what all holders have, then one of the moments of each tensor that only some have: "3:HEX", "-" by
+// others.
+std::vector<std::string> DigestWords(const OpenedRun& run, const Holders& holders) {
+  using exchange::Component;
+  std::vector<exchange::TensorDigests> digests = DigestsOf(*run.state, *run.pool);
+  std::vector<std::string> of_moments;
+  for (int tensor = 0; tensor < std::ssize(digests); ++tensor) {
+    if (holders.all_have(tensor)) continue;
+    exchange::TensorDigests moments;
+    for (const Component component : {Component::kFirstMoments, Component::kSecondMoments}) {
+      std::swap(moments.of[static_cast<int>(component)], digests[tensor].of[static_cast<int>(component)]);
+    }
+    const bool holds = run.state->HoldsMoments(tensor);
+    of_moments.push_back(holds ? exchange::Hex(exchange::Together({&moments, 1})) : "-");  // NOLINT: a few
+  }
+  std::vector<std::string> words = {
+      fmt::format("{}:{}", run.state->position, exchange::Hex(exchange::Together(digests)))};
+  words.insert(words.end(), of_moments.begin(), of_moments.end());
+  return words;
+}
+
+// Have all holders the same state, as far as several have it? Those who have none answer nothing.
+absl::StatusOr<bool> Agree(const OpenedRun* run, bool holds, const Holders& holders, parallel::World& world) {
   const parallel::Progress::Waiting waiting(world.progress());
   world.all().Name("digests of the state that each rank has");
-  const absl::StatusOr<std::vector<std::string>> digests = world.all().AllGatherStrings(mine);
-  if (!digests.ok()) return digests.status();
-  return std::all_of(holders.begin(), holders.end(),
-                     [&](int rank) { return (*digests)[rank] == (*digests)[holders.front()]; });
+  const auto told = world.all().AllGatherStrings(holds ? absl::StrJoin(DigestWords(*run, holders), " ") : "");
+  if (!told.ok()) return told.status();
+  std::vector<std::string> agreed;
+  for (const int rank : holders.ranks) {
+    const std::vector<std::string> words = absl::StrSplit((*told)[rank], ' ');
+    if (agreed.empty()) agreed = words;
+    if (words.size() != agreed.size()) return false;
+    for (size_t i = 0; i < words.size(); ++i) {
+      if (agreed[i] == "-") agreed[i] = words[i];
+      if (words[i] != "-" && words[i] != agreed[i]) return false;
+    }
+  }
+  return true;
 }
 
 // A holder's last steps, for whoever writes the log from now on.
@@ -97,27 +184,29 @@ absl::Status LockFolder(const std::string& run_dir, parallel::World& world, cons
 absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int keep_last, parallel::World& world,
                                checkpoint::FileSystem& files, Fencing* fencing) {
   if (run != nullptr && !world.first()) run->lock.reset();  // it was the first before
-  const absl::StatusOr<std::vector<int64_t>> steps = StepsOfRanks(run, world, fencing);
-  if (!steps.ok()) return steps.status();
-  const int64_t newest = *std::max_element(steps->begin(), steps->end());
-  if (newest < 0) return Kept();
-  std::vector<int> holders;
-  for (int rank = 0; rank < world.size(); ++rank) {
-    if ((*steps)[rank] == newest) holders.push_back(rank);
-  }
-  const bool all = std::ssize(holders) == world.size(), holds = (*steps)[world.rank()] == newest;
+  const absl::StatusOr<std::vector<Holding>> holdings = HoldingsOfRanks(run, world, fencing);
+  if (!holdings.ok()) return holdings.status();
+  const Holders holders = HoldersAmong(*holdings);
+  const int64_t newest = holders.step;
+  if (newest < 0 || !holders.have_everything()) return Kept();
+  const bool holds = (*holdings)[world.rank()].step == newest;
   const absl::StatusOr<bool> same = Agree(run, holds, holders, world);
   if (!same.ok()) return same.status();
   if (!*same) return Kept{Kept::Way::kNothing, 0, "the ranks that are left do not hold the same state", {}};
   std::optional<checkpoint::RunLock> newcomers;
   absl::Status locked = LockFolder(run_dir, world, fencing, run == nullptr ? newcomers : run->lock);
   if (!locked.ok()) return locked;
-  if (all) return Kept{Kept::Way::kMemory, newest, "", {}};
+  if (holders.all_fit) return Kept{Kept::Way::kMemory, newest, "", {}};
   // What was committed is there already.
   if (fencing != nullptr && fencing->resume && fencing->resume->step == newest) return Kept();
   std::optional<checkpoint::State> state;
   if (holds) state = SavedView(*run);
-  const auto saved = SaveOfHolders(world, files, run_dir, state ? &*state : nullptr, holders, keep_last, fencing);
+  std::vector<int> writers = holders.holder_of;
+  for (int tensor = 0; tensor < std::ssize(writers); ++tensor) {
+    if (holders.all_have(tensor)) writers[tensor] = -1;
+  }
+  const auto saved =
+      SaveOfHolders(world, files, run_dir, state ? &*state : nullptr, {holders.ranks, writers}, keep_last, fencing);
   if (checkpoint::IsSuperseded(saved.status()) || !world.failure().ok()) return saved.status();
   if (!saved.ok()) {
     return Kept{Kept::Way::kNothing,
@@ -127,7 +216,7 @@ absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int k
                 {}};
   }
   if (fencing != nullptr) fencing->resume = saved->point;
-  absl::StatusOr<std::vector<telemetry::StepRecord>> steps_so_far = TellLastSteps(run, holders.front(), world);
+  absl::StatusOr<std::vector<telemetry::StepRecord>> steps_so_far = TellLastSteps(run, holders.ranks.front(), world);
   if (!steps_so_far.ok()) return steps_so_far.status();
   return Kept{Kept::Way::kCheckpoint, newest, "", *std::move(steps_so_far)};
 }

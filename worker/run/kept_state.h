@@ -18,7 +18,7 @@ namespace filigree::train {
 
 struct Kept {
   enum class Way {
-    kMemory,      // all hold it: they go on
+    kMemory,      // all hold what they need of it: they go on
     kCheckpoint,  // some held it and have saved it: all open the run, and find it there
     kNothing,     // all open the run from its last checkpoint
   };
@@ -28,15 +28,16 @@ struct Kept {
   std::vector<telemetry::StepRecord> last_steps;  // of kCheckpoint, as OpenedRun's: a newcomer may write the log
 };
 
-// Which way the ranks go on, the same answer on all; collective. `run`: of this rank, null: it has none. A step changes
-// nothing before its last exchange is over, so that states are whole. What counts is the newest that any rank holds, if
-// all who hold it have the same digests, none is owed an unsent gradient (parallel.wire, parallel.exchange) and no
-// matrix had an owner, who alone has its moments (ownership.h). The state after the last step counts where its save
-// alone is missing (OpenedRun::last_save_owed): else the evaluation at the end would be left out.
+// Which way the ranks go on, the same answer on all; collective. `run`: of this rank, null: it has none. A state counts
+// where no update was broken off in it and none is owed an unsent gradient (parallel.wire, parallel.exchange); of those
+// the newest, if its holders have the same digests and together have all of it: moments of a matrix with an owner
+// (ownership.h) may have been lost with that rank. The state after the last step counts where its save alone is missing
+// (OpenedRun::last_save_owed): else the evaluation at the end would be left out.
 //
-// Where all hold it the first rank takes the lock of the run folder if it has it not. Where newcomers do not, or ranks
-// that are behind, those who do save it together into the run folder, which with fencing is a commit. Never with
-// fencing->rollback, nor where it is behind fencing->resume.
+// Where all hold it, with the moments that they own in the new world, the first rank takes the lock of the run folder
+// if it has it not. Where newcomers do not, or ranks that are behind or own other matrices now, those who do save it
+// together into the run folder, which with fencing is a commit. Never with fencing->rollback, nor where it is behind
+// fencing->resume.
 //
 // Errors: those of the world; IsSuperseded; of the lock, where all hold it. A save that fails otherwise is a note.
 absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int keep_last, parallel::World& world,

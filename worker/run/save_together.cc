@@ -33,12 +33,12 @@ absl::Status TellPoint(parallel::World& world, const Fencing& fencing, int64_t s
 }
 
 // The tensors that this part of so many stores.
-checkpoint::State ShareOf(const checkpoint::State& state, std::span<const int> owners, int part, int parts) {
+checkpoint::State ShareOf(const checkpoint::State& state, std::span<const int> writers, int part, int parts) {
   checkpoint::State share;
   share.step = state.step;
   share.position = state.position;
   share.seed = state.seed;
-  const std::vector<int> part_of = checkpoint::ShareTensors(state, parts, owners);
+  const std::vector<int> part_of = checkpoint::ShareTensors(state, parts, writers);
   for (size_t t = 0; t < state.tensors.size(); ++t) {
     if (part_of[t] == part) share.tensors.push_back(state.tensors[t]);
   }
@@ -111,23 +111,24 @@ absl::StatusOr<checkpoint::SaveResult> SaveShares(parallel::World& world, checkp
 absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, checkpoint::FileSystem& files,
                                                     const std::string& run_dir, const checkpoint::State& state,
                                                     std::span<const checkpoint::OwnTensor> own,
-                                                    std::span<const int> owners, int keep_last,
+                                                    std::span<const int> writers, int keep_last,
                                                     const Fencing* fencing) {
-  const checkpoint::State share = ShareOf(state, owners, world.rank(), world.size());
+  const checkpoint::State share = ShareOf(state, writers, world.rank(), world.size());
   return SaveShares(world, files, run_dir, state, share, own, keep_last, fencing);
 }
 
 absl::StatusOr<checkpoint::SaveResult> SaveOfHolders(parallel::World& world, checkpoint::FileSystem& files,
                                                      const std::string& run_dir, const checkpoint::State* state,
-                                                     std::span<const int> holders, int keep_last,
+                                                     const HoldersOfState& holders, int keep_last,
                                                      const Fencing* fencing) {
-  const absl::StatusOr<checkpoint::State> frame = TellFrame(world, state, holders.front());
+  const absl::StatusOr<checkpoint::State> frame = TellFrame(world, state, holders.ranks.front());
   if (!frame.ok()) return frame.status();
   checkpoint::State share;
   share.step = frame->step;
   if (state != nullptr) {
-    const auto part = std::lower_bound(holders.begin(), holders.end(), world.rank()) - holders.begin();
-    share = ShareOf(*state, {}, static_cast<int>(part), static_cast<int>(std::ssize(holders)));
+    const std::span<const int> ranks = holders.ranks;
+    const auto part = std::lower_bound(ranks.begin(), ranks.end(), world.rank()) - ranks.begin();
+    share = ShareOf(*state, holders.writers, static_cast<int>(part), static_cast<int>(std::ssize(ranks)));
   }
   return SaveShares(world, files, run_dir, *frame, share, {}, keep_last, fencing);
 }

@@ -13,20 +13,26 @@
 namespace filigree::train {
 
 // A checkpoint of a state that all ranks hold, of which each writes a share, and what it alone has (worker/checkpoint/
-// parts.h). owners: of tensors whose moments one rank alone holds (ownership.h), which it writes whole. Collective; all
+// parts.h). writers: ranks of the world that write tensors whose moments not all hold (train::WritersOf); -1: anyone.
+// Collective; all
 // ranks fail if one does, with its reason and number. The result is the first rank's; others know path and point alone.
 // fencing: as checkpoint::Save, on every rank or on none.
 absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, checkpoint::FileSystem& files,
                                                     const std::string& run_dir, const checkpoint::State& state,
                                                     std::span<const checkpoint::OwnTensor> own,
-                                                    std::span<const int> owners, int keep_last,
+                                                    std::span<const int> writers, int keep_last,
                                                     const Fencing* fencing = nullptr);
 
-// The same of a state that some ranks hold, `holders` (ascending), and the others do not: of these `state` is null. All
-// of it is on every holder. Collective, of all ranks.
+// The same of a state that some ranks hold.
+struct HoldersOfState {
+  std::span<const int> ranks;  // ascending
+  std::span<const int>
+      writers;  // of each tensor, the place among `ranks` of one that has its moments; -1: all have them
+};
+// Of the others `state` is null. Collective, of all ranks.
 absl::StatusOr<checkpoint::SaveResult> SaveOfHolders(parallel::World& world, checkpoint::FileSystem& files,
                                                      const std::string& run_dir, const checkpoint::State* state,
-                                                     std::span<const int> holders, int keep_last,
+                                                     const HoldersOfState& holders, int keep_last,
                                                      const Fencing* fencing);
 
 }  // namespace filigree::train

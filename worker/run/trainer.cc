@@ -356,8 +356,8 @@ absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
   if (exchange::Residual* residual = stepper_.residual(); residual != nullptr) {
     own = UnsentTensors(*residual, stepper_.registry());
   }
-  return SaveTogether(*options_.world, *options_.file_system, dir, StateToSave(), own, stepper_.ownership().owners(),
-                      keep, options_.fencing);
+  const std::vector<int> writers = WritersOf(stepper_.ownership().owners(), options_.world->grid());
+  return SaveTogether(*options_.world, *options_.file_system, dir, StateToSave(), own, writers, keep, options_.fencing);
 }
 
 checkpoint::State Trainer::StateToSave() {

@@ -30,7 +30,7 @@ exchange::SumOptions SumOptionsOf(const config::Settings& all, const model::Regi
   options.wire = settings.wire == config::Wire::kBf16 ? exchange::WireValue::kBf16 : exchange::WireValue::kFloat32;
   options.bigram_share = settings.bigram_share;
   options.topk_share = settings.topk_share;
-  options.owners = OwnersIn(all, registry, grid);
+  if (grid.tensor == 1) options.owners = OwnersIn(all, registry, grid);
   options.bucket_values = (bucket_bytes + 3) / 4;
   return options;
 }
@@ -168,10 +168,12 @@ absl::StatusOr<double> BatchGradient::WorstOverTensor(double loss) {
   if (shard_ == nullptr) return loss;
   const parallel::Progress::Waiting waiting(world_->progress());
   world_->tensor().Name("losses of the other parts of the model");
-  double worst = std::isfinite(loss) ? loss : std::numeric_limits<double>::infinity();
-  absl::Status status = world_->tensor().AllReduce(comm::ArrayOf(std::span(&worst, 1)), comm::ReduceOp::kMax);
+  constexpr double kLeast = -std::numeric_limits<double>::infinity();
+  const bool number = !std::isnan(loss);
+  double worst[] = {number ? loss : kLeast, number ? 0.0 : 1.0};  // the largest, and whether any is no number
+  absl::Status status = world_->tensor().AllReduce(comm::ArrayOf(std::span<double>(worst)), comm::ReduceOp::kMax);
   if (!status.ok()) return status;
-  return worst;
+  return worst[1] > 0 ? std::numeric_limits<double>::quiet_NaN() : worst[0];
 }
 
 absl::Status BatchGradient::GatherOverTensor(Evidence* evidence) {

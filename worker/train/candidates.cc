@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/base/check.h"
 #include "kernels/base/random.h"
 #include "worker/mask/density.h"
 #include "worker/mask/min_alive.h"
@@ -68,6 +69,15 @@ struct Job {
   kernels::Buffer<uint64_t> mask;  // on them
 };
 
+// New sets of others' matrices: what was there before stays where it is, and every newcomer begins with weight 0. A
+// weight outside the mask is 0 already, so that it does not matter who of the reserve left and came back.
+void TakeOthersSets(const Ownership& ownership, const TrainState& state, std::vector<Job>& jobs) {
+  for (Job& job : jobs) {
+    if (ownership.Updates(job.tensor)) continue;
+    job.next.source = model::SourcesOf(state.layout->candidates(job.tensor), job.next.pattern.view());
+  }
+}
+
 mask::Membership NextMembership(const config::Settings& settings, int64_t s, const Job& job, kernels::ThreadPool& pool,
                                 const TrainState& state) {
   const int t = job.tensor;
@@ -127,7 +137,8 @@ std::vector<int64_t> FirstCandidatesOf(const config::Settings& settings, const m
 
 // The matrices that change, the largest first.
 std::vector<Job> JobsOf(const config::Settings& settings, const Evidence* evidence,
-                        const std::vector<int64_t>& all_wanted, kernels::ThreadPool& pool, const TrainState& state) {
+                        const std::vector<int64_t>& all_wanted, const Ownership& ownership, kernels::ThreadPool& pool,
+                        const TrainState& state) {
   std::vector<Job> jobs;
   for (const TensorInfo& info : state.registry.tensors()) {
     if (!MayHaveCandidates(info)) continue;
@@ -139,27 +150,25 @@ std::vector<Job> JobsOf(const config::Settings& settings, const Evidence* eviden
       continue;
     }
     jobs.push_back({t, wanted, {}, {}, {}});
-    if (evidence != nullptr && !whole) jobs.back().evidence = evidence->Of(info, wanted, pool);
+    if (evidence != nullptr && !whole && ownership.Updates(t)) jobs.back().evidence = evidence->Of(info, wanted, pool);
   }
   std::stable_sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.wanted > b.wanted; });
   return jobs;
 }
 
-// New sets of these sizes, and the masks on them. Threads share the matrices, as within one much of a refresh is a
-// single pass after another; but for those that are more than a thread's share of all, and whole ones, which take
-// memory of their own size.
-void ChangeCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
-                      const std::vector<int64_t>& all_wanted, kernels::ThreadPool& pool, TrainState& state) {
-  std::vector<Job> jobs = JobsOf(settings, evidence, all_wanted, pool, state);
-  if (jobs.empty()) return;
+// The next sets of what this rank updates. Threads share the matrices, as within one much of a refresh is a single pass
+// after another; but for those that are more than a thread's share of all, and whole ones, which take memory of their
+// own size.
+void FormSets(const config::Settings& settings, int64_t s, const Ownership& ownership, kernels::ThreadPool& pool,
+              const TrainState& state, std::vector<Job>& jobs) {
   const auto run = [&](Job& job, kernels::ThreadPool& threads) {
     job.next = NextMembership(settings, s, job, threads, state);
-    job.mask = MovedMask(state.masks.kept(job.tensor), job.next.source);
   };
   int64_t all = 0;
-  for (const Job& job : jobs) all += job.wanted;
+  for (const Job& job : jobs) all += ownership.Updates(job.tensor) ? job.wanted : 0;
   std::vector<Job*> shared;
   for (Job& job : jobs) {
+    if (!ownership.Updates(job.tensor)) continue;
     const bool large = job.wanted > all / pool.threads() || state.layout->candidates(job.tensor) == nullptr;
     large ? run(job, pool) : shared.push_back(&job);
   }
@@ -167,6 +176,22 @@ void ChangeCandidates(const config::Settings& settings, int64_t s, const Evidenc
     kernels::ThreadPool alone(1);
     run(*shared[i], alone);
   });
+}
+
+// New sets of these sizes, and the masks on them.
+absl::Status ChangeCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
+                              const std::vector<int64_t>& all_wanted, const Ownership& ownership,
+                              kernels::ThreadPool& pool, TrainState& state) {
+  std::vector<Job> jobs = JobsOf(settings, evidence, all_wanted, ownership, pool, state);
+  if (jobs.empty()) return absl::OkStatus();
+  FormSets(settings, s, ownership, pool, state, jobs);
+  std::vector<Ownership::NewSet> sets;
+  sets.reserve(jobs.size());
+  for (Job& job : jobs) sets.push_back({job.tensor, job.wanted, &job.next.pattern});
+  if (absl::Status status = ownership.GatherCandidates(sets, state.registry, pool); !status.ok()) return status;
+  TakeOthersSets(ownership, state, jobs);
+  pool.Run(std::ssize(jobs),
+           [&](int64_t i, int) { jobs[i].mask = MovedMask(state.masks.kept(jobs[i].tensor), jobs[i].next.source); });
   std::vector<TrainState::Change> changes;
   changes.reserve(jobs.size());
   for (Job& job : jobs) changes.push_back({job.tensor, std::move(job.next.pattern), std::move(job.next.source)});
@@ -175,6 +200,7 @@ void ChangeCandidates(const config::Settings& settings, int64_t s, const Evidenc
     state.masks.Restore(job.tensor, job.mask.data(), state.layout->stored(job.tensor),
                         state.masks.threshold(job.tensor));
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -209,9 +235,13 @@ std::vector<int64_t> WantedCandidates(const config::Settings& settings, const mo
 
 int64_t NewcomersOf(const config::Settings& settings, const TensorInfo& info, int64_t s) {
   const int64_t k = KeptAt(info, DensitiesOf(settings, s));
-  const int64_t candidates = CandidatesOf(settings.sparsity, k, info.numel()), reserve = candidates - k;
+  const int64_t candidates = CandidatesAt(settings, info, s), reserve = candidates - k;
   if (candidates == info.numel()) return 0;
   return reserve - static_cast<int64_t>((1 - settings.sparsity.drop) * static_cast<double>(reserve));
+}
+
+int64_t CandidatesAt(const config::Settings& settings, const TensorInfo& info, int64_t s) {
+  return CandidatesOf(settings.sparsity, KeptAt(info, DensitiesOf(settings, s)), info.numel());
 }
 
 bool RefreshDue(const config::Settings& settings, int64_t s) {
@@ -236,7 +266,8 @@ void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool
   config::Settings keep_all = settings;
   keep_all.sparsity.drop = 0;
   const std::vector<int64_t> wanted = FirstCandidatesOf(settings, state.registry, KeptNow(state));
-  ChangeCandidates(keep_all, /*s=*/-1, /*evidence=*/nullptr, wanted, pool, state);
+  absl::Status changed = ChangeCandidates(keep_all, /*s=*/-1, /*evidence=*/nullptr, wanted, Ownership(), pool, state);
+  CHECK(changed.ok(), "a rank alone: {}", changed.ToString());
   std::fill_n(m.data(), m.size(), 0.0f);
 }
 
@@ -273,9 +304,10 @@ std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const conf
   return state;
 }
 
-void RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence, kernels::ThreadPool& pool,
-                       TrainState& state) {
-  ChangeCandidates(settings, s, evidence, WantedCandidates(settings, state.registry, s, KeptNow(state)), pool, state);
+absl::Status RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
+                               const Ownership& ownership, kernels::ThreadPool& pool, TrainState& state) {
+  return ChangeCandidates(settings, s, evidence, WantedCandidates(settings, state.registry, s, KeptNow(state)),
+                          ownership, pool, state);
 }
 
 }  // namespace filigree::train

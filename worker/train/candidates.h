@@ -5,9 +5,11 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "kernels/base/thread_pool.h"
 #include "worker/config/settings.h"
 #include "worker/train/evidence.h"
+#include "worker/train/ownership.h"
 #include "worker/train/state.h"
 
 // The candidate sets of a run in the active regime: how they begin and how they change (docs/policy.md).
@@ -48,15 +50,20 @@ std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const conf
 // Does this tensor exist on candidates from the first step, and on how many then? 0: it begins whole.
 int64_t FirstCandidates(const config::Settings& settings, const model::TensorInfo& info);
 
+// |C| of a tensor that may have candidates, at the density of step s: as many as it has entries where it is whole then.
+int64_t CandidatesAt(const config::Settings& settings, const model::TensorInfo& info, int64_t s);
+
 // For a run at its first step whose weights are there, another model's or drawn whole: candidates and mask become the
 // largest of them. Where a matrix that is on candidates has fewer than are wanted the rest is drawn, all alike.
 void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state);
 
 // After the mask of step s: the less useful half of every reserve makes room for newcomers; a whole matrix whose
 // candidates have become fewer than its entries leaves its dense phase, and leaves it anyway where there is to be none.
-// `evidence`: what the step saw of its gradient; null: newcomers are drawn all alike.
-void RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence, kernels::ThreadPool& pool,
-                       TrainState& state);
+// `evidence`: what the step saw of its gradient; null: newcomers are drawn all alike. Where matrices have owners these
+// form their sets, and all have them afterwards: collective then. Errors: those of Ownership::GatherCandidates, and the
+// state is as it was.
+absl::Status RefreshCandidates(const config::Settings& settings, int64_t s, const Evidence* evidence,
+                               const Ownership& ownership, kernels::ThreadPool& pool, TrainState& state);
 
 }  // namespace filigree::train
 

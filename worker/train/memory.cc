@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -85,7 +86,30 @@ int64_t BytesOfGatheredWeights(const config::Settings& settings, const model::Re
   std::vector<exchange::OwnedMatrix> matrices =
       OwnedMatrices(settings, registry, OwnersIn(settings, registry, grid), /*s=*/0);
   for (exchange::OwnedMatrix& matrix : matrices) matrix.kept = std::min(matrix.kept, matrix.numel - 1);
-  return exchange::MemoryOfWeights(matrices, grid.data_rank(rank), grid.data);
+  const OwningRanks owning = OwningRanksOf(grid, rank);
+  return exchange::MemoryOfWeights(matrices, owning.rank, owning.size);
+}
+
+// Floats of what a rank updates itself: of its moments, and where ranks share the model of the whole gradient.
+int64_t UpdatedFloats(const RankLayout& whole, const config::Settings& settings, const model::Registry& registry,
+                      const parallel::Grid& grid, int rank) {
+  const std::vector<int> owners = OwnersIn(settings, registry, grid);
+  if (owners.empty()) return whole.floats();
+  int64_t floats = 0;
+  for (int tensor = 0; tensor < registry.size(); ++tensor) {
+    const bool mine = owners[tensor] < 0 || owners[tensor] == OwningRanksOf(grid, rank).rank;
+    floats += mine ? whole.stored(tensor) : 0;
+  }
+  return floats;
+}
+
+// Parts of the gradient as they go to the ranks that share the model and come from them.
+int64_t BytesOfGroupGradient(const model::ModelSpec& spec, const config::Settings& settings,
+                             const model::Registry& registry, const parallel::Grid& grid, const model::Shard& shard) {
+  const GroupGradient gradient = GroupGradientOf(spec, settings, shard, OwnersIn(settings, registry, grid));
+  const auto sum = [](const std::vector<int64_t>& of) { return std::accumulate(of.begin(), of.end(), int64_t{0}); };
+  const int64_t sent = std::max(gradient.for_all[shard.rank], sum(gradient.to_owners));
+  return kFloat * (sent + std::max(sum(gradient.for_all), sum(gradient.from)));
 }
 
 std::string Text(int64_t bytes) { return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9); }
@@ -178,9 +202,10 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
     largest_layer = std::max(largest_layer, layer);
   }
   const int64_t arena = here.floats() * kFloat, whole_arena = whole.floats() * kFloat;
+  const int64_t updated = UpdatedFloats(whole, settings, registry, grid, rank) * kFloat;
   memory.sets += candidates_here * kBytesOfSets + largest_layer * sequences * kFloat;
   memory.refresh = memory.candidates * kBytesOfRefresh;
-  memory.state = 3 * whole_arena;
+  memory.state = whole_arena + 2 * updated;
   memory.gradients = exchange::GradientTree::ArenasOf(leaves.begin, leaves.end) * arena;
   const model::ModelSpec local = spec.Local(shard);
   const int64_t tokens = sequences * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens;
@@ -192,15 +217,13 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
     const int64_t bucket_bytes = settings.parallel.overlap == config::Overlap::kOn ? exchange::kBucketBytes : 0;
     memory.messages +=
         exchange::MemoryOfSum(SumOptionsOf(settings, part, grid, bucket_bytes),
-                              GradientShapeOf(here, part, settings, spec.n_ctx), grid.data_rank(rank), grid.data) +
-        BytesOfGatheredWeights(settings, part, grid, rank);
+                              GradientShapeOf(here, part, settings, spec.n_ctx), grid.data_rank(rank), grid.data);
   }
+  if (grid.size() > 1) memory.messages += BytesOfGatheredWeights(settings, registry, grid, rank);
   if (shard.size > 1) {
-    memory.copies = arena + whole_arena;   // weights of the part; the gradient of the whole
+    memory.copies = arena + updated;       // weights of the part; the gradient of what is updated here
     memory.sets += memory.candidates * 2;  // and the columns in its layout
-    for (int r = 0; r < shard.size; ++r) {
-      memory.messages += RankLayout(registry, settings, model::Registry(spec, {r, shard.size})).shared() * kFloat;
-    }
+    memory.messages += BytesOfGroupGradient(spec, settings, registry, grid, shard);
   }
   return memory;
 }

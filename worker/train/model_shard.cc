@@ -54,10 +54,20 @@ kernels::Pattern PartOf(const TensorInfo& info, const kernels::PatternView& whol
   return part;
 }
 
+// The first n values of a buffer that grows where it must.
+std::span<float> Room(int64_t n, kernels::Buffer<float>& buffer) {
+  if (static_cast<int64_t>(buffer.size()) < n) buffer = kernels::Buffer<float>(static_cast<size_t>(n));
+  return {buffer.data(), static_cast<size_t>(n)};
+}
+
 }  // namespace
 
-ModelShard::ModelShard(const TrainState& whole, model::Shard shard)
-    : whole_(whole), shard_(shard), versions_(whole.registry.size(), -1), kept_(whole.registry.size()) {
+ModelShard::ModelShard(const TrainState& whole, model::Shard shard, std::vector<int> owners)
+    : whole_(whole),
+      shard_(shard),
+      owners_(std::move(owners)),
+      versions_(whole.registry.size(), -1),
+      kept_(whole.registry.size()) {
   registries_.reserve(shard.size);
   for (int rank = 0; rank < shard.size; ++rank) registries_.emplace_back(whole.spec, model::Shard{rank, shard.size});
   layout_ = std::make_shared<model::Layout>(registry().numels());
@@ -97,47 +107,82 @@ void ModelShard::Take() {
   }
 }
 
-int64_t ModelShard::SharedValues(int rank) const {
+int64_t ModelShard::ValuesFor(int owner, int rank) const {
   int64_t values = 0;
   for (const TensorInfo& info : registries_[rank].tensors()) {
-    if (!info.shared) continue;
+    if (!info.shared || this->owner(info.index) != owner) continue;
     ForEachRun(info, whole_.layout->candidates(info.index), [&](const Run& run) { values += run.count; });
   }
   return values;
 }
 
-absl::Status ModelShard::GatherGradient(comm::Communicator& group, const model::Arena& part) {
+float* ModelShard::TakePart(int owner, const model::Arena& part, float* to) const {
+  for (const TensorInfo& info : registry().tensors()) {
+    if (!info.shared || this->owner(info.index) != owner) continue;
+    to = std::copy_n(part.tensor(info), layout_->stored(info.index), to);
+  }
+  return to;
+}
+
+const float* ModelShard::PutPart(int owner, int rank, const float* from) {
+  for (const TensorInfo& info : registries_[rank].tensors()) {
+    if (!info.shared || this->owner(info.index) != owner) continue;
+    float* to = gradient_->tensor(whole_.registry[info.index]);
+    ForEachRun(info, whole_.layout->candidates(info.index), [&](const Run& run) {
+      std::copy_n(from, run.count, to + run.begin);
+      from += run.count;
+    });
+  }
+  return from;
+}
+
+// Every rank of the group has computed all of these.
+void ModelShard::CopyUnshared(const model::Arena& part) {
+  for (const TensorInfo& info : registry().tensors()) {
+    const int owner = this->owner(info.index);
+    if (info.shared || (owner >= 0 && owner != shard_.rank)) continue;
+    std::copy_n(part.tensor(info), layout_->stored(info.index), gradient_->tensor(whole_.registry[info.index]));
+  }
+}
+
+absl::Status ModelShard::GatherForAll(comm::Communicator& group, const model::Arena& part) {
   std::vector<int64_t> counts(shard_.size);
-  int64_t total = 0;
-  for (int rank = 0; rank < shard_.size; ++rank) total += counts[rank] = SharedValues(rank);
-  if (static_cast<int64_t>(received_.size()) < total) received_ = kernels::Buffer<float>(total);
+  for (int rank = 0; rank < shard_.size; ++rank) counts[rank] = ValuesFor(-1, rank);
+  const std::span<float> all = Room(std::accumulate(counts.begin(), counts.end(), int64_t{0}), received_);
+  const std::span<float> mine = Room(counts[shard_.rank], sent_);
+  TakePart(-1, part, mine.data());
+  absl::Status status = group.AllGather(comm::ArrayOf(std::span<const float>(mine)), counts, comm::ArrayOf(all));
+  if (!status.ok()) return status;
+  const float* from = all.data();
+  for (int rank = 0; rank < shard_.size; ++rank) from = PutPart(-1, rank, from);
+  return absl::OkStatus();
+}
+
+absl::Status ModelShard::SendToOwners(comm::Communicator& group, const model::Arena& part) {
+  std::vector<int64_t> send(shard_.size), receive(shard_.size);
+  for (int rank = 0; rank < shard_.size; ++rank) {
+    send[rank] = ValuesFor(rank, shard_.rank);
+    receive[rank] = ValuesFor(shard_.rank, rank);
+  }
+  const std::span<float> out = Room(std::accumulate(send.begin(), send.end(), int64_t{0}), sent_);
+  const std::span<float> in = Room(std::accumulate(receive.begin(), receive.end(), int64_t{0}), received_);
+  float* to = out.data();
+  for (int rank = 0; rank < shard_.size; ++rank) to = TakePart(rank, part, to);
+  absl::Status status = group.AllToAll(comm::ArrayOf(std::span<const float>(out)), send, comm::ArrayOf(in), receive);
+  if (!status.ok()) return status;
+  const float* from = in.data();
+  for (int rank = 0; rank < shard_.size; ++rank) from = PutPart(shard_.rank, rank, from);
+  return absl::OkStatus();
+}
+
+absl::Status ModelShard::GatherGradient(comm::Communicator& group, const model::Arena& part) {
   if (gradient_ == nullptr || gradient_->size() < whole_.layout->floats()) {
     gradient_ = std::make_unique<model::Arena>(whole_.layout);
   }
-  float* const mine = received_.data() + std::accumulate(counts.begin(), counts.begin() + shard_.rank, int64_t{0});
-  float* next = mine;
-  for (const TensorInfo& info : registry().tensors()) {
-    const float* values = part.tensor(info);
-    const int64_t stored = layout_->stored(info.index);
-    next = info.shared ? std::copy_n(values, stored, next) : next;
-    if (!info.shared) std::copy_n(values, stored, gradient_->tensor(whole_.registry[info.index]));
-  }
-  absl::Status status =
-      group.AllGather(comm::ArrayOf(std::span<const float>(mine, static_cast<size_t>(counts[shard_.rank]))), counts,
-                      comm::ArrayOf(std::span<float>(received_.data(), static_cast<size_t>(total))));
-  if (!status.ok()) return status;
-  const float* from = received_.data();
-  for (const model::Registry& registry : registries_) {
-    for (const TensorInfo& info : registry.tensors()) {
-      if (!info.shared) continue;
-      float* to = gradient_->tensor(whole_.registry[info.index]);
-      ForEachRun(info, whole_.layout->candidates(info.index), [&](const Run& run) {
-        std::copy_n(from, run.count, to + run.begin);
-        from += run.count;
-      });
-    }
-  }
-  return absl::OkStatus();
+  CopyUnshared(part);
+  absl::Status status = GatherForAll(group, part);
+  if (status.ok() && !owners_.empty()) status = SendToOwners(group, part);
+  return status;
 }
 
 absl::StatusOr<std::vector<double>> ModelShard::GatherChannels(comm::Communicator& group, std::span<const double> part,

@@ -13,10 +13,9 @@
 #include "worker/model/registry.h"
 #include "worker/train/state.h"
 
-// The part of the model that this rank of a tensor-parallel group computes, copied from the whole state that it holds:
-// forward and backward are shared among the ranks of the group, the state is not. So the update, the masks and the
-// candidates are those of a rank alone, and what the group exchanges beside activations are gradients: every rank's
-// part to all.
+// The part of the model that this rank of a tensor-parallel group computes, copied from the whole weights, masks and
+// candidates that it holds. What the group exchanges beside activations are gradients: parts of a matrix that has an
+// owner (ownership.h) go to it, those of everything else to all.
 //
 // Values of a part stand in the order of the whole, for whole tensors and for candidates.
 
@@ -24,8 +23,8 @@ namespace filigree::train {
 
 class ModelShard {
  public:
-  // Borrows the state.
-  ModelShard(const TrainState& whole, model::Shard shard);
+  // Borrows the state. owners: of tensors among the ranks of the group, or empty (ownership.h).
+  ModelShard(const TrainState& whole, model::Shard shard, std::vector<int> owners);
 
   const model::Registry& registry() const { return registries_[shard_.rank]; }
   const std::shared_ptr<model::Layout>& layout() const { return layout_; }
@@ -36,7 +35,8 @@ class ModelShard {
   const uint64_t* kept(int tensor) const { return kept_[tensor].empty() ? nullptr : kept_[tensor].data(); }
 
   // Collective among the group. part: a gradient of the layout here; the whole one stands in whole_gradient()
-  // afterwards, the same on every rank. Errors: those of the communicator.
+  // afterwards, the same on every rank, but for what others own, which is unspecified. Errors: those of the
+  // communicator.
   absl::Status GatherGradient(comm::Communicator& group, const model::Arena& part);
   model::Arena& whole_gradient() { return *gradient_; }
 
@@ -47,16 +47,24 @@ class ModelShard {
 
  private:
   void TakeCandidates();
-  int64_t SharedValues(int rank) const;
+  int owner(int tensor) const { return owners_.empty() ? -1 : owners_[tensor]; }
+  // Values of rank's part that go to `owner` (-1: to all), and where they go in the whole gradient.
+  int64_t ValuesFor(int owner, int rank) const;
+  float* TakePart(int owner, const model::Arena& part, float* to) const;
+  const float* PutPart(int owner, int rank, const float* from);
+  void CopyUnshared(const model::Arena& part);
+  absl::Status GatherForAll(comm::Communicator& group, const model::Arena& part);
+  absl::Status SendToOwners(comm::Communicator& group, const model::Arena& part);
 
   const TrainState& whole_;
   const model::Shard shard_;
+  const std::vector<int> owners_;
   std::vector<model::Registry> registries_;  // of every rank of the group
   std::shared_ptr<model::Layout> layout_;
   std::vector<int64_t> versions_;  // of the whole layout's tensors, as they were taken
   std::unique_ptr<model::Arena> weights_, gradient_;
   std::vector<std::vector<uint64_t>> kept_;  // empty: all
-  kernels::Buffer<float> received_;
+  kernels::Buffer<float> sent_, received_;
 };
 
 }  // namespace filigree::train

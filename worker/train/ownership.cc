@@ -8,11 +8,13 @@
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/check.h"
+#include "worker/exchange/candidate_sets.h"
 #include "worker/exchange/owners.h"
 #include "worker/exchange/surviving_weights.h"
 #include "worker/mask/density.h"
 #include "worker/mask/min_alive.h"
 #include "worker/optim/blocks.h"
+#include "worker/train/candidates.h"
 
 namespace filigree::train {
 namespace {
@@ -24,31 +26,47 @@ kernels::Buffer<uint64_t> BitmapOf(const uint64_t* kept, int64_t entries) {
   return bitmap;
 }
 
-exchange::OwnedMatrix OwnedAt(const mask::Densities& f, const model::TensorInfo& info, int owner) {
+// As the first step has it stored.
+exchange::OwnedMatrix OwnedAt(const config::Settings& settings, const mask::Densities& f, const model::TensorInfo& info,
+                              int owner) {
   const double density = info.density == model::Density::kEmbedding ? f.embedding : f.weight;
-  return {owner, info.numel(), mask::KeptEntries(density, info.numel())};
+  const int64_t candidates = FirstCandidates(settings, info), stored = candidates > 0 ? candidates : info.numel();
+  return {owner, stored, std::min(stored, mask::KeptEntries(density, info.numel()))};
 }
 
-// The whole matrix is its owner's part.
-exchange::SurvivingMatrix MatrixOf(const model::TensorInfo& info, int owner, int ranks, float* weights,
-                                   uint64_t* kept) {
-  exchange::SurvivingMatrix matrix{info.rows, info.cols, {}, kept};
+// All that is stored of a matrix is its owner's part: candidates count as one row.
+exchange::SurvivingMatrix MatrixOf(int64_t stored, int owner, int ranks, float* weights, uint64_t* kept) {
+  exchange::SurvivingMatrix matrix{1, stored, {}, kept};
   matrix.parts.resize(ranks);
-  matrix.parts[owner].push_back({{0, info.rows, 0, info.cols}, weights, info.cols});
+  matrix.parts[owner].push_back({{0, 1, 0, stored}, weights, stored});
   return matrix;
 }
 
 }  // namespace
 
-bool DividesUpdates(const config::Settings& settings) {
-  return settings.sparsity.regime == config::Regime::kExact && settings.parallel.exchange == config::Exchange::kTree &&
-         settings.parallel.tensor == 1;
-}
-
 std::vector<int> OwnersIn(const config::Settings& settings, const model::Registry& registry,
                           const parallel::Grid& grid) {
-  const bool divided = DividesUpdates(settings) && grid.tensor == 1 && grid.data > 1;
+  const bool exact = settings.sparsity.regime == config::Regime::kExact;
+  if (grid.tensor > 1) {
+    const bool divided = exact || settings.sparsity.scope == config::MaskScope::kMatrix;
+    return divided ? exchange::OwnersOf(registry, grid.tensor) : std::vector<int>();
+  }
+  const bool divided = exact && settings.parallel.exchange == config::Exchange::kTree && grid.data > 1;
   return divided ? exchange::OwnersOf(registry, grid.data) : std::vector<int>();
+}
+
+OwningRanks OwningRanksOf(const parallel::Grid& grid, int rank) {
+  if (grid.tensor > 1) return {grid.tensor_rank(rank), grid.tensor};
+  return {grid.data_rank(rank), grid.data};
+}
+
+std::vector<int> WritersOf(const std::vector<int>& owners, const parallel::Grid& grid) {
+  std::vector<int> writers = owners;
+  for (size_t tensor = 0; grid.tensor > 1 && tensor < owners.size(); ++tensor) {
+    if (owners[tensor] < 0) continue;
+    writers[tensor] = static_cast<int>(tensor % static_cast<size_t>(grid.data)) * grid.tensor + owners[tensor];
+  }
+  return writers;
 }
 
 std::vector<exchange::OwnedMatrix> OwnedMatrices(const config::Settings& settings, const model::Registry& registry,
@@ -56,7 +74,8 @@ std::vector<exchange::OwnedMatrix> OwnedMatrices(const config::Settings& setting
   const mask::Densities f = mask::DensitiesAt(settings.sparsity, settings.run.steps, s);
   std::vector<exchange::OwnedMatrix> matrices;
   for (size_t tensor = 0; tensor < owners.size(); ++tensor) {
-    if (owners[tensor] >= 0) matrices.push_back(OwnedAt(f, registry[static_cast<int>(tensor)], owners[tensor]));
+    if (owners[tensor] >= 0)
+      matrices.push_back(OwnedAt(settings, f, registry[static_cast<int>(tensor)], owners[tensor]));
   }
   return matrices;
 }
@@ -70,15 +89,15 @@ std::vector<exchange::OwnedMatrix> SharingMatrices(const config::Settings& setti
   for (size_t tensor = 0; tensor < owners.size(); ++tensor) {
     const model::TensorInfo& info = registry[static_cast<int>(tensor)];
     if (owners[tensor] < 0 || info.density != model::Density::kWeight) continue;
-    matrices.push_back(OwnedAt(f, info, owners[tensor]));
+    matrices.push_back(OwnedAt(settings, f, info, owners[tensor]));
     masked = masked || matrices.back().kept < info.numel();
   }
   return masked ? matrices : std::vector<exchange::OwnedMatrix>();
 }
 
-Ownership::Ownership(std::vector<int> owners, comm::Communicator& data, parallel::Progress* progress)
-    : owners_(std::move(owners)), data_(&data), progress_(progress) {
-  for (const int owner : owners_) CHECK(owner < data.size(), "owner {} among {} ranks", owner, data.size());
+Ownership::Ownership(std::vector<int> owners, comm::Communicator& ranks, parallel::Progress* progress)
+    : owners_(std::move(owners)), ranks_(&ranks), progress_(progress) {
+  for (const int owner : owners_) CHECK(owner < ranks.size(), "owner {} among {} ranks", owner, ranks.size());
 }
 
 absl::StatusOr<optim::GradientSize> Ownership::Measure(const model::Arena& gradient, kernels::ThreadPool& pool) const {
@@ -92,7 +111,7 @@ absl::StatusOr<optim::GradientSize> Ownership::Measure(const model::Arena& gradi
 // Sums of owned blocks, by owner, each in the order of blocks.
 absl::Status Ownership::GatherBlockSums(const model::Layout& layout, std::vector<double>& sums) const {
   const std::vector<optim::Block> blocks = optim::BlocksOf(layout);
-  std::vector<std::vector<size_t>> owned(data_->size());
+  std::vector<std::vector<size_t>> owned(ranks_->size());
   for (size_t b = 0; b < blocks.size(); ++b) {
     if (const int rank = owner(blocks[b].tensor); rank >= 0) owned[rank].push_back(b);
   }
@@ -100,13 +119,13 @@ absl::Status Ownership::GatherBlockSums(const model::Layout& layout, std::vector
   counts.reserve(owned.size());
   for (const std::vector<size_t>& of : owned) counts.push_back(std::ssize(of));
   std::vector<double> mine, all(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
-  mine.reserve(owned[data_->rank()].size());
-  for (const size_t b : owned[data_->rank()]) mine.push_back(sums[b]);
+  mine.reserve(owned[ranks_->rank()].size());
+  for (const size_t b : owned[ranks_->rank()]) mine.push_back(sums[b]);
   std::optional<parallel::Progress::Waiting> waiting;
   if (progress_ != nullptr) waiting.emplace(*progress_);
-  data_->Name("sizes of the owners' gradients");
+  ranks_->Name("sizes of the owners' gradients");
   absl::Status status =
-      data_->AllGather(comm::ArrayOf(std::span<const double>(mine)), counts, comm::ArrayOf(std::span<double>(all)));
+      ranks_->AllGather(comm::ArrayOf(std::span<const double>(mine)), counts, comm::ArrayOf(std::span<double>(all)));
   if (!status.ok()) return status;
   size_t next = 0;
   for (const std::vector<size_t>& of : owned) {
@@ -143,9 +162,9 @@ absl::Status Ownership::ChooseTogether(const std::vector<int>& tensors, const ma
   if (masked) {
     std::optional<parallel::Progress::Waiting> waiting;
     if (progress_ != nullptr) waiting.emplace(*progress_);
-    data_->Name("the threshold of all matrices");
+    ranks_->Name("the threshold of all matrices");
     if (select_ == nullptr) {
-      select_ = std::make_unique<exchange::DistributedSelect>(*data_, exchange::SelectScope::kGlobal, pool);
+      select_ = std::make_unique<exchange::DistributedSelect>(*ranks_, exchange::SelectScope::kGlobal, pool);
     }
     if (absl::Status status = select_->Select(matrices); !status.ok()) return status;
   }
@@ -160,7 +179,7 @@ absl::Status Ownership::GatherWeights(const mask::Densities& f, const model::Reg
   if (owners_.empty()) return absl::OkStatus();
   std::optional<parallel::Progress::Waiting> waiting;
   if (progress_ != nullptr) waiting.emplace(*progress_);
-  data_->Name("weights of the owners");
+  ranks_->Name("weights of the owners");
   std::vector<int> masked;
   for (int tensor = 0; tensor < registry.size(); ++tensor) {
     if (owner(tensor) < 0) continue;
@@ -186,10 +205,10 @@ absl::Status Ownership::GatherArena(model::Arena& arena) const {
 absl::Status Ownership::GatherWhole(int tensor, model::Arena& weights) const {
   const auto stored = static_cast<size_t>(weights.layout().stored(tensor));
   const std::span<float> values(weights.data() + weights.layout().offset(tensor), stored);
-  std::vector<int64_t> counts(data_->size());
+  std::vector<int64_t> counts(ranks_->size());
   counts[owners_[tensor]] = static_cast<int64_t>(stored);
   const std::span<const float> mine = Updates(tensor) ? std::span<const float>(values) : std::span<const float>();
-  return data_->AllGather(comm::ArrayOf(mine), counts, comm::ArrayOf(values));
+  return ranks_->AllGather(comm::ArrayOf(mine), counts, comm::ArrayOf(values));
 }
 
 absl::Status Ownership::GatherMasked(const std::vector<int>& tensors, const model::Registry& registry,
@@ -199,17 +218,34 @@ absl::Status Ownership::GatherMasked(const std::vector<int>& tensors, const mode
   bitmaps.reserve(tensors.size());
   matrices.reserve(tensors.size());
   for (const int tensor : tensors) {
-    const model::TensorInfo& info = registry[tensor];
-    bitmaps.push_back(BitmapOf(Updates(tensor) ? masks.kept(tensor) : nullptr, info.numel()));
-    matrices.push_back(MatrixOf(info, owner(tensor), data_->size(), weights.tensor(info), bitmaps.back().data()));
+    const int64_t stored = weights.layout().stored(tensor);
+    bitmaps.push_back(BitmapOf(Updates(tensor) ? masks.kept(tensor) : nullptr, stored));
+    matrices.push_back(
+        MatrixOf(stored, owner(tensor), ranks_->size(), weights.tensor(registry[tensor]), bitmaps.back().data()));
   }
-  if (absl::Status status = exchange::GatherSurvivingWeights(*data_, matrices, pool); !status.ok()) return status;
+  if (absl::Status status = exchange::GatherSurvivingWeights(*ranks_, matrices, pool); !status.ok()) return status;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const int tensor = tensors[i];
     if (Updates(tensor)) continue;
-    masks.Restore(tensor, bitmaps[i].data(), registry[tensor].numel(), masks.threshold(tensor));
+    masks.Restore(tensor, bitmaps[i].data(), weights.layout().stored(tensor), masks.threshold(tensor));
   }
   return absl::OkStatus();
+}
+
+absl::Status Ownership::GatherCandidates(std::span<const NewSet> sets, const model::Registry& registry,
+                                         kernels::ThreadPool& pool) const {
+  std::vector<exchange::OwnedSet> owned;
+  for (const NewSet& set : sets) {
+    const model::TensorInfo& info = registry[set.tensor];
+    if (owner(set.tensor) < 0) continue;
+    owned.push_back(
+        {owner(set.tensor), static_cast<int>(info.rows), static_cast<int>(info.cols), set.entries, set.pattern});
+  }
+  if (owned.empty()) return absl::OkStatus();
+  std::optional<parallel::Progress::Waiting> waiting;
+  if (progress_ != nullptr) waiting.emplace(*progress_);
+  ranks_->Name("new candidates of the owners");
+  return exchange::GatherCandidateSets(*ranks_, owned, pool);
 }
 
 }  // namespace filigree::train

@@ -1,12 +1,15 @@
 #ifndef FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
 #define FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/base/thread_pool.h"
+#include "kernels/csr/pattern.h"
 #include "worker/comm/communicator.h"
 #include "worker/config/settings.h"
 #include "worker/exchange/distributed_select.h"
@@ -18,20 +21,33 @@
 #include "worker/parallel/grid.h"
 #include "worker/parallel/progress.h"
 
-// Exact regime over data-parallel ranks: every sparsified matrix has one owner (worker/exchange/owners.h), who alone
-// gets the sum of its gradients, updates it, chooses its mask (with sparsity.scope "global" all owners agree on the
-// threshold) and holds its moments. What all need of it travels: sums
-// of squares of the gradient, and the weights that survive. Everything else every rank updates itself.
+// Who of several ranks updates what. Every sparsified matrix has one owner (worker/exchange/owners.h), who alone gets
+// the whole of its gradient, updates it, chooses its mask (with sparsity.scope "global" all owners agree on the
+// threshold) and new candidates, and holds its moments. What all need of it travels: sums of squares of the gradient,
+// the weights that survive, candidates that change. Everything else every rank updates itself.
+//
+//   ranks that share a model   owners are ranks of a tensor-parallel group, in both regimes; every group of the grid
+//   has
+//                              them. But not in the active regime with sparsity.scope "global", where a threshold is
+//                              chosen among all candidates by one rank
+//   other ranks                owners are data-parallel ranks, in the exact regime over parallel.exchange "tree"
 
 namespace filigree::train {
 
-// Do several data-parallel ranks of such a run have owners?
-bool DividesUpdates(const config::Settings& settings);
-
-// One entry a tensor: its owner among the data-parallel ranks, -1: none. Empty where ranks do not divide the update:
-// a rank alone, the active regime, ranks that share a model, other exchanges than the tree.
+// One entry a tensor of the whole model: its owner, a tensor-parallel rank where ranks share the model, else a
+// data-parallel one; -1: none. Empty where ranks do not divide the update. The same on every rank.
 std::vector<int> OwnersIn(const config::Settings& settings, const model::Registry& registry,
                           const parallel::Grid& grid);
+
+// The ranks among whom owners are, as a rank of the grid sees them.
+struct OwningRanks {
+  int rank = 0, size = 1;
+};
+OwningRanks OwningRanksOf(const parallel::Grid& grid, int rank);
+
+// The rank of the whole grid that writes a tensor, -1: any; empty where nobody owns anything. Of an owner in each of
+// several groups that share a model the groups write in turn.
+std::vector<int> WritersOf(const std::vector<int>& owners, const parallel::Grid& grid);
 
 // What owners have in step s, for forecasts.
 std::vector<exchange::OwnedMatrix> OwnedMatrices(const config::Settings& settings, const model::Registry& registry,
@@ -45,15 +61,18 @@ class Ownership {
  public:
   // Nobody owns anything: this rank updates all tensors, and nothing travels.
   Ownership() = default;
-  // Borrows all. owners: as OwnersIn gives them; data: those ranks; progress: told while this rank waits, or null.
-  Ownership(std::vector<int> owners, comm::Communicator& data, parallel::Progress* progress);
+  // Borrows all. owners: as OwnersIn gives them; ranks: those among whom they are; progress: told while this rank
+  // waits, or null.
+  Ownership(std::vector<int> owners, comm::Communicator& ranks, parallel::Progress* progress);
 
+  // Of this one among those that own, 0 where nobody does.
+  int rank() const { return owners_.empty() ? 0 : ranks_->rank(); }
   // -1: nobody.
   int owner(int tensor) const { return owners_.empty() ? -1 : owners_[tensor]; }
   // Do some tensors have an owner?
   bool divided() const { return !owners_.empty(); }
   // Does this rank update the tensor, and hold its moments? What has no owner, all do.
-  bool Updates(int tensor) const { return owner(tensor) < 0 || owner(tensor) == data_->rank(); }
+  bool Updates(int tensor) const { return owner(tensor) < 0 || owner(tensor) == ranks_->rank(); }
   const std::vector<int>& owners() const { return owners_; }
 
   // Of a gradient whose sum stands where it is updated: the bits of optim::MeasureGradient on the whole of it, on every
@@ -73,6 +92,16 @@ class Ownership {
   absl::Status GatherWeights(const mask::Densities& f, const model::Registry& registry, kernels::ThreadPool& pool,
                              model::Arena& weights, mask::MaskSet& masks) const;
 
+  // After a refresh: new candidate sets, of which every owner has formed its own, on every rank. Collective. Errors:
+  // those of the communicator, InvalidArgument where bytes that arrive do not fit.
+  struct NewSet {
+    int tensor;
+    int64_t entries;
+    kernels::Pattern* pattern;  // in: of what this rank updates; out: of all
+  };
+  absl::Status GatherCandidates(std::span<const NewSet> sets, const model::Registry& registry,
+                                kernels::ThreadPool& pool) const;
+
   // What nothing in training needs: all owners' matrices of another arena of the same layout, moments or the gradient,
   // to every rank, for whoever looks at a run from outside. Collective. Errors: those of the communicator.
   absl::Status GatherArena(model::Arena& arena) const;
@@ -86,7 +115,7 @@ class Ownership {
                             model::Arena& weights, mask::MaskSet& masks) const;
 
   std::vector<int> owners_;
-  comm::Communicator* data_ = nullptr;
+  comm::Communicator* ranks_ = nullptr;
   parallel::Progress* progress_ = nullptr;
   std::unique_ptr<exchange::DistributedSelect> select_;  // with the last threshold; null: there was none
 };

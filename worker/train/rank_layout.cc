@@ -18,7 +18,6 @@ RankLayout::RankLayout(const model::Registry& whole, const config::Settings& set
     stored_.push_back(of_whole > 0 ? candidates_.back() : info.numel());
     offsets_.push_back(floats_);
     floats_ += (stored_.back() + kAlignment - 1) / kAlignment * kAlignment;
-    shared_ += info.shared ? stored_.back() : 0;
   }
 }
 
@@ -45,6 +44,26 @@ exchange::GradientShape GradientShapeOf(const RankLayout& layout, const model::R
     shape.tokens.push_back(SequencesOf(settings, leaf) * positions);
   }
   return shape;
+}
+
+GroupGradient GroupGradientOf(const model::ModelSpec& spec, const config::Settings& settings, const model::Shard& shard,
+                              const std::vector<int>& owners) {
+  const model::Registry whole(spec);
+  const auto zeros = std::vector<int64_t>(shard.size);
+  GroupGradient gradient = {zeros, zeros, zeros};
+  for (int rank = 0; rank < shard.size; ++rank) {
+    const model::Registry part(spec, {rank, shard.size});
+    const RankLayout layout(whole, settings, part);
+    for (const model::TensorInfo& info : part.tensors()) {
+      if (!info.shared) continue;
+      const int owner = owners.empty() ? -1 : owners[info.index];
+      const int64_t values = layout.stored(info.index);
+      if (owner < 0) gradient.for_all[rank] += values;
+      if (owner >= 0 && rank == shard.rank) gradient.to_owners[owner] += values;
+      if (owner == shard.rank) gradient.from[rank] += values;
+    }
+  }
+  return gradient;
 }
 
 int64_t SequencesOf(const config::Settings& settings, int64_t leaf) {

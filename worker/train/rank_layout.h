@@ -7,6 +7,7 @@
 #include "worker/config/settings.h"
 #include "worker/exchange/traffic.h"
 #include "worker/model/registry.h"
+#include "worker/model/spec.h"
 #include "worker/parallel/grid.h"
 
 namespace filigree::train {
@@ -24,16 +25,24 @@ class RankLayout {
   int64_t elements() const;                                             // stored, of all tensors
   int64_t offset(int tensor) const { return offsets_[tensor]; }
   int64_t floats() const { return floats_; }  // of an arena, with padding between tensors
-  int64_t shared() const { return shared_; }  // elements of tensors that ranks share
 
  private:
   std::vector<int64_t> stored_, candidates_, offsets_;
-  int64_t floats_ = 0, shared_ = 0;
+  int64_t floats_ = 0;
 };
 
 // The gradients of a rank with this layout, of whose model `part` is the registry; sequences of so many positions.
 exchange::GradientShape GradientShapeOf(const RankLayout& layout, const model::Registry& part,
                                         const config::Settings& settings, int64_t positions);
+
+// Values of the gradient that the ranks of a tensor group exchange (model_shard.h), as one of them sees it.
+struct GroupGradient {
+  std::vector<int64_t> for_all;    // of each rank: what has no owner
+  std::vector<int64_t> to_owners;  // of this rank, by owner: its parts of what is owned
+  std::vector<int64_t> from;       // of each rank: its parts of what this one owns
+};
+GroupGradient GroupGradientOf(const model::ModelSpec& spec, const config::Settings& settings, const model::Shard& shard,
+                              const std::vector<int>& owners);
 
 // Sequences of the largest of these logical shards.
 int64_t LargestShard(const config::Settings& settings, const parallel::LeafRange& leaves);

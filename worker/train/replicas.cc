@@ -22,11 +22,11 @@ exchange::DigestedTensor TensorOf(const TrainState& state, const model::TensorIn
   return tensor;
 }
 
-std::vector<exchange::DigestedTensor> TensorsOf(const TrainState& state, const Ownership* ownership) {
+std::vector<exchange::DigestedTensor> TensorsOf(const TrainState& state, std::span<const int> owners) {
   std::vector<exchange::DigestedTensor> tensors;
   tensors.reserve(state.registry.size());
   for (const model::TensorInfo& info : state.registry.tensors()) {
-    tensors.push_back(TensorOf(state, info, ownership == nullptr || ownership->owner(info.index) < 0));
+    tensors.push_back(TensorOf(state, info, owners.empty() || owners[info.index] < 0));
   }
   return tensors;
 }
@@ -36,8 +36,8 @@ kernels::Digest& Of(exchange::TensorDigests& digests, exchange::Component c) { r
 }  // namespace
 
 std::vector<exchange::TensorDigests> DigestsOf(const TrainState& state, kernels::ThreadPool& pool,
-                                               const Ownership* ownership) {
-  return exchange::StateDigests(TensorsOf(state, ownership), pool);
+                                               std::span<const int> owners) {
+  return exchange::StateDigests(TensorsOf(state, owners), pool);
 }
 
 Replicas::Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world)
@@ -54,8 +54,11 @@ absl::Status Replicas::Check() {
   claim.epoch = state_.step;
   claim.left = left_;
   claim.found = SharedDigests(nullptr);
-  claim.own_left = own_left_;
-  claim.own_found = OwnDigests(nullptr);
+  claim.part = own_.ownership->rank();
+  claim.part_left = owned_left_;
+  claim.part_found = OwnedDigests(nullptr);
+  claim.own_left = unsent_left_;
+  claim.own_found = UnsentDigests();
   return exchange::Consensus(world_.all(), claim);
 }
 
@@ -74,7 +77,8 @@ void Replicas::Written(int tensor, int64_t begin, int64_t size, bool weights) {
 void Replicas::Remember() {
   const absl::MutexLock lock(&mutex_);
   left_ = SharedDigests(&written_);
-  own_left_ = OwnDigests(&written_);
+  owned_left_ = OwnedDigests(&written_);
+  unsent_left_ = UnsentDigests();
 }
 
 // What was digested when it was written is not read again.
@@ -100,23 +104,20 @@ std::vector<exchange::TensorDigests> Replicas::DigestsOfAll(std::vector<exchange
 }
 
 std::vector<exchange::TensorDigests> Replicas::SharedDigests(const std::vector<WrittenTensor>* written) const {
-  return DigestsOfAll(TensorsOf(state_, own_.ownership), written);
+  return DigestsOfAll(TensorsOf(state_, own_.ownership->owners()), written);
 }
 
-// Unsent gradients, and moments that this rank owns.
-std::vector<exchange::TensorDigests> Replicas::OwnDigests(const std::vector<WrittenTensor>* written) const {
+// Moments that this rank owns.
+std::vector<exchange::TensorDigests> Replicas::OwnedDigests(const std::vector<WrittenTensor>* written) const {
   std::vector<exchange::DigestedTensor> tensors;
   for (const model::TensorInfo& info : state_.registry.tensors()) {
-    if (!Owned(info.index) || !own_.ownership->Updates(info.index)) continue;
+    if (own_.ownership->owner(info.index) < 0 || !own_.ownership->Updates(info.index)) continue;
     exchange::DigestedTensor tensor = TensorOf(state_, info, true);
-    tensor.candidates = nullptr;  // the exact regime's
     tensor.weights = nullptr;
     tensor.kept = nullptr;
     tensors.push_back(tensor);
   }
-  std::vector<exchange::TensorDigests> digests = UnsentDigests();
-  for (exchange::TensorDigests& of : DigestsOfAll(std::move(tensors), written)) digests.push_back(std::move(of));
-  return digests;
+  return DigestsOfAll(std::move(tensors), written);
 }
 
 std::vector<exchange::TensorDigests> Replicas::UnsentDigests() const {

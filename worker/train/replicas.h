@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_TRAIN_REPLICAS_H_
 #define FILIGREE_WORKER_TRAIN_REPLICAS_H_
 
+#include <span>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -17,17 +18,18 @@
 // Ranks hold the same state and are to hold it for ever: every update leaves digests of weights, moments,
 // masks and candidates, and the next one begins by taking them anew and comparing all of them
 // (worker/exchange/consensus.h). A bit that changed in between, or an update that came out differently, is found before
-// anything is built on it. What a rank holds back of its gradients is its own, and so are the moments of matrices that
-// it owns (ownership.h): they are compared with themselves.
+// anything is built on it. Moments of matrices with owners (ownership.h) are compared among those who hold them; what a
+// rank holds back of its gradients is its own, and is compared with itself.
 //
-// Cost: two reads of the state a step, one of them mostly while the update has it in cache, and 80 bytes to each other
+// Cost: two reads of the state a step, one of them mostly while the update has it in cache, and 48 bytes to each other
 // rank.
 
 namespace filigree::train {
 
-// Of all of a state but the moments of what somebody owns; equal states have equal ones on every grid.
+// Of all of a state but the moments of what somebody owns (owners: as OwnersIn gives them); equal states have equal
+// ones on every grid.
 std::vector<exchange::TensorDigests> DigestsOf(const TrainState& state, kernels::ThreadPool& pool,
-                                               const Ownership* ownership = nullptr);
+                                               std::span<const int> owners = {});
 
 class Replicas {
  public:
@@ -35,7 +37,7 @@ class Replicas {
   struct Own {
     const exchange::Residual* residual = nullptr;
     const model::Registry* registry = nullptr;  // of the part of the model that it is of
-    const Ownership* ownership = nullptr;       // null: nobody owns anything
+    const Ownership* ownership = nullptr;
   };
   // Borrows all.
   Replicas(const TrainState& state, const Own& own, kernels::ThreadPool& pool, parallel::World& world);
@@ -60,17 +62,16 @@ class Replicas {
 
   // written: null: take all anew.
   std::vector<exchange::TensorDigests> SharedDigests(const std::vector<WrittenTensor>* written) const;
-  std::vector<exchange::TensorDigests> OwnDigests(const std::vector<WrittenTensor>* written) const;
+  std::vector<exchange::TensorDigests> OwnedDigests(const std::vector<WrittenTensor>* written) const;
   std::vector<exchange::TensorDigests> UnsentDigests() const;
   std::vector<exchange::TensorDigests> DigestsOfAll(std::vector<exchange::DigestedTensor> tensors,
                                                     const std::vector<WrittenTensor>* written) const;
-  bool Owned(int tensor) const { return own_.ownership != nullptr && own_.ownership->owner(tensor) >= 0; }
 
   const TrainState& state_;
   const Own own_;
   kernels::ThreadPool& pool_;
   parallel::World& world_;
-  std::vector<exchange::TensorDigests> left_, own_left_;  // by the last update; empty: none yet
+  std::vector<exchange::TensorDigests> left_, owned_left_, unsent_left_;  // by the last update; empty: none yet
   absl::Mutex mutex_;
   std::vector<WrittenTensor> written_ ABSL_GUARDED_BY(mutex_);  // one a tensor
 };

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "kernels/base/check.h"
+
 namespace filigree::train {
 
 TrainState::TrainState(const model::ModelSpec& spec_in, const config::Settings& settings)
@@ -26,7 +28,18 @@ void TrainState::ChangeCandidates(std::vector<Change> changes, kernels::ThreadPo
     patterns.push_back({change.tensor, std::move(change.pattern)});
   }
   layout->Apply(std::move(patterns));
-  for (model::Arena* arena : {&weights, &optimizer.m(), &optimizer.v()}) model::Move(before, sources, pool, *arena);
+  model::Move(before, sources, pool, weights);
+  sources.needed = held_moments_;
+  for (model::Arena* moments : {&optimizer.m(), &optimizer.v()}) model::Move(before, sources, pool, *moments);
+}
+
+void TrainState::HoldMoments(std::vector<bool> of) {
+  for (int t = 0; t < registry.size(); ++t) {
+    CHECK(HoldsMoments(t) || !(of.empty() || of[t]), "the moments of {} are not here", registry[t].name);
+  }
+  if (of == held_moments_) return;
+  held_moments_ = std::move(of);
+  for (model::Arena* moments : {&optimizer.m(), &optimizer.v()}) model::KeepOnly(held_moments_, *moments);
 }
 
 }  // namespace filigree::train

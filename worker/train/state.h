@@ -41,8 +41,19 @@ struct TrainState {
   };
   void ChangeCandidates(std::vector<Change> changes, kernels::ThreadPool& pool);
 
+  // From here on only the moments of these tensors, one entry each, are kept up to date; those of the others, which
+  // other ranks have (ownership.h), are unspecified, and their memory is given back. Empty: all.
+  void HoldMoments(std::vector<bool> of);
+  bool HoldsMoments(int tensor) const { return held_moments_.empty() || held_moments_[tensor]; }
+
+  // An update has begun and was not brought to its end: no step may be built on it.
+  bool torn = false;
+
   int64_t step = 0;      // steps complete
   int64_t position = 0;  // sequences of the training stream consumed
+
+ private:
+  std::vector<bool> held_moments_;
 };
 
 }  // namespace filigree::train

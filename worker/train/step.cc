@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <vector>
 
 #include "worker/mask/density.h"
 #include "worker/optim/learning_rate.h"
@@ -31,9 +32,22 @@ bool SharesTheModel(const parallel::World* world) { return world != nullptr && w
 
 model::Shard ShardOf(const parallel::World& world) { return {world.tensor_rank(), world.grid().tensor}; }
 
+std::vector<int> OwnersOf(const config::Settings& settings, const TrainState& state, const parallel::World& world) {
+  return OwnersIn(settings, state.registry, world.grid());
+}
+
 Ownership OwnershipIn(const config::Settings& settings, const TrainState& state, parallel::World* world) {
   if (world == nullptr) return {};
-  return {OwnersIn(settings, state.registry, world->grid()), world->data(), &world->progress()};
+  comm::Communicator& ranks = SharesTheModel(world) ? world->tensor() : world->data();
+  return {OwnersOf(settings, state, *world), ranks, &world->progress()};
+}
+
+std::vector<bool> UpdatedBy(const Ownership& ownership) {
+  std::vector<bool> updated;
+  for (int tensor = 0; tensor < std::ssize(ownership.owners()); ++tensor) {
+    updated.push_back(ownership.Updates(tensor));  // NOLINT: a few
+  }
+  return updated;
 }
 
 void Take(const BatchGradient::Result& batch, StepResult& result) {
@@ -52,7 +66,9 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
       pool_(pool),
       world_(world),
       tensor_ranks_(SharesTheModel(world) ? std::make_unique<TensorRanks>(*world) : nullptr),
-      shard_(SharesTheModel(world) ? std::make_unique<ModelShard>(state, ShardOf(*world)) : nullptr),
+      shard_(SharesTheModel(world)
+                 ? std::make_unique<ModelShard>(state, ShardOf(*world), OwnersOf(settings, state, *world))
+                 : nullptr),
       network_(state.spec, shard_ == nullptr ? state.registry : shard_->registry(), pool, tensor_ranks_.get()),
       batch_gradient_(settings, state, shard_.get(), pool, world, bucket_bytes),
       ownership_(OwnershipIn(settings, state, world)),
@@ -61,6 +77,7 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
           world == nullptr || world->size() == 1
               ? nullptr
               : std::make_unique<Replicas>(state, Replicas::Own{residual(), &registry(), &ownership_}, pool, *world)) {
+  state_.HoldMoments(UpdatedBy(ownership_));
   TakeWeights();
 }
 
@@ -96,6 +113,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   }
 
   FaultPoint("optimizer", s);
+  state_.torn = true;  // until the end
   const double scale = optim::GradientScale(settings_.optim.gradient, size->rms);
   const auto masked = std::make_unique<bool[]>(state_.registry.size());
   for (int i = 0; i < state_.registry.size(); ++i) masked[i] = state_.masks.WillMask(i, f, *state_.layout);
@@ -112,7 +130,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   if (!gathered.ok()) return gathered;
   result.exchange_seconds += watch.Lap();
   result.refreshed = RefreshDue(settings_, s);
-  if (result.refreshed) Refresh(s);
+  if (absl::Status refreshed = result.refreshed ? Refresh(s) : absl::OkStatus(); !refreshed.ok()) return refreshed;
   TakeWeights();
   if (residual() != nullptr) residual()->Follow();
   FlipOnRequest(s, FlipTime::kInTheUpdate, ownership_, state_);
@@ -121,6 +139,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   result.traffic = Traffic() - before;
   state_.step += 1;
   state_.position += sequences;
+  state_.torn = false;
   return result;
 }
 
@@ -147,9 +166,9 @@ optim::Optimizer::Some Stepper::TensorsToUpdate(const bool* masked) {
   return some;
 }
 
-void Stepper::Refresh(int64_t s) {
+absl::Status Stepper::Refresh(int64_t s) {
   FaultPoint("refresh", s);
-  RefreshCandidates(settings_, s, evidence_.get(), pool_, state_);
+  return RefreshCandidates(settings_, s, evidence_.get(), ownership_, pool_, state_);
 }
 
 void Stepper::TakeWeights() {

@@ -78,7 +78,7 @@ class Stepper {
   comm::Traffic TensorTraffic() const;
   void TakeWeights();
   optim::Optimizer::Some TensorsToUpdate(const bool* masked);
-  void Refresh(int64_t s);
+  absl::Status Refresh(int64_t s);
 
   const config::Settings& settings_;
   TrainState& state_;

@@ -305,6 +305,38 @@ TEST(Consensus, ComparesOwnedStateWithItselfOnly) {
   EXPECT_NE(verdict.text.find(where), std::string::npos) << verdict.text;
 }
 
+// Two groups of two that share a model: what is of all is compared among all four, what one of each group has with its
+// like.
+TEST(Consensus, ComparesPartsAmongThoseWhoHoldThem) {
+  const State shared(/*seed=*/16), part[] = {State(/*seed=*/17), State(/*seed=*/18)};
+  const auto claim = [&](int r, const State& left, const State& found) {
+    Claim claim = ClaimOf(shared, shared);
+    claim.part = r % 2;
+    claim.part_left = left.Digests(1);
+    claim.part_found = found.Digests(1);
+    return claim;
+  };
+  EXPECT_TRUE(CompareAll(4, [&](int r) { return claim(r, part[r % 2], part[r % 2]); }).ranks.empty());
+  State bad(/*seed=*/18);
+  const std::string where = Flip(bad, 5);
+  const Verdict changed = CompareAll(4, [&](int r) { return claim(r, part[r % 2], r == 3 ? bad : part[r % 2]); });
+  EXPECT_EQ(changed.ranks, std::vector<int>{3});
+  EXPECT_NE(changed.text.find(where), std::string::npos) << changed.text;
+  const Verdict updated = CompareAll(4, [&](int r) {
+    const State& mine = r == 3 ? bad : part[r % 2];
+    return claim(r, mine, mine);
+  });
+  EXPECT_EQ(updated.ranks, std::vector<int>({1, 3}));
+  EXPECT_NE(updated.text.find(where), std::string::npos) << updated.text;
+  const State other(/*seed=*/19);
+  const Verdict of_all = CompareAll(4, [&](int r) {
+    Claim mine = claim(r, part[r % 2], part[r % 2]);
+    if (r == 2) mine.left = mine.found = other.Digests(1);
+    return mine;
+  });
+  EXPECT_EQ(of_all.ranks, std::vector<int>{2}) << "three against one";
+}
+
 TEST(Consensus, ARankThatMissedAnUpdateIsNamed) {
   const State good(/*seed=*/13);
   const Verdict verdict = CompareAll(3, [&](int r) {
@@ -336,7 +368,8 @@ TEST(Consensus, BytesDoNotDependOnTheModelWhileAllIsWell) {
     claim.found.resize(1);
     ASSERT_TRUE(Consensus(comm, claim).ok());
     EXPECT_EQ(comm.traffic().sent_bytes, 2 * all);
-    EXPECT_EQ(all, 2 * 80);
+    EXPECT_EQ(all, 2 * kConsensusBytes);
+    EXPECT_EQ(kConsensusBytes, 48);
     if (comm.rank() == 2) claim.found[0].of[0].first ^= 1;
     const absl::Status status = Consensus(comm, claim);
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);

@@ -97,5 +97,82 @@ TEST(Arena, ValuesMoveWithTheLayout) {
   }
 }
 
+// What nobody needs does not move, and does not disturb what does: sets that shrink (in place) and grow (not).
+TEST(Arena, OnlyNeededTensorsMove) {
+  const Registry registry(testing_support::SmallSpec());
+  kernels::ThreadPool pool(2);
+  const std::vector<int> matrices = {registry.wte(), registry.layer(0).c_attn, registry.layer(1).mlp_c_proj};
+  for (const int64_t next : {7, 2}) {
+    const auto layout = std::make_shared<Layout>(registry.numels());
+    const auto change = [&](int64_t stride) {
+      std::vector<Layout::Change> changes;
+      for (const int t : matrices) changes.push_back({t, Strided(registry[t], 0, stride)});
+      layout->Apply(std::move(changes));
+    };
+    change(4);
+    Arena arena(layout), all(layout);
+    for (int64_t i = 0; i < arena.size(); ++i) arena.data()[i] = all.data()[i] = static_cast<float>(i + 1);
+    const Layout before = *layout;
+    change(next);
+    std::vector<kernels::Buffer<uint32_t>> source(registry.size());
+    Sources sources{std::vector<const uint32_t*>(registry.size())};
+    for (const int t : matrices) {
+      source[t] = SourcesOf(before.candidates(t), *layout->candidates(t));
+      sources.of[t] = source[t].data();
+    }
+    Move(before, sources, pool, all);
+    sources.needed.assign(registry.size(), true);
+    sources.needed[registry.wte()] = sources.needed[registry.layer(1).ln_2] = false;
+    Move(before, sources, pool, arena);
+    for (const TensorInfo& info : registry.tensors()) {
+      if (!sources.needed[info.index]) continue;
+      const float *moved = arena.tensor(info), *expected = all.tensor(info);
+      EXPECT_TRUE(std::equal(moved, moved + layout->stored(info.index), expected)) << info.name << ", stride " << next;
+    }
+  }
+}
+
+TEST(Arena, SourcesAreWhereThePositionsWere) {
+  const Registry registry(testing_support::SmallSpec());
+  const TensorInfo& info = registry[registry.wte()];
+  const kernels::Pattern two = Strided(info, 0, 2), three = Strided(info, 0, 3);
+  const auto position = [&](const kernels::Pattern& of, uint32_t e) {
+    const kernels::PatternView view = of.view();
+    const auto row = std::upper_bound(view.row_offsets, view.row_offsets + view.rows + 1, e) - view.row_offsets - 1;
+    return row * view.cols + view.col_indices[e];
+  };
+  const kernels::PatternView before = two.view();
+  const kernels::Buffer<uint32_t> among = SourcesOf(&before, three.view()), whole = SourcesOf(nullptr, three.view());
+  ASSERT_EQ(static_cast<int64_t>(among.size()), three.nnz());
+  int64_t old = 0;
+  for (uint32_t e = 0; e < three.nnz(); ++e) {
+    EXPECT_EQ(whole[e], position(three, e));
+    if (among[e] == kNoSource) continue;
+    ++old;
+    EXPECT_EQ(position(two, among[e]), position(three, e));
+  }
+  int64_t both = 0;
+  for (uint32_t e = 0; e < two.nnz(); ++e) {
+    for (uint32_t f = 0; f < three.nnz(); ++f) both += position(two, e) == position(three, f) ? 1 : 0;
+  }
+  EXPECT_EQ(old, both);
+  EXPECT_GT(both, 0);
+}
+
+TEST(Arena, KeepsOnlyWhatItIsAskedTo) {
+  const Registry registry(testing_support::SmallSpec());
+  Arena arena(registry);
+  for (int64_t i = 0; i < arena.size(); ++i) arena.data()[i] = static_cast<float>(i + 1);
+  std::vector<bool> kept(registry.size());
+  for (int t = 0; t < registry.size(); ++t) kept[t] = t % 3 == 1;
+  KeepOnly(kept, arena);
+  for (const TensorInfo& info : registry.tensors()) {
+    for (int64_t i = 0; i < info.numel(); ++i) {
+      const float was = static_cast<float>(arena.layout().offset(info.index) + i + 1);
+      ASSERT_EQ(arena.tensor(info)[i], kept[info.index] ? was : 0) << info.name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace filigree::model

@@ -3,6 +3,7 @@
 #include "worker/plan/plan.h"
 
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "worker/model/arena.h"
 #include "worker/parallel/world.h"
 #include "worker/plan/plan_text.h"
+#include "worker/train/ownership.h"
 #include "worker/train/rank_layout.h"
 #include "worker/train/state.h"
 #include "worker/train/step.h"
@@ -87,7 +89,12 @@ TEST(Plan, MemoryOfARankIsThatOfItsStateAndItsTree) {
         tree.Merge(0);
       }
       EXPECT_EQ(static_cast<size_t>(rank.memory.gradients), tree.bytes()) << rank.rank << " of " << ranks;
-      EXPECT_EQ(rank.memory.state, 3 * 4 * state.layout->floats());
+      const std::vector<int> owners = train::OwnersIn(settings, state.registry, {ranks, 1});
+      int64_t held = ranks == 1 ? state.layout->floats() : 0;  // of a moment
+      for (int t = 0; t < std::ssize(owners); ++t) {
+        held += owners[t] < 0 || owners[t] == rank.rank ? state.layout->stored(t) : 0;
+      }
+      EXPECT_EQ(rank.memory.state, 4 * (state.layout->floats() + 2 * held));
       EXPECT_EQ(rank.memory.messages > 0, ranks > 1);
     }
   }
@@ -101,7 +108,7 @@ TEST(Plan, RanksThatShareTheModelHoldLessForPassesAndMoreForCopies) {
   const train::RunMemory part = Planned(shared, {.ranks = 4, .available = kPlenty}).ranks[3].memory;
   EXPECT_LT(part.activations, alone.activations);
   EXPECT_LT(part.gradients, alone.gradients);
-  EXPECT_EQ(part.state, alone.state);
+  EXPECT_LT(part.state, alone.state);  // moments of what others own are theirs
   EXPECT_EQ(alone.copies + alone.passed + alone.messages, 0);
   EXPECT_GT(part.copies, 0);
 }
@@ -162,18 +169,39 @@ TEST(RankLayout, IsTheLayoutThatARunBeginsWith) {
   const model::Layout layout(whole.numels());
   EXPECT_EQ(here.floats(), layout.floats());
   for (int tensor = 0; tensor < whole.size(); ++tensor) EXPECT_EQ(here.offset(tensor), layout.offset(tensor));
-  int64_t shared = 0, elements = 0;
   for (int r = 0; r < 4; ++r) {
     const model::Registry part(Spec(4), {r, 4});
-    const train::RankLayout share(whole, Settings(4, 1, 4), part);
-    EXPECT_EQ(share.floats(), model::Layout(part.numels()).floats());
-    shared += share.shared();
+    EXPECT_EQ(train::RankLayout(whole, Settings(4, 1, 4), part).floats(), model::Layout(part.numels()).floats());
   }
+}
+
+// Every shared element goes to its owner, or to all.
+TEST(RankLayout, PartsOfTheGradientAreAllOfIt) {
+  const config::Settings settings = Settings(4, 1, 4);
+  const model::Registry whole(Spec(4)), first(Spec(4), {0, 4});
+  const std::vector<int> owners = train::OwnersIn(settings, whole, {1, 4});
+  const auto sum = [](const std::vector<int64_t>& of) { return std::accumulate(of.begin(), of.end(), int64_t{0}); };
+  int64_t shared = 0, owned = 0;
   for (const model::TensorInfo& info : whole.tensors()) {
-    const model::Registry part(Spec(4), {0, 4});
-    elements += part[info.index].shared ? info.numel() : 0;
+    shared += first[info.index].shared ? info.numel() : 0;
+    owned += first[info.index].shared && owners[info.index] >= 0 ? info.numel() : 0;
   }
-  EXPECT_EQ(shared, elements);
+  EXPECT_GT(owned, 0);
+  EXPECT_GT(shared, owned);
+  std::vector<train::GroupGradient> of;
+  int64_t sent = 0, received = 0;
+  for (int r = 0; r < 4; ++r) {
+    EXPECT_EQ(sum(train::GroupGradientOf(Spec(4), settings, {r, 4}, {}).for_all), shared);
+    of.push_back(train::GroupGradientOf(Spec(4), settings, {r, 4}, owners));
+    EXPECT_EQ(sum(of[r].for_all), shared - owned);
+    sent += sum(of[r].to_owners);
+    received += sum(of[r].from);
+  }
+  EXPECT_EQ(sent, owned);
+  EXPECT_EQ(received, owned);
+  for (int r = 0; r < 4; ++r) {
+    for (int o = 0; o < 4; ++o) EXPECT_EQ(of[r].to_owners[o], of[o].from[r]) << r << " to " << o;
+  }
 }
 
 }  // namespace

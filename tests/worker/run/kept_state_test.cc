@@ -18,6 +18,7 @@
 #include "worker/run/trainer.h"
 #include "worker/telemetry/read_log.h"
 #include "worker/train/fault.h"
+#include "worker/train/ownership.h"
 #include "worker/train/stored_state.h"
 
 // Generations of ranks, which are threads here: some keep what they have in memory, others are new.
@@ -120,8 +121,15 @@ class KeptStateTest : public ::testing::Test {
   static std::string Sha(const Process& process) {
     return checkpoint::StateSha256(StoredView(*process.run->state, 1), 1);
   }
+  // Of the newest checkpoint: of the moments that ranks own no rank has all.
+  static std::string SavedSha() {
+    const auto newest = checkpoint::LoadNewest(checkpoint::RealFileSystem(), RunDir(), nullptr);
+    EXPECT_TRUE(newest.ok()) << newest.status();
+    return *checkpoint::StateSha256(*newest, 1);
+  }
   std::string Undisturbed() {
     config::Settings settings = settings_;
+    settings.parallel.tensor = 1;
     settings.run.dir += "-whole";
     auto run = OpenRun(settings);
     EXPECT_TRUE(run.ok()) << run.status();
@@ -213,19 +221,73 @@ TEST_F(KeptStateTest, StatesThatDifferAreNotKept) {
   EXPECT_EQ(Sha(b), Undisturbed());
 }
 
-TEST_F(KeptStateTest, WhatIsOwedOrOwnedIsNotKept) {
+TEST_F(KeptStateTest, WhatIsOwedIsNotKept) {
   settings_.parallel.wire = config::Wire::kBf16;
   Process a, b, c;
   Generation({&a, &b}, 3);
   Lose(a);
   EXPECT_EQ(Generation({&b, &c}, 4)[0].way, Way::kNothing);
-  Lose(b);
-  fs::remove_all(RunDir());
-  settings_.parallel.wire = config::Wire::kFp32;
+}
+
+// Moments of matrices with owners stay where they are owned again, and change places through a checkpoint.
+TEST_F(KeptStateTest, OwnersGoOnAsLongAsTheyHaveAllTogether) {
   settings_.sparsity.regime = config::Regime::kExact;
-  Process d, e;
-  Generation({&d, &e}, 3);
-  EXPECT_EQ(Generation({&d, &e}, 4)[0].way, Way::kNothing);
+  Process a, b, c;
+  Generation({&a, &b}, 3);
+  EXPECT_EQ(Generation({&a, &b}, 5)[0].way, Way::kMemory);
+  const auto swapped = Generation({&b, &a}, 6);
+  EXPECT_EQ(swapped[0].way, Way::kCheckpoint);
+  EXPECT_EQ(swapped[0].step, 5);
+  const auto grown = Generation({&b, &c, &a}, 7);
+  EXPECT_EQ(grown[0].way, Way::kCheckpoint);
+  EXPECT_EQ(grown[0].step, 6);
+  Lose(b);
+  EXPECT_EQ(Generation({&a, &c}, 9)[0].way, Way::kNothing);  // what b owned is gone
+  EXPECT_EQ(SavedSha(), Undisturbed());
+  ExpectWholeLog();
+}
+
+TEST_F(KeptStateTest, RanksThatShareAModelGoOnAsLongAsTheyHaveAllTogether) {
+  settings_.model.tensor_groups = settings_.parallel.tensor = 2;
+  Process first, second, other_first, other_second, fresh;  // of two groups
+  Generation({&first, &second, &other_first, &other_second}, 3);
+  EXPECT_EQ(Generation({&first, &other_second}, 5)[0].way, Way::kMemory);
+  const auto swapped = Generation({&other_second, &first}, 6);
+  EXPECT_EQ(swapped[0].way, Way::kCheckpoint);
+  EXPECT_EQ(swapped[0].step, 5);
+  const auto grown = Generation({&other_second, &first, &fresh, &second}, 7);  // one is new, one behind
+  EXPECT_EQ(grown[0].way, Way::kCheckpoint);
+  EXPECT_EQ(grown[0].step, 6);
+  Lose(other_second);
+  Lose(fresh);  // of the same place
+  EXPECT_EQ(Generation({&first, &second}, 9)[0].way, Way::kNothing);
+  EXPECT_EQ(SavedSha(), Undisturbed());
+  ExpectWholeLog();
+}
+
+TEST_F(KeptStateTest, MomentsThatTwoHoldersDoNotShareAreNotKept) {
+  settings_.model.tensor_groups = settings_.parallel.tensor = 2;
+  Process a, b, c, d;
+  Generation({&a, &b, &c, &d}, 5);
+  for (int t = 0; t < d.run->state->registry.size(); ++t) {
+    const model::TensorInfo& info = d.run->state->registry[t];
+    const std::vector<int> owners = OwnersIn(settings_, d.run->state->registry, {2, 2});
+    if (owners[t] == 1) d.run->state->optimizer.m().tensor(info)[0] += 1;
+  }
+  const auto kept = Generation({&a, &b, &c, &d}, 9);
+  EXPECT_EQ(kept[0].way, Way::kNothing);
+  EXPECT_NE(kept[0].note.find("do not hold the same state"), std::string::npos) << kept[0].note;
+  EXPECT_EQ(SavedSha(), Undisturbed());
+}
+
+TEST_F(KeptStateTest, AnUpdateThatWasBrokenOffIsNotKept) {
+  Process a, b;
+  Generation({&a, &b}, 5);
+  EXPECT_FALSE(a.run->state->torn || b.run->state->torn);
+  b.run->state->torn = true;
+  Lose(a);
+  EXPECT_EQ(Generation({&b}, 9)[0].way, Way::kNothing);
+  EXPECT_EQ(Sha(b), Undisturbed());
 }
 
 // Every write fails.

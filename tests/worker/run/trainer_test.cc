@@ -183,12 +183,22 @@ class RanksOfARun {
       const auto end = trainer.Run();
       EXPECT_EQ(trainer.replicas_differ(), flip);
       ASSERT_EQ(end.ok(), !flip) << end.status();
-      states_[(*world)->rank()] = checkpoint::StateSha256(StoredView(*run->state, 1), 1);
+      states_[(*world)->rank()] = checkpoint::StateSha256(Held(*run->state), 1);
     });
   }
   const std::vector<std::string>& states() const { return states_; }
 
  private:
+  // What a rank has of a state: of what others own only the weights.
+  static checkpoint::State Held(const TrainState& state) {
+    checkpoint::State held = StoredView(state, 1);
+    static const std::vector<float> kNone(1 << 20);
+    for (int t = 0; t < state.registry.size(); ++t) {
+      if (!state.HoldsMoments(t)) held.tensors[t].m = held.tensors[t].v = kNone.data();
+    }
+    return held;
+  }
+
   config::Settings settings_;
   std::vector<std::string> states_;
 };
@@ -201,7 +211,7 @@ TEST_F(TrainerTest, RanksThatRoundGoOnFromACheckpointAsIfNothingHadBeen) {
     RanksOfARun stopped(folder_ + "/data", name + "-stopped", 2 * tensor, tensor);
     for (const int64_t steps : {3, 4, 9}) stopped.TrainTo(steps);  // just before and after a refresh
     EXPECT_EQ(stopped.states(), undisturbed.states());
-    EXPECT_EQ(stopped.states().front(), stopped.states().back());
+    EXPECT_EQ(stopped.states().front() == stopped.states().back(), tensor == 1) << "others have other moments";
   }
 }
 

@@ -4,6 +4,7 @@
 #include "tests/support/ranks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -140,9 +141,29 @@ TEST_P(RanksTest, EndInTheBitsOfARankAlone) {
     EXPECT_EQ(mine.digests, alone.digests);
   });
   ExpectTheMomentsOf(alone, ranks);
-  const bool owned = settings.sparsity.regime == config::Regime::kExact && GetParam().tensor == 1;
+  const bool exact = settings.sparsity.regime == config::Regime::kExact;
+  const bool by_matrix = settings.sparsity.scope == config::MaskScope::kMatrix;
+  const bool owned = exact || (GetParam().tensor > 1 && by_matrix);
   const auto missing = [](const Outcome& mine) { return std::count(mine.moments.begin(), mine.moments.end(), ""); };
   for (const Outcome& mine : ranks) EXPECT_EQ(missing(mine) > 0, owned) << "matrices have owners";
+}
+
+// Nor is it taken for an infinite one.
+TEST(RanksThatShareAModel, ALossThatIsNoNumberIsNoneOnEveryRank) {
+  config::Settings settings = testing_support::ExactRun();
+  settings.model.tensor_groups = settings.parallel.tensor = 2;
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    kernels::ThreadPool pool(1);
+    const std::unique_ptr<TrainState> state = BeginState(settings, pool);
+    state->weights.tensor(state->registry[state->registry.layer(0).ln_1])[0] = std::nanf("");
+    Stepper stepper(settings, *state, pool, world->get());
+    const auto result = stepper.Step(RunTokens(70).data(), kRunSequences, kRunPositions);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_TRUE(std::isnan(result->loss)) << result->loss;
+    EXPECT_EQ(state->step, 0);
+  });
 }
 
 config::Settings Newcomers(config::Newcomers rule) {

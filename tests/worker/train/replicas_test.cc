@@ -31,15 +31,16 @@ struct Case {
   Flip flip;
   int ranks;
   bool active;
+  int tensor = 1;
 };
 
 class ReplicasTest : public testing::TestWithParam<Case> {};
 
 std::unique_ptr<TrainState> BeginState(const config::Settings& settings, kernels::ThreadPool& pool) {
-  if (settings.sparsity.regime == config::Regime::kActive) {
-    return BeginActive(testing_support::RunSpec(), settings, pool);
-  }
-  auto state = std::make_unique<TrainState>(testing_support::RunSpec(), settings);
+  model::ModelSpec spec = testing_support::RunSpec();
+  spec.tensor_groups = static_cast<int>(settings.model.tensor_groups);
+  if (settings.sparsity.regime == config::Regime::kActive) return BeginActive(spec, settings, pool);
+  auto state = std::make_unique<TrainState>(spec, settings);
   model::InitialiseWeights(state->registry, settings.run.seed, pool, state->weights);
   return state;
 }
@@ -49,6 +50,7 @@ TEST_P(ReplicasTest, AWrongBitIsFoundAtTheNextUpdateAndItsRankNamed) {
   config::Settings settings =
       param.active ? testing_support::ActiveRun(testing_support::Start::kSparse) : testing_support::ExactRun();
   settings.train.shards = 4;
+  settings.model.tensor_groups = settings.parallel.tensor = param.tensor;
   testing_support::RunRanks(param.ranks, [&](std::unique_ptr<comm::Transport> transport) {
     const auto world = parallel::World::Make(settings, std::move(transport));
     ASSERT_TRUE(world.ok()) << world.status();
@@ -85,18 +87,47 @@ constexpr Flip kWeight{"weight", FlipWeight, "weights"}, kMoment{"moment", FlipM
 INSTANTIATE_TEST_SUITE_P(Flips, ReplicasTest,
                          testing::Values(Case{kWeight, 2, false}, Case{kMoment, 3, false}, Case{kMoment, 2, false},
                                          Case{kDenseMoment, 3, false}, Case{kMask, 4, false}, Case{kWeight, 4, true},
-                                         Case{kMoment, 2, true}, Case{kMask, 3, true}),
+                                         Case{kMoment, 2, true}, Case{kMask, 3, true}, Case{kMoment, 4, true, 2},
+                                         Case{kMoment, 2, false, 2}, Case{kWeight, 4, false, 2},
+                                         Case{kMask, 2, true, 2}),
                          [](const auto& param) {
                            return std::string(param.param.flip.name) + "_" + std::to_string(param.param.ranks) +
-                                  (param.param.active ? "_active" : "_exact");
+                                  (param.param.active ? "_active" : "_exact") + "_tensor" +
+                                  std::to_string(param.param.tensor);
                          });
+
+// Two groups that share a model: an update that comes out differently in one of them, of a moment that only one rank of
+// each group has.
+TEST(Replicas, MomentsOfOwnersAreComparedBetweenGroups) {
+  config::Settings settings = testing_support::ActiveRun(testing_support::Start::kSparse);
+  settings.train.shards = 4;
+  settings.model.tensor_groups = settings.parallel.tensor = 2;
+  testing_support::RunRanks(4, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(settings, std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    kernels::ThreadPool pool(1);
+    const std::unique_ptr<TrainState> state = BeginState(settings, pool);
+    const Ownership ownership(OwnersIn(settings, state->registry, (*world)->grid()), (*world)->tensor(), nullptr);
+    Replicas replicas(*state, {nullptr, &state->registry, &ownership}, pool, **world);
+    replicas.Remember();
+    EXPECT_TRUE(replicas.Check().ok());
+    if ((*world)->rank() == 3) FlipMoment(ownership, *state);
+    replicas.Remember();
+    const absl::Status status = replicas.Check();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("the state of ranks 1, 3 is in doubt"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("first moments"));
+  });
+}
 
 // Most of them were taken while the update had the values in cache; with owners, candidates that change, and a dense
 // phase that ends.
 TEST(Replicas, WhatAnUpdateLeftIsWhatAllOfTheStateSays) {
-  config::Settings dense_first = testing_support::ActiveRun(testing_support::Start::kDense);
-  for (config::Settings settings :
-       {testing_support::ExactRun(), dense_first, testing_support::ActiveRun(testing_support::Start::kSparse)}) {
+  const config::Settings dense_first = testing_support::ActiveRun(testing_support::Start::kDense);
+  config::Settings sharing = testing_support::ActiveRun(testing_support::Start::kSparse);
+  sharing.model.tensor_groups = sharing.parallel.tensor = 2;
+  for (config::Settings settings : {testing_support::ExactRun(), dense_first,
+                                    testing_support::ActiveRun(testing_support::Start::kSparse), sharing}) {
     settings.train.shards = 4;
     testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
       const auto world = parallel::World::Make(settings, std::move(transport));
@@ -108,7 +139,7 @@ TEST(Replicas, WhatAnUpdateLeftIsWhatAllOfTheStateSays) {
         const auto step = stepper.Step(testing_support::RunTokens(s).data(), testing_support::kRunSequences,
                                        testing_support::kRunPositions);
         ASSERT_TRUE(step.ok()) << step.status();
-        const auto all = DigestsOf(*state, pool, &stepper.ownership());
+        const auto all = DigestsOf(*state, pool, stepper.ownership().owners());
         ASSERT_EQ(all.size(), stepper.left().size());
         for (size_t t = 0; t < all.size(); ++t) {
           for (int c = 0; c < exchange::kComponents; ++c) {
