@@ -17,6 +17,7 @@
 //                  at once, alone.
 //   difference     two replicas say different things of e: when all replicas have spoken, those outside the strict
 //                  majority are named, where there is one; else all of them, both of two.
+// Moments that owners alone have are in no report: the ranks compare these among themselves.
 // A rank may report an update again until it hears that all agreed. Reports of updates before the last are ignored.
 
 namespace filigree::coordinator {

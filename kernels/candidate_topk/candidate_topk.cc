@@ -5,6 +5,8 @@
 #include <cfloat>
 #include <cmath>
 #include <functional>
+#include <mutex>
+#include <span>
 #include <vector>
 
 #include "kernels/base/check.h"
@@ -17,6 +19,23 @@
 // entries inside the window compete for what is left of k. Where these cannot decide, T lies above the window or below.
 
 namespace filigree::kernels {
+
+struct CandidateScan::Shared {
+  std::mutex mutex;
+  int64_t read = 0;
+  std::vector<Entry> entries;  // inside the window
+};
+
+void CandidateScan::Deleter::operator()(Shared* shared) const { delete shared; }
+
+// The entries inside the window, null where the scan is not of all of the matrix.
+struct ScanAccess {
+  static const std::vector<Entry>* EntriesOf(const CandidateScan* scan) {
+    const bool whole = scan != nullptr && scan->shared_ != nullptr && scan->shared_->read == scan->nnz_;
+    return whole ? &scan->shared_->entries : nullptr;
+  }
+};
+
 namespace {
 
 constexpr int32_t kMostBits = 0x7fffffff;
@@ -39,15 +58,20 @@ struct Windowed {
   std::vector<Entry>& entries;
 };
 
-// One read; below in steps of the upper 16 bits.
-void ReadNear(const Problem& p, Windowed& window, uint64_t* kept) {
+// The window around a guess. The lower bound is 0 at least, so that its read sees no zeros, of which there may be many,
+// and in steps of the upper 16 bits.
+int32_t Above(float expected, float spread) { return MagnitudeBits(expected * (1 + spread)); }
+int32_t Below(float expected, float spread) { return MagnitudeBits(expected * (1 - spread)) & ~(kLowerBins - 1); }
+
+// One read of some words.
+std::span<const Entry> ReadNear(const float* w, int64_t nnz, int32_t above, uint16_t below, WordRange words,
+                                uint64_t* kept) {
   thread_local WindowFindings found;
   found.unit_above.assign(1, 0);
   found.candidate_count = 0;
-  const auto below = static_cast<uint16_t>(window.below >> kLowerBits);
-  const WeightSelection flat = {.rows = 1, .cols = p.nnz};
-  ScanWindow(p.w, flat, {window.above, &below}, {0, p.words()}, kept, found);
-  window.entries.assign(found.candidates.begin(), found.candidates.begin() + found.candidate_count);
+  const WeightSelection flat = {.rows = 1, .cols = nnz};
+  ScanWindow(w, flat, {above, &below}, words, kept, found);
+  return {found.candidates.data(), found.candidate_count};
 }
 
 void ReadExactly(const Problem& p, Windowed& window, uint64_t* kept) {
@@ -75,8 +99,8 @@ Outcome Decide(const Problem& p, const Windowed& window, uint64_t* kept, float* 
   return Outcome::kDone;
 }
 
-// Returns the threshold.
-float Select(const Problem& p, float expected, float spread, uint64_t* kept) {
+// Returns the threshold. scanned: what lies in the window, where `kept` holds what lies above it already.
+float Select(const Problem& p, float expected, float spread, const std::vector<Entry>* scanned, uint64_t* kept) {
   thread_local std::vector<Entry> entries;
   float value = 0;
   if (p.by_rank == 0) {  // nothing lies above: every unit is poor
@@ -84,10 +108,14 @@ float Select(const Problem& p, float expected, float spread, uint64_t* kept) {
     Decide(p, {kMostBits, kMostBits, entries}, kept, &value);
     return value;
   }
-  // The lower bound is 0 at least, so that ReadNear sees no zeros, of which there may be many.
-  Windowed window = {MagnitudeBits(expected * (1 + spread)), MagnitudeBits(expected * (1 - spread)), entries};
-  window.below &= ~(kLowerBins - 1);
-  ReadNear(p, window, kept);
+  Windowed window = {Above(expected, spread), Below(expected, spread), entries};
+  if (scanned != nullptr) {
+    entries = *scanned;
+  } else {
+    const auto below = static_cast<uint16_t>(window.below >> kLowerBits);
+    const std::span<const Entry> found = ReadNear(p.w, p.nnz, window.above, below, {0, p.words()}, kept);
+    entries.assign(found.begin(), found.end());
+  }
   Outcome outcome = Decide(p, window, kept, &value);
   if (outcome == Outcome::kDone) return value;
   if (outcome == Outcome::kHigher) {
@@ -130,8 +158,32 @@ void Update(float value, WeightThreshold& t) {
 
 }  // namespace
 
+void CandidateScan::Begin(int64_t nnz, const WeightThreshold& guess, uint64_t* kept) {
+  shared_ = nullptr;
+  if (!IsUsable(guess)) return;
+  nnz_ = nnz;
+  above_ = Above(guess.expected, guess.spread);
+  below_ = static_cast<uint16_t>(Below(guess.expected, guess.spread) >> kLowerBits);
+  kept_ = kept;
+  shared_.reset(new Shared);
+}
+
+void CandidateScan::Read(const float* w, int64_t begin, int64_t size) {
+  if (shared_ == nullptr) return;
+  CHECK(begin % 64 == 0 && 0 <= begin && begin + size <= nnz_, "entries {} to {} of {}", begin, begin + size, nnz_);
+  CHECK(size % 64 == 0 || begin + size == nnz_, "a piece of {} entries", size);
+  const TraceSpan span("candidate_topk.scan", [&] {
+    return TraceWork{.bytes = 4.125 * static_cast<double>(size), .level = TraceLevel::kCache};
+  });
+  const WordRange words = {begin / 64, (begin + size + 63) / 64};
+  const std::span<const Entry> found = ReadNear(w, nnz_, above_, below_, words, kept_);
+  const std::lock_guard lock(shared_->mutex);
+  shared_->entries.insert(shared_->entries.end(), found.begin(), found.end());
+  shared_->read += size;
+}
+
 void SelectCandidates(const PatternView& pattern, const float* w, const CandidateSelection& selection,
-                      WeightThreshold* threshold, uint64_t* kept) {
+                      WeightThreshold* threshold, uint64_t* kept, const CandidateScan* scan) {
   const auto& [k, min_alive, unit] = selection;
   const int64_t nnz = pattern.nnz(), words = pattern.words();
   CHECK(0 <= k && k <= nnz, "k = {} of {} candidates", k, nnz);
@@ -146,9 +198,11 @@ void SelectCandidates(const PatternView& pattern, const float* w, const Candidat
     if (threshold != nullptr) *threshold = WeightThreshold();
     return;
   }
+  const std::vector<Entry>* const scanned = ScanAccess::EntriesOf(scan);
   const TraceSpan span("candidate_topk", [&] {
     const double index_bytes = selection.unit == Unit::kColumn ? 2 : 0;
-    return TraceWork{.bytes = (4.125 + index_bytes) * static_cast<double>(nnz), .level = TraceLevel::kMemory};
+    const double weight_bytes = scanned == nullptr ? 4.125 : 0.125;
+    return TraceWork{.bytes = (weight_bytes + index_bytes) * static_cast<double>(nnz), .level = TraceLevel::kMemory};
   });
   const Problem problem = {pattern, w, selection, nnz, k - minimum};
   WeightThreshold none;
@@ -157,7 +211,7 @@ void SelectCandidates(const PatternView& pattern, const float* w, const Candidat
     guess.expected = std::min(SampledThreshold(problem), FLT_MAX / 2);
     guess.spread = 4 * kFirstSpread;
   }
-  Update(Select(problem, guess.expected, guess.spread, kept), guess);
+  Update(Select(problem, guess.expected, guess.spread, scanned, kept), guess);
 }
 
 void ApplyCandidateSelection(const uint64_t* kept, int64_t nnz, float factor, float* w) {

@@ -104,16 +104,23 @@ class GlooTest(ProgramTest):
         self.assertEqual(self.state(), self.alone())
 
     def test_ranks_that_share_a_model_keep_its_size_and_the_odd_one_idles(self):
-        codes, said = self.lose(1, "kill:exchange:7", count=4, arguments=["--parallel.tensor=2"], model__tensor_groups=2)
-        self.assertCodes(codes, [0, -signal.SIGKILL, 0, 0], said)
-        self.assertIn("going on as generation 1: 2 ranks (1 data x 2 tensor)", said[0])
-        self.assertIn("process 3 idles: generation 1 goes on with 2 ranks", said[3])
-        self.assertEqual(self.state(), self.alone(model__tensor_groups=2))
+        # Two pairs: the one that is whole has all of the state. The first rank leaves log and lock to another.
+        for regime in ({}, SPARSE_START):
+            with self.subTest(regime=regime):
+                self.run_dir = os.path.join(self.folder, f"run{len(regime)}")
+                codes, said = self.lose(1, "kill:exchange:7", count=4, arguments=["--parallel.tensor=2"],
+                                        model__tensor_groups=2, **regime)
+                self.assertCodes(codes, [0, -signal.SIGKILL, 0, 0], said)
+                self.assertIn("going on as generation 1: 2 ranks (1 data x 2 tensor)", said[2])
+                self.assertIn("ranks were lost; going on at step 7 from the state that the others have", said[2])
+                self.assertIn("process 0 idles: generation 1 goes on with 2 ranks", said[0])
+                self.assertEqual(self.state(), self.alone(model__tensor_groups=2, **regime))
+                self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
 
     def test_a_newcomer_takes_over_the_state_that_other_ranks_have(self):
         # Three pairs share a model. The last rank is lost, and its partner idles while the others go on from memory. Then
-        # the first rank of all is lost: the idle one comes back, all change places, and two of them have together what
-        # four need. At most a step is computed twice, and the log has every step once.
+        # the first rank of all is lost: the idle one comes back, another changes its place, and those who were there have
+        # together what four need. At most a step is computed twice, and the log has every step once.
         rng = random.Random(SEED + 1)
         step = rng.choice([5, 6])  # the checkpoints are those of 4 and 8
         kills = {5: f"kill:forward:{step}", 0: f"kill:{rng.choice(['forward', 'exchange'])}:{step + 1}"}
@@ -124,18 +131,20 @@ class GlooTest(ProgramTest):
         self.assertCodes(codes, [-signal.SIGKILL, 0, 0, 0, 0, -signal.SIGKILL], said)
         self.assertIn("process 4 idles: generation 1 goes on with 4 ranks", said[4])
         self.assertIn(f"ranks were lost; going on at step {step} from the state that the others have", said[0])
-        self.assertIn("going on as generation 2: 4 ranks (2 data x 2 tensor) over gloo", said[1])
-        self.assertIn(f"newcomers take over the state of step {step + 1} that other ranks had", said[1])
+        self.assertIn("going on as generation 2: 4 ranks (2 data x 2 tensor) over gloo", said[2])
+        self.assertIn(f"newcomers take over the state of step {step + 1} that other ranks had", said[2])
         self.assertEqual(self.state(), self.alone(model__tensor_groups=2, **SPARSE_START))
         self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
 
-    def test_moments_that_are_lost_with_their_owner_come_from_the_checkpoint(self):
-        # Two pairs; who goes on had the same place in both of them.
-        codes, said = self.lose(1, "kill:forward:6", count=4, arguments=["--parallel.tensor=2"], model__tensor_groups=2,
-                                **SPARSE_START)
-        self.assertCodes(codes, [0, -signal.SIGKILL, 0, 0], said)
-        self.assertIn("going on as generation 1: 2 ranks (1 data x 2 tensor)", said[0])
-        self.assertIn("resumed from", said[0])
+    def test_moments_that_are_lost_with_their_owners_come_from_the_checkpoint(self):
+        # Of two pairs those are lost who had the same place.
+        faults = {rank: {"FILIGREE_FAULT": "kill:forward:6", "FILIGREE_FAULT_RANK": str(rank)} for rank in (0, 2)}
+        config = self.config_of_ranks(model__tensor_groups=2, parallel__stuck_after=1, **SPARSE_START)
+        codes, said = self.ranks(4, config, "--parallel.tensor=2", env_of=faults)
+        self.assertCodes(codes, [-signal.SIGKILL, 0, -signal.SIGKILL, 0], said)
+        self.assertIn("2 ranks (1 data x 2 tensor)", said[1])
+        self.assertIn("moments that only lost ranks had are lost with them", said[1])
+        self.assertIn("resumed from", said[1])
         self.assertEqual(self.state(), self.alone(model__tensor_groups=2, **SPARSE_START))
 
     def test_a_stopped_rank_is_left_behind_and_finds_no_way_back(self):

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 
 namespace filigree::exchange {
 namespace {
@@ -161,6 +163,8 @@ Finding Find(const std::vector<Summary>& all) {
 }
 
 void Append(std::span<const TensorDigests> list, std::string& to) {
+  to += fmt::format("{}", list.size());
+  to.push_back('\0');
   for (const TensorDigests& tensor : list) {
     to += tensor.name;
     to.push_back('\0');
@@ -183,20 +187,38 @@ std::string Evidence(const Claim& claim) {
   return evidence;
 }
 
-// Of all that it holds together with others, as far as the bytes hold together.
-std::vector<TensorDigests> FoundBy(const std::string& evidence) {
-  std::vector<TensorDigests> found;
-  size_t at = evidence.find('\0');
-  at = at == std::string::npos ? evidence.size() : at + 1;
-  while (at < evidence.size()) {
-    const size_t end = evidence.find('\0', at);
-    if (end == std::string::npos || evidence.size() - end - 1 < sizeof(TensorDigests::of)) break;
-    TensorDigests& tensor = found.emplace_back();  // NOLINT: where something is wrong
-    tensor.name = evidence.substr(at, end - at);
-    std::memcpy(tensor.of, evidence.data() + end + 1, sizeof(tensor.of));
-    at = end + 1 + sizeof(tensor.of);
+// Takes what ends with a zero from the front; all there is where none does.
+std::string TakeWord(std::string_view& from) {
+  const size_t end = std::min(from.find('\0'), from.size());
+  std::string word(from.substr(0, end));
+  from.remove_prefix(std::min(end + 1, from.size()));
+  return word;
+}
+
+// A list as Append writes it, as far as the bytes hold together.
+std::vector<TensorDigests> TakeList(std::string_view& from) {
+  std::vector<TensorDigests> list;
+  int64_t count = 0;
+  if (!absl::SimpleAtoi(TakeWord(from), &count)) return list;
+  for (int64_t i = 0; i < count; ++i) {
+    TensorDigests tensor;
+    tensor.name = TakeWord(from);
+    if (from.size() < sizeof(tensor.of)) break;
+    std::memcpy(tensor.of, from.data(), sizeof(tensor.of));
+    from.remove_prefix(sizeof(tensor.of));
+    list.push_back(std::move(tensor));  // NOLINT: where something is wrong
   }
-  return found;
+  return list;
+}
+
+// In what two ranks differ: of what a part holds only where both hold the same part.
+std::string DifferencesOf(std::string_view a, std::string_view b, bool same_part) {
+  Differences differences;
+  TakeWord(a);
+  TakeWord(b);
+  differences.Add(TakeList(a), TakeList(b));
+  if (same_part) differences.Add(TakeList(a), TakeList(b));
+  return differences.text();
 }
 
 }  // namespace
@@ -219,9 +241,8 @@ absl::StatusOr<Verdict> Compare(comm::Communicator& ranks, const Claim& claim) {
                     (*evidence)[r].c_str()));
   }
   for (const auto& [a, b] : finding.differing) {
-    Differences differences;
-    differences.Add(FoundBy((*evidence)[a]), FoundBy((*evidence)[b]));
-    finding.texts.push_back(fmt::format("ranks {} and {} differ in {}", a, b, differences.text()));
+    const std::string differences = DifferencesOf((*evidence)[a], (*evidence)[b], all[a].part == all[b].part);
+    finding.texts.push_back(fmt::format("ranks {} and {} differ in {}", a, b, differences));
   }
   verdict.ranks = finding.named;
   int64_t epoch = 0;

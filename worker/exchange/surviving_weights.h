@@ -10,8 +10,8 @@
 #include "worker/comm/communicator.h"
 #include "worker/exchange/matrix_part.h"
 
-// Exact regime, after the owners' updates and the mask: every rank gives the weights that survive in its parts, and all
-// have all of them.
+// After the owners' updates and the mask: every rank gives the weights that survive in its parts, and all have all of
+// them.
 //
 //   on the wire    of each matrix and rank: where they are, counted through the rank's parts one after another row by
 //                  row, and what they are worth (kernels/gradcodec/coded_entries.h): a coded list or a bitmap,

@@ -62,6 +62,22 @@ kernels::WeightSelection MaskSet::SelectionOf(int tensor, const Densities& densi
   return {info.rows, info.cols, choice.k, choice.min_alive, info.unit};
 }
 
+void MaskSet::BeginWriting(const Densities& densities, const model::Layout& layout) {
+  for (int i = 0; i < registry_.size(); ++i) {
+    Mask& mask = masks_[i];
+    mask.scan.End();
+    // Candidates that share a threshold are ranked together.
+    if (layout.candidates(i) == nullptr || shares(i) || !WillMask(i, densities, layout)) continue;
+    const int64_t stored = layout.stored(i);
+    if (mask.all || mask.kept.size() < Words(stored)) continue;  // no guess to go by
+    mask.scan.Begin(stored, mask.threshold, mask.kept.data());
+  }
+}
+
+void MaskSet::Written(int tensor, int64_t begin, int64_t size, const model::Arena& weights) {
+  masks_[tensor].scan.Read(weights.tensor(registry_[tensor]), begin, size);
+}
+
 void MaskSet::Update(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights) {
   UpdateTensors(densities, decay, pool, weights, [](int) { return true; });
 }
@@ -140,7 +156,8 @@ void MaskSet::SelectOnCandidates(std::vector<Choice> choices, float decay, kerne
     Mask& mask = masks_[tensor];
     float* w = weights.tensor(info);
     kernels::SelectCandidates(*layout.candidates(tensor), w, {k, min_alive, info.unit}, &mask.threshold,
-                              mask.kept.data());
+                              mask.kept.data(), &mask.scan);
+    mask.scan.End();
     kernels::ApplyCandidateSelection(mask.kept.data(), layout.stored(tensor), info.decays ? decay : 1.0f, w);
   });
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/base/buffer.h"
 #include "kernels/base/thread_pool.h"
+#include "kernels/candidate_topk/candidate_topk.h"
 #include "kernels/weight_topk/weight_topk.h"
 #include "worker/config/settings.h"
 #include "worker/mask/density.h"
@@ -44,7 +45,14 @@ class MaskSet {
   // threads.
   void Update(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights);
 
-  // The same for the tensors that `wanted` names; the others keep their masks. Of matrices that share a threshold those
+  // Before an update writes the weights among which the next mask is chosen, at these densities, and while it does:
+  // stored values [begin, begin + size) of a tensor have theirs, and are in cache. So that the choice among candidates
+  // needs no read of its own; without it the masks are the same. Written may be said by several threads at once, of
+  // pieces that begin at multiples of 64.
+  void BeginWriting(const Densities& densities, const model::Layout& layout);
+  void Written(int tensor, int64_t begin, int64_t size, const model::Arena& weights);
+
+  // Update for the tensors that `wanted` names; the others keep their masks. Of matrices that share a threshold those
   // that are wanted share theirs.
   void UpdateTensors(const Densities& densities, float decay, kernels::ThreadPool& pool, model::Arena& weights,
                      const std::function<bool(int tensor)>& wanted);
@@ -89,6 +97,7 @@ class MaskSet {
     int64_t nonzeros = 0;
     kernels::WeightThreshold threshold;
     kernels::Buffer<uint64_t> kept;
+    kernels::CandidateScan scan;  // of the weights that are being written
   };
 
   const model::Registry& registry_;

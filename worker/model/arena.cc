@@ -1,5 +1,7 @@
 #include "worker/model/arena.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 
 #include "kernels/base/check.h"
@@ -37,7 +39,25 @@ RowEntries RowOf(const kernels::PatternView* candidates, int64_t row, int64_t co
   return {candidates->col_indices, candidates->row_offsets[row], candidates->row_offsets[row + 1]};
 }
 
+// Large buffers alone are of pages of their own; others do not matter.
+void AvoidHugePages(kernels::Buffer<float>& buffer) {
+  constexpr size_t kHugePage = 2 << 20;
+  const size_t bytes = buffer.size() * sizeof(float);
+  if (bytes >= kHugePage) madvise(buffer.data(), bytes, MADV_NOHUGEPAGE);
+}
+
 }  // namespace
+
+void Arena::UseSmallPages() {
+  small_pages_ = true;
+  AvoidHugePages(data_);
+}
+
+kernels::Buffer<float> Arena::NewBuffer(size_t size) const {
+  kernels::Buffer<float> buffer(size);
+  if (small_pages_) AvoidHugePages(buffer);
+  return buffer;
+}
 
 kernels::Buffer<uint32_t> SourcesOf(const kernels::PatternView* before, const kernels::PatternView& after) {
   kernels::Buffer<uint32_t> sources(static_cast<size_t>(after.nnz()));
@@ -56,7 +76,8 @@ kernels::Buffer<uint32_t> SourcesOf(const kernels::PatternView* before, const ke
 void KeepOnly(const std::vector<bool>& tensors, Arena& arena) {
   const Layout& layout = arena.layout();
   CHECK(static_cast<int>(tensors.size()) == layout.size(), "{} tensors of {}", tensors.size(), layout.size());
-  kernels::Buffer<float> kept(arena.data_.size());
+  arena.small_pages_ = true;
+  kernels::Buffer<float> kept = arena.NewBuffer(arena.data_.size());
   for (int t = 0; t < layout.size(); ++t) {
     if (tensors[t]) std::copy_n(arena.data() + layout.offset(t), layout.stored(t), kept.data() + layout.offset(t));
   }
@@ -68,7 +89,7 @@ void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& poo
   CHECK(before.size() == after.size() && static_cast<int>(sources.of.size()) == after.size(), "{} tensors, {} sources",
         after.size(), sources.of.size());
   const bool in_place = MovesForward(before, after);
-  kernels::Buffer<float> fresh(in_place ? 0 : static_cast<size_t>(after.floats()));
+  kernels::Buffer<float> fresh = arena.NewBuffer(in_place ? 0 : static_cast<size_t>(after.floats()));
   float* to = in_place ? arena.data() : fresh.data();
   kernels::Buffer<float> gathered;
   std::vector<int> order(after.size());

@@ -30,13 +30,19 @@ class Arena {
   int64_t size() const { return static_cast<int64_t>(data_.size()); }
   const Layout& layout() const { return *layout_; }
   const std::shared_ptr<const Layout>& shared_layout() const { return layout_; }
+  // From here on memory is taken in pages of the system's smallest size, not in huge ones: for whoever leaves tensors
+  // of it untouched between others, which then take none. To be said before anything is written.
+  void UseSmallPages();
 
  private:
   friend void Move(const Layout& before, const struct Sources& sources, kernels::ThreadPool& pool, Arena& arena);
   friend void KeepOnly(const std::vector<bool>& tensors, Arena& arena);
 
+  kernels::Buffer<float> NewBuffer(size_t size) const;
+
   std::shared_ptr<const Layout> layout_;
   kernels::Buffer<float> data_;
+  bool small_pages_ = false;
 };
 
 // Where the values of a changed layout come from: per tensor an array with one index into the tensor's values before
@@ -55,7 +61,8 @@ kernels::Buffer<uint32_t> SourcesOf(const kernels::PatternView* before, const ke
 // moves towards the front, as it does when sets shrink or keep their size.
 void Move(const Layout& before, const Sources& sources, kernels::ThreadPool& pool, Arena& arena);
 
-// Only these tensors, one entry each, keep their values; the memory of the others is given back, they read 0.
+// Only these tensors, one entry each, keep their values; the memory of the others is given back, they read 0. Takes
+// small pages from here on.
 void KeepOnly(const std::vector<bool>& tensors, Arena& arena);
 
 // Zeroes the floats between tensors, which Move and earlier layouts leave as they were.

@@ -109,6 +109,7 @@ class OfStore : public Membership {
 
   std::vector<int> Announced(int64_t number) const;
   // Those of them who reach each other, as far as they have said.
+  std::vector<int> InOrder(const Generation& lost, const std::vector<int>& together) const;
   std::vector<int> ReachEachOther(int64_t number, std::vector<int> announced) const;
   // Those who are there when it is time to decide.
   std::vector<int> AwaitAnnounced(const Generation& lost) const;
@@ -163,12 +164,29 @@ std::vector<int> OfStore::AwaitAnnounced(const Generation& lost) const {
   }
 }
 
+// Groups that share a model and have lost nobody come first, as they have all of its state together; then the lowest
+// numbers.
+std::vector<int> OfStore::InOrder(const Generation& lost, const std::vector<int>& together) const {
+  const auto tensor = static_cast<size_t>(settings_.parallel.tensor);
+  std::vector<int> order;
+  for (size_t first = 0; tensor > 1 && first + tensor <= lost.members.size(); first += tensor) {
+    const std::span<const int> group(lost.members.data() + first, tensor);
+    const bool whole = std::all_of(group.begin(), group.end(), [&](int process) { return Holds(together, process); });
+    if (whole) order.insert(order.end(), group.begin(), group.end());
+  }
+  for (const int process : together) {
+    if (!Holds(order, process)) order.push_back(process);  // NOLINT: a few
+  }
+  return order;
+}
+
 absl::StatusOr<Generation> OfStore::Decide(const Generation& lost) const {
   const int64_t number = lost.number + 1;
   const std::vector<int> here = AwaitAnnounced(lost), together = ReachEachOther(number, here);
   const int size = LargestGrid(settings_, static_cast<int>(together.size())).size();
   Generation proposal;
-  proposal.members.assign(together.begin(), together.begin() + size);
+  proposal.members = InOrder(lost, together);
+  proposal.members.resize(size);
   for (const int process : here) {
     if (!Holds(proposal.members, process)) proposal.idle.push_back(process);
   }

@@ -13,9 +13,9 @@
 
 // Processes that decide among themselves, through a store they share: whoever is left announces itself; when all but
 // one have, or none comes any more, each proposes who goes on, and since a key is written once, one proposal counts for
-// all. It takes as many of the announced as the largest grid with the tensor size of the settings holds, lowest numbers
-// first; the others idle until somebody is lost again or the job is over. Who comes too late for a generation idles
-// too: never are there two generations at once.
+// all. It takes as many of the announced as the largest grid with the tensor size of the settings holds, groups that
+// share a model and lost nobody first, then the lowest numbers; the others idle until somebody is lost again or the job
+// is over. Who comes too late for a generation idles too: never are there two generations at once.
 //
 // Where those who were chosen do not all reach each other, as when the network between two hosts is cut and the store
 // is not, the group does not come together. Everybody then says whom it missed, and the next generation leaves out as

@@ -1,5 +1,7 @@
 #include "worker/plan/traffic.h"
 
+#include <algorithm>
+
 #include "worker/model/registry.h"
 #include "worker/model/shared_traffic.h"
 #include "worker/optim/blocks.h"
@@ -119,8 +121,10 @@ class Step {
     if (owners.empty()) return;
     const std::vector<exchange::OwnedMatrix> matrices = train::OwnedMatrices(settings_, whole_, owners, s_);
     std::vector<int64_t> sums(owning_.size);
-    for (const exchange::OwnedMatrix& matrix : matrices) {
-      sums[matrix.owner] += kDouble * ((matrix.numel + optim::kBlockElements - 1) / optim::kBlockElements);
+    const train::RankLayout layout(whole_, settings_, whole_);
+    for (int tensor = 0; tensor < whole_.size(); ++tensor) {
+      const int64_t blocks = (layout.stored(tensor) + optim::kBlockElements - 1) / optim::kBlockElements;
+      sums[std::max(owners[tensor], 0)] += kDouble * blocks;
     }
     parts_.push_back({"sizes of the owners' gradients", TrafficOfGather(sums, owning_.rank)});
     if (const auto sharing = train::SharingMatrices(settings_, whole_, owners, s_); !sharing.empty()) {

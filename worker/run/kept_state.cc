@@ -1,7 +1,9 @@
 #include "worker/run/kept_state.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 #include <variant>
@@ -44,12 +46,11 @@ struct Holding {
 
 Holding HoldingOf(const OpenedRun& run, const parallel::World& world) {
   const TrainState& state = *run.state;
-  const std::vector<int> owners = OwnersIn(run.settings, state.registry, world.grid());
-  const int rank = OwningRanksOf(world.grid(), world.rank()).rank;
+  const std::vector<bool> needed = HeldBy(run.settings, state.registry, world.grid(), world.rank());
   Holding holding = {state.step, true, std::string(state.registry.size(), '0')};
   for (int tensor = 0; tensor < state.registry.size(); ++tensor) {
     const bool holds = state.HoldsMoments(tensor);
-    const bool needs = owners.empty() || owners[tensor] < 0 || owners[tensor] == rank;
+    const bool needs = needed.empty() || needed[tensor];
     if (holds) holding.moments[tensor] = '1';
     if (needs && !holds) holding.fits = false;
   }
@@ -64,6 +65,7 @@ absl::StatusOr<std::vector<Holding>> HoldingsOfRanks(const OpenedRun* run, paral
   const auto words = world.all().AllGatherStrings(fmt::format("{} {} {}", mine.step, mine.fits ? 1 : 0, mine.moments));
   if (!words.ok()) return words.status();
   std::vector<Holding> holdings(words->size());
+  size_t tensors = 0;
   for (size_t rank = 0; rank < holdings.size(); ++rank) {
     const std::vector<std::string> parts = absl::StrSplit((*words)[rank], ' ');
     if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &holdings[rank].step)) {
@@ -71,11 +73,18 @@ absl::StatusOr<std::vector<Holding>> HoldingsOfRanks(const OpenedRun* run, paral
     }
     holdings[rank].fits = parts[1] == "1";
     holdings[rank].moments = parts[2];
+    if (holdings[rank].step < 0) continue;
+    if (tensors == 0) tensors = parts[2].size();
+    if (parts[2].size() != tensors) {
+      return absl::InvalidArgumentError(
+          fmt::format("rank {} has a state of {} tensors where others have {}: they do not train the same model", rank,
+                      parts[2].size(), tensors));
+    }
   }
   return holdings;
 }
 
-// The ranks that have the newest state, and what they have of it.
+// The ranks that have the state of a step, and what they have of it.
 struct Holders {
   int64_t step = -1;
   std::vector<int> ranks;
@@ -89,10 +98,9 @@ struct Holders {
   bool all_have(int tensor) const { return holders_of[tensor] == std::ssize(ranks); }
 };
 
-Holders HoldersAmong(const std::vector<Holding>& holdings) {
+Holders HoldersAt(int64_t step, const std::vector<Holding>& holdings) {
   Holders holders;
-  for (const Holding& holding : holdings) holders.step = std::max(holders.step, holding.step);
-  if (holders.step < 0) return holders;
+  holders.step = step;
   holders.all_fit = true;
   for (int rank = 0; rank < std::ssize(holdings); ++rank) {
     const Holding& holding = holdings[rank];
@@ -108,6 +116,19 @@ Holders HoldersAmong(const std::vector<Holding>& holdings) {
     holders.ranks.push_back(rank);
   }
   return holders;
+}
+
+// Of the newest state of which somebody has everything; step -1: there is none.
+Holders NewestWhole(const std::vector<Holding>& holdings) {
+  std::set<int64_t, std::greater<>> steps;
+  for (const Holding& holding : holdings) {
+    if (holding.step >= 0) steps.insert(holding.step);
+  }
+  for (const int64_t step : steps) {
+    Holders holders = HoldersAt(step, holdings);
+    if (holders.have_everything()) return holders;
+  }
+  return {};
 }
 
 // A digest of what all holders have, then one of the moments of each tensor that only some have: "3:HEX", "-" by
@@ -186,9 +207,12 @@ absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int k
   if (run != nullptr && !world.first()) run->lock.reset();  // it was the first before
   const absl::StatusOr<std::vector<Holding>> holdings = HoldingsOfRanks(run, world, fencing);
   if (!holdings.ok()) return holdings.status();
-  const Holders holders = HoldersAmong(*holdings);
+  const Holders holders = NewestWhole(*holdings);
   const int64_t newest = holders.step;
-  if (newest < 0 || !holders.have_everything()) return Kept();
+  if (newest < 0) {
+    const bool some = std::any_of(holdings->begin(), holdings->end(), [](const Holding& h) { return h.step >= 0; });
+    return Kept{Kept::Way::kNothing, 0, some ? "moments that only lost ranks had are lost with them" : "", {}};
+  }
   const bool holds = (*holdings)[world.rank()].step == newest;
   const absl::StatusOr<bool> same = Agree(run, holds, holders, world);
   if (!same.ok()) return same.status();

@@ -105,11 +105,12 @@ absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(checkpoint::FileSystem& fi
 
 // The checkpoint it goes on from, or the beginning.
 absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& files, const Fencing* fencing,
-                         OpenedRun& run) {
+                         const PlaceInGrid& place, OpenedRun& run) {
   absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(files, fencing, run);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
-    absl::StatusOr<std::unique_ptr<TrainState>> state = Restore(*newest, spec, run.settings, *run.pool, run.notes);
+    absl::StatusOr<std::unique_ptr<TrainState>> state =
+        Restore(*newest, spec, run.settings, *run.pool, run.notes, place);
     if (!state.ok()) return state.status();
     run.state = *std::move(state);
     run.resumed = true;
@@ -225,7 +226,8 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
   checkpoint::TickingFiles files(checkpoint::RealFileSystem(), [world] {
     if (world != nullptr) world->progress().Tick();
   });
-  status = LoadOrBegin(*spec, files, fencing, run);
+  const PlaceInGrid place = world == nullptr ? PlaceInGrid() : PlaceInGrid{world->grid(), world->rank()};
+  status = LoadOrBegin(*spec, files, fencing, place, run);
   if (together) status = world->Agree(status);
   if (!status.ok()) return status;
   if (run.lock.has_value() && fencing != nullptr && fencing->resume) MarkResumed(*fencing->resume, run);

@@ -13,10 +13,9 @@
 namespace filigree::train {
 
 // A checkpoint of a state that all ranks hold, of which each writes a share, and what it alone has (worker/checkpoint/
-// parts.h). writers: ranks of the world that write tensors whose moments not all hold (train::WritersOf); -1: anyone.
-// Collective; all
-// ranks fail if one does, with its reason and number. The result is the first rank's; others know path and point alone.
-// fencing: as checkpoint::Save, on every rank or on none.
+// parts.h). writers: of each tensor the rank of the world that writes it, as not all hold its moments
+// (train::WritersOf); -1: any. Collective; all ranks fail if one does, with its reason and number. The result is the
+// first rank's; others know path and point alone. fencing: as checkpoint::Save, on every rank or on none.
 absl::StatusOr<checkpoint::SaveResult> SaveTogether(parallel::World& world, checkpoint::FileSystem& files,
                                                     const std::string& run_dir, const checkpoint::State& state,
                                                     std::span<const checkpoint::OwnTensor> own,

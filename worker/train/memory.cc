@@ -93,13 +93,10 @@ int64_t BytesOfGatheredWeights(const config::Settings& settings, const model::Re
 // Floats of what a rank updates itself: of its moments, and where ranks share the model of the whole gradient.
 int64_t UpdatedFloats(const RankLayout& whole, const config::Settings& settings, const model::Registry& registry,
                       const parallel::Grid& grid, int rank) {
-  const std::vector<int> owners = OwnersIn(settings, registry, grid);
-  if (owners.empty()) return whole.floats();
+  const std::vector<bool> held = HeldBy(settings, registry, grid, rank);
+  if (held.empty()) return whole.floats();
   int64_t floats = 0;
-  for (int tensor = 0; tensor < registry.size(); ++tensor) {
-    const bool mine = owners[tensor] < 0 || owners[tensor] == OwningRanksOf(grid, rank).rank;
-    floats += mine ? whole.stored(tensor) : 0;
-  }
+  for (int tensor = 0; tensor < registry.size(); ++tensor) floats += held[tensor] ? whole.stored(tensor) : 0;
   return floats;
 }
 

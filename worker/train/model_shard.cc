@@ -178,6 +178,7 @@ absl::Status ModelShard::SendToOwners(comm::Communicator& group, const model::Ar
 absl::Status ModelShard::GatherGradient(comm::Communicator& group, const model::Arena& part) {
   if (gradient_ == nullptr || gradient_->size() < whole_.layout->floats()) {
     gradient_ = std::make_unique<model::Arena>(whole_.layout);
+    if (!owners_.empty()) gradient_->UseSmallPages();
   }
   CopyUnshared(part);
   absl::Status status = GatherForAll(group, part);

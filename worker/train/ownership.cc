@@ -60,6 +60,16 @@ OwningRanks OwningRanksOf(const parallel::Grid& grid, int rank) {
   return {grid.data_rank(rank), grid.data};
 }
 
+std::vector<bool> HeldBy(const config::Settings& settings, const model::Registry& registry, const parallel::Grid& grid,
+                         int rank) {
+  const int owning = OwningRanksOf(grid, rank).rank;
+  std::vector<bool> held;
+  for (const int owner : OwnersIn(settings, registry, grid)) {
+    held.push_back(owner < 0 || owner == owning);  // NOLINT: a few
+  }
+  return held;
+}
+
 std::vector<int> WritersOf(const std::vector<int>& owners, const parallel::Grid& grid) {
   std::vector<int> writers = owners;
   for (size_t tensor = 0; grid.tensor > 1 && tensor < owners.size(); ++tensor) {
@@ -101,19 +111,20 @@ Ownership::Ownership(std::vector<int> owners, comm::Communicator& ranks, paralle
 }
 
 absl::StatusOr<optim::GradientSize> Ownership::Measure(const model::Arena& gradient, kernels::ThreadPool& pool) const {
-  std::vector<double> sums = optim::BlockSums(gradient, pool, [this](int tensor) { return Updates(tensor); });
+  std::vector<double> sums =
+      optim::BlockSums(gradient, pool, [this](int tensor) { return owners_.empty() || measurer(tensor) == rank(); });
   if (!owners_.empty()) {
     if (absl::Status status = GatherBlockSums(gradient.layout(), sums); !status.ok()) return status;
   }
   return optim::SizeOf(sums, gradient.layout());
 }
 
-// Sums of owned blocks, by owner, each in the order of blocks.
+// Sums of blocks, by who has measured them, each in the order of blocks.
 absl::Status Ownership::GatherBlockSums(const model::Layout& layout, std::vector<double>& sums) const {
   const std::vector<optim::Block> blocks = optim::BlocksOf(layout);
   std::vector<std::vector<size_t>> owned(ranks_->size());
   for (size_t b = 0; b < blocks.size(); ++b) {
-    if (const int rank = owner(blocks[b].tensor); rank >= 0) owned[rank].push_back(b);
+    owned[measurer(blocks[b].tensor)].push_back(b);
   }
   std::vector<int64_t> counts;
   counts.reserve(owned.size());

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
 #define FILIGREE_WORKER_TRAIN_OWNERSHIP_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -26,10 +27,9 @@
 // threshold) and new candidates, and holds its moments. What all need of it travels: sums of squares of the gradient,
 // the weights that survive, candidates that change. Everything else every rank updates itself.
 //
-//   ranks that share a model   owners are ranks of a tensor-parallel group, in both regimes; every group of the grid
-//   has
-//                              them. But not in the active regime with sparsity.scope "global", where a threshold is
-//                              chosen among all candidates by one rank
+//   ranks that share a model   owners are ranks of a tensor-parallel group, in both regimes; every group has them. But
+//                              not in the active regime with sparsity.scope "global", where one rank chooses a
+//                              threshold among all candidates
 //   other ranks                owners are data-parallel ranks, in the exact regime over parallel.exchange "tree"
 
 namespace filigree::train {
@@ -44,6 +44,10 @@ struct OwningRanks {
   int rank = 0, size = 1;
 };
 OwningRanks OwningRanksOf(const parallel::Grid& grid, int rank);
+
+// Of which tensors a rank of the grid holds the moments; empty: of all.
+std::vector<bool> HeldBy(const config::Settings& settings, const model::Registry& registry, const parallel::Grid& grid,
+                         int rank);
 
 // The rank of the whole grid that writes a tensor, -1: any; empty where nobody owns anything. Of an owner in each of
 // several groups that share a model the groups write in turn.
@@ -65,7 +69,7 @@ class Ownership {
   // waits, or null.
   Ownership(std::vector<int> owners, comm::Communicator& ranks, parallel::Progress* progress);
 
-  // Of this one among those that own, 0 where nobody does.
+  // Of this one among those that own; 0 where nobody owns anything.
   int rank() const { return owners_.empty() ? 0 : ranks_->rank(); }
   // -1: nobody.
   int owner(int tensor) const { return owners_.empty() ? -1 : owners_[tensor]; }
@@ -75,8 +79,9 @@ class Ownership {
   bool Updates(int tensor) const { return owner(tensor) < 0 || owner(tensor) == ranks_->rank(); }
   const std::vector<int>& owners() const { return owners_; }
 
-  // Of a gradient whose sum stands where it is updated: the bits of optim::MeasureGradient on the whole of it, on every
-  // rank. Collective. Errors: those of the communicator.
+  // Of a gradient whose sum stands where it is updated: the bits of optim::MeasureGradient on the whole of it, the same
+  // on every rank, so that all decide alike about the step: what nobody owns the first of them measures. Collective.
+  // Errors: those of the communicator.
   absl::StatusOr<optim::GradientSize> Measure(const model::Arena& gradient, kernels::ThreadPool& pool) const;
 
   // The masks of step's weights at densities `f`, of those tensors that this rank updates; kept entries decay
@@ -109,6 +114,7 @@ class Ownership {
  private:
   absl::Status ChooseTogether(const std::vector<int>& tensors, const mask::Densities& f, float decay,
                               kernels::ThreadPool& pool, model::Arena& weights, mask::MaskSet& masks);
+  int measurer(int tensor) const { return std::max(owner(tensor), 0); }
   absl::Status GatherBlockSums(const model::Layout& layout, std::vector<double>& sums) const;
   absl::Status GatherWhole(int tensor, model::Arena& weights) const;
   absl::Status GatherMasked(const std::vector<int>& tensors, const model::Registry& registry, kernels::ThreadPool& pool,

@@ -42,14 +42,6 @@ Ownership OwnershipIn(const config::Settings& settings, const TrainState& state,
   return {OwnersOf(settings, state, *world), ranks, &world->progress()};
 }
 
-std::vector<bool> UpdatedBy(const Ownership& ownership) {
-  std::vector<bool> updated;
-  for (int tensor = 0; tensor < std::ssize(ownership.owners()); ++tensor) {
-    updated.push_back(ownership.Updates(tensor));  // NOLINT: a few
-  }
-  return updated;
-}
-
 void Take(const BatchGradient::Result& batch, StepResult& result) {
   result.loss = batch.loss;
   result.forward_seconds = batch.forward_seconds;
@@ -77,7 +69,7 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
           world == nullptr || world->size() == 1
               ? nullptr
               : std::make_unique<Replicas>(state, Replicas::Own{residual(), &registry(), &ownership_}, pool, *world)) {
-  state_.HoldMoments(UpdatedBy(ownership_));
+  if (world != nullptr) state_.HoldMoments(HeldBy(settings, state.registry, world->grid(), world->rank()));
   TakeWeights();
 }
 
@@ -117,6 +109,7 @@ absl::StatusOr<StepResult> Stepper::Step(const int32_t* tokens, int sequences, i
   const double scale = optim::GradientScale(settings_.optim.gradient, size->rms);
   const auto masked = std::make_unique<bool[]>(state_.registry.size());
   for (int i = 0; i < state_.registry.size(); ++i) masked[i] = state_.masks.WillMask(i, f, *state_.layout);
+  state_.masks.BeginWriting(f, *state_.layout);
   state_.optimizer.StepTensors(s, result.lr, scale, masked.get(), gradient, pool_, state_.weights,
                                TensorsToUpdate(masked.get()));
   result.optimizer_seconds = watch.Lap();
@@ -154,14 +147,15 @@ comm::Traffic Stepper::TensorTraffic() const {
   return shared ? world_->tensor().traffic() : comm::Traffic();
 }
 
-// What is written is final but where candidates are about to change; weights, where no mask and no owner changes them
-// afterwards.
+// What is written goes to the choice of masks and to digests while it is in cache. It is final for these but where
+// candidates are about to change; weights, where no mask and no owner changes them afterwards.
 optim::Optimizer::Some Stepper::TensorsToUpdate(const bool* masked) {
   optim::Optimizer::Some some;
   some.wanted = [this](int tensor) { return ownership_.Updates(tensor); };
-  if (replicas_ == nullptr || RefreshDue(settings_, state_.step)) return some;
-  some.written = [this, masked](int tensor, int64_t begin, int64_t size) {
-    replicas_->Written(tensor, begin, size, !masked[tensor] && ownership_.owner(tensor) < 0);
+  const bool remembered = replicas_ != nullptr && !RefreshDue(settings_, state_.step);
+  some.written = [this, masked, remembered](int tensor, int64_t begin, int64_t size) {
+    state_.masks.Written(tensor, begin, size, state_.weights);
+    if (remembered) replicas_->Written(tensor, begin, size, !masked[tensor] && ownership_.owner(tensor) < 0);
   };
   return some;
 }

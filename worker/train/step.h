@@ -22,7 +22,7 @@
 
 // One training step, in the order of the specification: learning rate, forward and backward, gradient scale, Adam,
 // density step, weight decay; in the active regime new candidates every few steps. Where matrices have owners
-// (ownership.h) each rank updates its own, and all get the weights that survive.
+// (ownership.h) each rank updates its own, and all get the weights that survive, and candidates that change.
 
 namespace filigree::train {
 
@@ -43,7 +43,7 @@ class Stepper {
   // Borrows all. Settings give S, the schedules, the rules and the number of logical shards. Takes the state's weights
   // and masks as they are. `world`: the ranks that train together, each with a stepper and the same state; null: alone.
   // bucket_bytes: of gradients that go together to the other ranks while backward goes on (batch_gradient.h), the same
-  // on all of them.
+  // on all of them. Where matrices have owners the state gives up the moments of what others own.
   Stepper(const config::Settings& settings, TrainState& state, kernels::ThreadPool& pool,
           parallel::World* world = nullptr, int64_t bucket_bytes = exchange::kBucketBytes);
 
@@ -53,7 +53,7 @@ class Stepper {
   // result.gradient_norm says so, and neither step nor position moves. Every rank is given the same tokens and gets the
   // same result (times and traffic are its own) and the same state, bit by bit; what it holds back of its gradients,
   // and moments of matrices that have an owner, are its own. Errors: a rank was lost (worker/comm), and the state is
-  // unspecified: only a checkpoint counts. DataLoss: ranks do not hold the same state any more.
+  // unspecified where it is torn. DataLoss: ranks do not hold the same state any more.
   absl::StatusOr<StepResult> Step(const int32_t* tokens, int sequences, int positions,
                                   double most_loss = std::numeric_limits<double>::infinity());
 

@@ -97,9 +97,12 @@ absl::Status NarrowSets(const checkpoint::Checkpoint& from, const model::Registr
 }
 
 absl::Status Fill(const checkpoint::Checkpoint& from, const model::Registry& registry, const StoredArenas& stored,
-                  model::Arena& weights, model::Arena* m, model::Arena* v, mask::MaskSet* masks) {
+                  model::Arena& weights, model::Arena* all_m, model::Arena* all_v, mask::MaskSet* masks,
+                  const std::function<bool(int)>& wants_moments) {
   for (const model::TensorInfo& info : registry.tensors()) {
     const int i = info.index;
+    const bool wanted = wants_moments == nullptr || wants_moments(i);
+    model::Arena *const m = wanted ? all_m : nullptr, *const v = wanted ? all_v : nullptr;
     const int64_t values = stored.layout->stored(i);
     const bool masked = from.Find(info.name)->has_mask && masks != nullptr && masks->sparsified(i);
     if (const auto& set = stored.sets[i]; set.has_value()) {

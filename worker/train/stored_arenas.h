@@ -35,9 +35,10 @@ absl::StatusOr<StoredArenas> ReadSets(
 absl::Status NarrowSets(const checkpoint::Checkpoint& from, const model::Registry& registry,
                         const config::Settings& settings, kernels::ThreadPool& pool, StoredArenas& stored);
 
-// Fills arenas of that layout (m, v, masks: or null).
+// Fills arenas of that layout (m, v, masks: or null). wants_moments: of which tensors; null: of all.
 absl::Status Fill(const checkpoint::Checkpoint& from, const model::Registry& registry, const StoredArenas& stored,
-                  model::Arena& weights, model::Arena* m, model::Arena* v, mask::MaskSet* masks);
+                  model::Arena& weights, model::Arena* all_m, model::Arena* all_v, mask::MaskSet* masks,
+                  const std::function<bool(int tensor)>& wants_moments = nullptr);
 
 }  // namespace filigree::train
 

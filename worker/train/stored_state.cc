@@ -8,6 +8,7 @@
 #include "worker/config/load.h"
 #include "worker/data/tokenizer_files.h"
 #include "worker/train/candidates.h"
+#include "worker/train/ownership.h"
 #include "worker/train/stored_arenas.h"
 
 namespace filigree::train {
@@ -71,7 +72,7 @@ checkpoint::State StoredView(const TrainState& state, uint64_t seed) {
 
 absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint& from, const model::ModelSpec& spec,
                                                     const config::Settings& settings, kernels::ThreadPool& pool,
-                                                    std::vector<std::string>& notes) {
+                                                    std::vector<std::string>& notes, const PlaceInGrid& place) {
   const bool active = settings.sparsity.regime == config::Regime::kActive;
   const absl::StatusOr<config::Settings> was = StoredSettings(from);
   const bool was_exact = was.ok() && was->sparsity.regime == config::Regime::kExact;
@@ -87,8 +88,10 @@ absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint
     if (absl::Status status = NarrowSets(from, registry, settings, pool, *stored); !status.ok()) return status;
   }
   auto state = std::make_unique<TrainState>(spec, settings, stored->layout);
+  state->HoldMoments(HeldBy(settings, registry, place.grid, place.rank));
   absl::Status status =
-      Fill(from, state->registry, *stored, state->weights, &state->optimizer.m(), &state->optimizer.v(), &state->masks);
+      Fill(from, state->registry, *stored, state->weights, &state->optimizer.m(), &state->optimizer.v(), &state->masks,
+           [&state](int tensor) { return state->HoldsMoments(tensor); });
   if (!status.ok()) return status;
   state->step = from.step();
   state->position = from.position();

@@ -15,6 +15,7 @@
 #include "worker/model/arena.h"
 #include "worker/model/network.h"
 #include "worker/model/spec.h"
+#include "worker/parallel/grid.h"
 #include "worker/train/state.h"
 
 // Between a training state and its checkpoint (worker/checkpoint knows no models, worker/model no files).
@@ -27,10 +28,15 @@ checkpoint::State StoredView(const TrainState& state, uint64_t seed);
 
 // The state of a checkpoint: weights, moments, masks, candidates, step and position. FailedPrecondition where it is of
 // another model. Where the run's regime is another one than the checkpoint's, `notes` gets what that costs: from exact
-// to active every matrix drops to its candidates, back to exact what is no candidate begins without moments.
+// to active every matrix drops to its candidates, back to exact what is no candidate begins without moments. Of several
+// ranks each reads the moments that it holds (ownership.h).
+struct PlaceInGrid {
+  parallel::Grid grid;
+  int rank = 0;
+};
 absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint& from, const model::ModelSpec& spec,
                                                     const config::Settings& settings, kernels::ThreadPool& pool,
-                                                    std::vector<std::string>& notes);
+                                                    std::vector<std::string>& notes, const PlaceInGrid& place = {});
 
 // What eval, generate and activations need: a model with its weights, ready to run.
 struct LoadedModel {

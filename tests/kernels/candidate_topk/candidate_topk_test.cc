@@ -3,11 +3,13 @@
 
 #include "kernels/candidate_topk/candidate_topk.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -116,7 +118,18 @@ std::vector<WeightThreshold> Guesses(float threshold) {
   return guesses;
 }
 
-// Without a guess, with every kind of guess, and with the guess of the call before.
+// In pieces, the last one first; without the first piece where not all are wanted.
+void ReadInPieces(const std::vector<float>& w, bool all, CandidateScan& scan) {
+  constexpr int64_t kPieces[] = {64, 192, 1024};
+  std::vector<std::pair<int64_t, int64_t>> pieces;
+  const auto n = std::ssize(w);
+  for (int64_t begin = 0; begin < n; begin += pieces.back().second) {
+    pieces.emplace_back(begin, std::min(kPieces[pieces.size() % 3], n - begin));
+  }
+  for (size_t i = pieces.size(); i-- > (all ? 0 : 1);) scan.Read(w.data(), pieces[i].first, pieces[i].second);
+}
+
+// Without a guess, with every kind of guess, with the guess of the call before, and with a scan of all or of a part.
 void ExpectSelects(const PatternView& pattern, const std::vector<float>& w, const CandidateSelection& s) {
   SCOPED_TRACE("seed " + std::to_string(kSeed) + ", " + std::to_string(pattern.rows) + " x " +
                std::to_string(pattern.cols) + ", " + std::to_string(pattern.nnz()) + " candidates, k " +
@@ -135,6 +148,16 @@ void ExpectSelects(const PatternView& pattern, const std::vector<float>& w, cons
       SelectCandidates(pattern, w.data(), s, &guess, got.data());
       ASSERT_EQ(got, expected) << call << " guess";
       ASSERT_EQ(std::bit_cast<uint32_t>(guess.value), std::bit_cast<uint32_t>(least)) << call << " guess";
+    }
+    for (const bool all : {true, false}) {
+      WeightThreshold scanned = guess;
+      CandidateScan scan;
+      got = Filled(pattern.nnz());
+      scan.Begin(pattern.nnz(), scanned, got.data());
+      ReadInPieces(w, all, scan);
+      SelectCandidates(pattern, w.data(), s, &scanned, got.data(), &scan);
+      ASSERT_EQ(got, expected) << (all ? "scanned" : "scanned in part");
+      ASSERT_EQ(std::bit_cast<uint32_t>(scanned.value), std::bit_cast<uint32_t>(least));
     }
   }
 }
@@ -193,6 +216,26 @@ TEST_P(CandidateTopKDraws, EverythingIsTheSelectionOfTheMatrix) {
       EXPECT_EQ(got, whole) << rows << " x " << cols << ", unit " << static_cast<int>(unit);
     }
   }
+}
+
+// As the weights have changed since, the mask shows what it was chosen by.
+TEST(CandidateTopK, AfterAScanTheWeightsAreNotReadAgain) {
+  Rng rng(kSeed + 3);
+  const Pattern pattern = RandomPattern(64, 64, 0.3, rng);
+  const std::vector<float> w = Fill(kDraws[0], pattern.view(), rng), other(w.rbegin(), w.rend());
+  const CandidateSelection selection = {pattern.nnz() / 4, 0, Unit::kNone};
+  WeightThreshold guess;
+  Bitmap expected = Filled(pattern.nnz()), got = expected;
+  SelectCandidates(pattern.view(), w.data(), selection, &guess, expected.data());
+  CandidateScan scan;
+  scan.Begin(pattern.nnz(), guess, got.data());
+  ReadInPieces(w, true, scan);
+  SelectCandidates(pattern.view(), other.data(), selection, &guess, got.data(), &scan);
+  EXPECT_EQ(got, expected);
+  Bitmap anew = Filled(pattern.nnz());
+  scan.End();
+  SelectCandidates(pattern.view(), other.data(), selection, &guess, anew.data(), &scan);
+  EXPECT_NE(anew, expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CandidateTopKDraws, testing::ValuesIn(kDraws),

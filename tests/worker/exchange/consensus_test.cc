@@ -335,6 +335,21 @@ TEST(Consensus, ComparesPartsAmongThoseWhoHoldThem) {
     return mine;
   });
   EXPECT_EQ(of_all.ranks, std::vector<int>{2}) << "three against one";
+  // Every rank has a part of its own, of another length: what is of all is named, and nothing else.
+  State shared_bad(/*seed=*/16);
+  const std::string where_of_all = Flip(shared_bad, 5);
+  const Verdict of_parts = CompareAll(2, [&](int r) {
+    const State& mine = r == 1 ? shared_bad : shared;
+    Claim claim = ClaimOf(mine, mine);
+    claim.part = r;
+    claim.part_left = claim.part_found = part[r].Digests(1);
+    if (r == 1) claim.part_left.pop_back(), claim.part_found.pop_back();
+    return claim;
+  });
+  EXPECT_EQ(of_parts.ranks, std::vector<int>({0, 1}));
+  EXPECT_NE(of_parts.text.find("differ in " + where_of_all), std::string::npos) << of_parts.text;
+  EXPECT_EQ(of_parts.text.find("number of tensors"), std::string::npos) << of_parts.text;
+  EXPECT_EQ(of_parts.text.find(" more"), std::string::npos) << of_parts.text;
 }
 
 TEST(Consensus, ARankThatMissedAnUpdateIsNamed) {

@@ -132,24 +132,41 @@ TEST(StoreMembership, WhoDoNotReachEachOtherAreNotBothAsked) {
   }
 }
 
-// Three of four ranks that share a model by two: one pair, and one that idles until the pair has lost one too.
+// Three of four ranks that share a model by two: the pair that is whole, and one that idles until it has lost one too.
 TEST(StoreMembership, WhoIsNotNeededIdlesUntilItIs) {
   const Store store = comm::MemoryStore();
   const config::Settings settings = WithTensor(2);
   auto idle =
-      std::async(std::launch::async, [=] { return Process(3, 4, store, settings)->Next(FirstOf(3, 4), "a rank"); });
-  const auto pair = AfterLoss(store, {0, 2}, FirstOf(0, 4), 4, settings);
+      std::async(std::launch::async, [=] { return Process(0, 4, store, settings)->Next(FirstOf(0, 4), "a rank"); });
+  const auto pair = AfterLoss(store, {2, 3}, FirstOf(2, 4), 4, settings);
   ASSERT_TRUE(pair[0].ok()) << pair[0].status();
-  EXPECT_EQ(pair[0]->members, (std::vector<int>{0, 2}));
-  EXPECT_EQ(pair[0]->idle, std::vector<int>{3});
+  EXPECT_EQ(pair[0]->members, (std::vector<int>{2, 3}));
+  EXPECT_EQ(pair[0]->idle, std::vector<int>{0});
   EXPECT_EQ(idle.wait_for(milliseconds(300)), std::future_status::timeout);
-  const auto next = AfterLoss(store, {0}, *pair[0], 4, settings);
+  const auto next = AfterLoss(store, {3}, *pair[1], 4, settings);
   ASSERT_TRUE(next[0].ok()) << next[0].status();
   EXPECT_EQ(next[0]->members, (std::vector<int>{0, 3}));
   const auto called = idle.get();
   ASSERT_TRUE(called.ok()) << called.status();
   EXPECT_EQ(called->number, 2);
-  EXPECT_EQ(called->rank, 1);
+  EXPECT_EQ(called->rank, 0);
+}
+
+TEST(StoreMembership, WholeGroupsComeBeforeLowerNumbers) {
+  const config::Settings settings = WithTensor(2);
+  const Store store = comm::MemoryStore();
+  auto idle =
+      std::async(std::launch::async, [=] { return Process(2, 6, store, settings)->Next(FirstOf(2, 6), "a rank"); });
+  const auto second = AfterLoss(store, {0, 1, 4, 5}, FirstOf(0, 6), 6, settings);  // pairs of which it has lost one
+  const auto two = AfterLoss(comm::MemoryStore(), {1, 2, 4, 5}, FirstOf(1, 6), 6, settings);
+  const auto both = AfterLoss(comm::MemoryStore(), {1, 2}, FirstOf(1, 4), 4, settings);
+  for (const auto* found : {&second, &two, &both}) ASSERT_TRUE((*found)[0].ok()) << (*found)[0].status();
+  EXPECT_EQ(second[0]->members, (std::vector<int>{0, 1, 4, 5}));
+  EXPECT_EQ(second[0]->idle, std::vector<int>{2});
+  EXPECT_EQ(two[0]->members, (std::vector<int>{4, 5, 1, 2}));
+  EXPECT_EQ(both[0]->members, (std::vector<int>{1, 2}));
+  Process(0, 6, store)->Finish(0);
+  EXPECT_EQ(idle.get()->over, 0);
 }
 
 TEST(StoreMembership, WhoIdlesEndsWithTheJobOrWhenAsked) {

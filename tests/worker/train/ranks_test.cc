@@ -206,6 +206,24 @@ config::Settings Bf16(config::Settings settings) {
   return settings;
 }
 
+config::Settings WithoutAReserve() {
+  config::Settings settings = Newcomers(config::Newcomers::kNorms);
+  settings.sparsity.candidates = 1;  // what is stored has no mask
+  return settings;
+}
+
+config::Settings SparseBiases(config::Settings settings) {
+  settings.sparsity.biases = config::Biases::kSparse;
+  return settings;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    SharingAModel, RanksTest,
+    testing::Values(Grid{"no_reserve_1x2", WithoutAReserve(), 4, 2, 2, 2},
+                    Grid{"sparse_biases_1x2", SparseBiases(testing_support::ExactRun()), 4, 2, 2, 2},
+                    Grid{"sparse_biases_active_2x2", SparseBiases(Newcomers(config::Newcomers::kNorms)), 4, 4, 2, 4}),
+    [](const auto& param) { return param.param.name; });
+
 INSTANTIATE_TEST_SUITE_P(ActivationsAsBf16, RanksTest,
                          testing::Values(Grid{"exact_3", Bf16(testing_support::ExactRun()), 5, 3},
                                          Grid{"exact_2x2", Bf16(testing_support::ExactRun()), 4, 4, 2, 4},
