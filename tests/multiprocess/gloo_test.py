@@ -143,7 +143,7 @@ class GlooTest(ProgramTest):
         codes, said = self.ranks(4, config, "--parallel.tensor=2", env_of=faults)
         self.assertCodes(codes, [-signal.SIGKILL, 0, -signal.SIGKILL, 0], said)
         self.assertIn("2 ranks (1 data x 2 tensor)", said[1])
-        self.assertIn("moments that only lost ranks had are lost with them", said[1])
+        self.assertIn("moments that lost ranks owned are lost with them", said[1])
         self.assertIn("resumed from", said[1])
         self.assertEqual(self.state(), self.alone(model__tensor_groups=2, **SPARSE_START))
 

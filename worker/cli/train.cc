@@ -109,7 +109,6 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
     surroundings.stop_requested = train::StopRequested;
     parallel::Outcome outcome = TrainInWorld(surroundings, *settings, world, over, run);
     const bool others_go_on = settings->parallel.elastic && !LossOf(world).ok();
-    if (others_go_on && run != nullptr) run->lock.reset();  // another may be the first now
     if (outcome.lost.ok() || others_go_on) return outcome;
     return parallel::Outcome{EndLostJob(world, outcome.lost)};
   };

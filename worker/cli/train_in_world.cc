@@ -41,8 +41,9 @@ int FinishTogether(const parallel::World& world, const absl::Status& status) {
 }
 
 // From the newest state that ranks of a world after a loss still have, else from the last checkpoint or the beginning.
-absl::Status OpenOrKeep(const config::Settings& settings, parallel::World& world, checkpoint::FileSystem& files,
-                        train::Fencing* fencing, HeldRun& run) {
+absl::Status OpenOrKeep(const Surroundings& surroundings, const config::Settings& settings, parallel::World& world,
+                        checkpoint::FileSystem& files, HeldRun& run) {
+  train::Fencing* const fencing = surroundings.fencing;
   // Asked at every start: a process that has just been started may be a newcomer to a run.
   absl::StatusOr<train::Kept> kept =
       train::KeepState(run.get(), settings.run.dir, static_cast<int>(settings.checkpoint.keep), world, files, fencing);
@@ -55,7 +56,8 @@ absl::Status OpenOrKeep(const config::Settings& settings, parallel::World& world
   }
   run = nullptr;  // and with it the lock of the folder
   absl::StatusOr<train::OpenedRun> opened =
-      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string(), fencing);
+      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string(), fencing,
+                     surroundings.first_start ? 0 : train::kLockPatience);
   if (!opened.ok()) return opened.status();
   run = std::make_unique<train::OpenedRun>(*std::move(opened));
   if (kept->way == train::Kept::Way::kCheckpoint) {
@@ -82,7 +84,7 @@ Attempt TrainOn(const Surroundings& surroundings, const config::Settings& settin
   world.progress().Enter("opening the run", 0, parallel::Progress::Kind::kOther);
   // A slow disk is no rank that hangs.
   checkpoint::TickingFiles files(train::FaultyFileSystem(), [&world] { world.progress().Tick(); });
-  const absl::Status opened = OpenOrKeep(settings, world, files, surroundings.fencing, run);
+  const absl::Status opened = OpenOrKeep(surroundings, settings, world, files, run);
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
   if (train::IsSuperseded(opened)) return {kExitRankLost, 0, opened};
   if (!opened.ok()) return Failed(world, opened);

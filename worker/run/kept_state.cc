@@ -196,7 +196,9 @@ absl::StatusOr<std::vector<telemetry::StepRecord>> TellLastSteps(const OpenedRun
 absl::Status LockFolder(const std::string& run_dir, parallel::World& world, const Fencing* fencing,
                         std::optional<checkpoint::RunLock>& lock) {
   absl::Status status;
-  if (world.first() && (!lock.has_value() || fencing != nullptr)) status = TakeLock(run_dir, fencing, lock);
+  if (world.first() && (!lock.has_value() || fencing != nullptr)) {
+    status = TakeLock(run_dir, fencing, lock, kLockPatience, &world);
+  }
   return world.Agree(status);
 }
 
@@ -211,7 +213,10 @@ absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int k
   const int64_t newest = holders.step;
   if (newest < 0) {
     const bool some = std::any_of(holdings->begin(), holdings->end(), [](const Holding& h) { return h.step >= 0; });
-    return Kept{Kept::Way::kNothing, 0, some ? "moments that only lost ranks had are lost with them" : "", {}};
+    return Kept{Kept::Way::kNothing,
+                0,
+                some ? "no state in memory is whole: moments that lost ranks owned are lost with them" : "",
+                {}};
   }
   const bool holds = (*holdings)[world.rank()].step == newest;
   const absl::StatusOr<bool> same = Agree(run, holds, holders, world);

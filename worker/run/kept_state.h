@@ -30,9 +30,9 @@ struct Kept {
 
 // Which way the ranks go on, the same answer on all; collective. `run`: of this rank, null: it has none. A state counts
 // where no update was broken off in it and none is owed an unsent gradient (parallel.wire, parallel.exchange); of those
-// the newest, if its holders have the same digests and together have all of it: moments of a matrix with an owner
-// (ownership.h) may have been lost with that rank. The state after the last step counts where its save alone is missing
-// (OpenedRun::last_save_owed): else the evaluation at the end would be left out.
+// the newest of which some ranks together have everything (moments of a matrix with an owner, ownership.h, may have
+// been lost with that rank), if its holders have the same digests. The state after the last step counts where its save
+// alone is missing (OpenedRun::last_save_owed): else the evaluation at the end would be left out.
 //
 // Where all hold it, with the moments that they own in the new world, the first rank takes the lock of the run folder
 // if it has it not. Where newcomers do not, or ranks that are behind or own other matrices now, those who do save it

@@ -1,8 +1,10 @@
 #include "worker/run/open_run.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "fmt/format.h"
@@ -142,7 +144,7 @@ absl::Status OpenCorpus(OpenedRun& run) {
 }
 
 // Corpus, memory and, on the first rank, the folder and its lock.
-absl::Status Prepare(const parallel::World* world, const Fencing* fencing, OpenedRun& run,
+absl::Status Prepare(parallel::World* world, const Fencing* fencing, double lock_patience, OpenedRun& run,
                      std::optional<model::ModelSpec>& spec) {
   if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
   absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
@@ -153,7 +155,7 @@ absl::Status Prepare(const parallel::World* world, const Fencing* fencing, Opene
                                                      world->grid(), world->rank());
   if (!fits.ok() || (world != nullptr && !world->first())) return fits;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
-  return TakeLock(run.settings.run.dir, fencing, run.lock);
+  return TakeLock(run.settings.run.dir, fencing, run.lock, lock_patience, world);
 }
 
 // What must be the same on all ranks before the first step.
@@ -174,10 +176,18 @@ std::vector<parallel::World::Field> FieldsToCompare(const OpenedRun& run, const 
 
 }  // namespace
 
-absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock) {
+absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock,
+                      double patience, parallel::World* world) {
+  constexpr auto kPause = std::chrono::milliseconds(50);
   checkpoint::RunLock::Generation generation;
   if (fencing != nullptr) generation = {fencing->generation, fencing->job};
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience);
   absl::StatusOr<checkpoint::RunLock> taken = checkpoint::RunLock::Acquire(run_dir, generation);
+  while (absl::IsFailedPrecondition(taken.status()) && std::chrono::steady_clock::now() < end) {
+    if (world != nullptr) world->progress().Tick();  // it waits, and does not hang
+    std::this_thread::sleep_for(kPause);
+    taken = checkpoint::RunLock::Acquire(run_dir, generation);
+  }
   if (!taken.ok()) return taken.status();
   lock.emplace(*std::move(taken));
   return absl::OkStatus();
@@ -211,13 +221,13 @@ absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<s
 }
 
 absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world, const std::string& program,
-                                  const Fencing* fencing) {
+                                  const Fencing* fencing, double lock_patience) {
   const bool together = world != nullptr && world->size() > 1;
   const int ranks_here = together ? world->ranks_on_this_host() : 1;
   OpenedRun run;
   run.settings = std::move(settings);
   std::optional<model::ModelSpec> spec;
-  absl::Status status = Prepare(together ? world : nullptr, fencing, run, spec);
+  absl::Status status = Prepare(together ? world : nullptr, fencing, lock_patience, run, spec);
   if (together) status = world->Agree(status);
   if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program, fencing));
   if (!status.ok()) return status;

@@ -52,12 +52,19 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
 // fencing->resume and nothing newer; where its files are lost, from an older one that was committed, which is noted
 // (DataLoss: there is none). Without a commit it begins; FailedPrecondition: the folder holds another run.
 // IsSuperseded: a later generation has the folder.
+//
+// lock_patience: TakeLock's.
 absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world = nullptr,
-                                  const std::string& program = {}, const Fencing* fencing = nullptr);
+                                  const std::string& program = {}, const Fencing* fencing = nullptr,
+                                  double lock_patience = 0);
 absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides);
 
-// The lock of the run folder, for the first rank: of its generation where there is one. Errors: RunLock::Acquire's.
-absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock);
+// The lock of the run folder, for the first rank: of its generation where there is one. patience: so many seconds it is
+// asked for again while another process has it, as after a loss the first rank of before may still be about to leave:
+// kLockPatience, more than it has for that. Errors: RunLock::Acquire's.
+inline constexpr double kLockPatience = 75;
+absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock,
+                      double patience = 0, parallel::World* world = nullptr);
 
 // The settings file inside a run folder.
 std::string StoredSettingsPath(const std::string& run_dir);

@@ -88,7 +88,10 @@ absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint
     if (absl::Status status = NarrowSets(from, registry, settings, pool, *stored); !status.ok()) return status;
   }
   auto state = std::make_unique<TrainState>(spec, settings, stored->layout);
-  state->HoldMoments(HeldBy(settings, registry, place.grid, place.rank));
+  // The first candidates are chosen with moments as room for all weights.
+  const bool chooses = active && was_exact && from.step() == 0;
+  const std::vector<bool> held = HeldBy(settings, registry, place.grid, place.rank);
+  if (!chooses) state->HoldMoments(held);
   absl::Status status =
       Fill(from, state->registry, *stored, state->weights, &state->optimizer.m(), &state->optimizer.v(), &state->masks,
            [&state](int tensor) { return state->HoldsMoments(tensor); });
@@ -96,7 +99,8 @@ absl::StatusOr<std::unique_ptr<TrainState>> Restore(const checkpoint::Checkpoint
   state->step = from.step();
   state->position = from.position();
   if (active && was_exact) {
-    if (state->step == 0) ChooseFirstCandidates(settings, pool, *state);
+    if (chooses) ChooseFirstCandidates(settings, pool, *state);
+    if (chooses) state->HoldMoments(held);
     notes.push_back(NoteOfDrop(*state));
   }
   if (was.ok() && was->model.activation_storage != settings.model.activation_storage) {

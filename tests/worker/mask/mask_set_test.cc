@@ -308,6 +308,48 @@ TEST(MaskSet, WholeMatricesAndCandidatesShareOneThreshold) {
   }
 }
 
+// Blocks from several threads, as an update writes them. As the weights have changed since, the mask shows by which it
+// was chosen.
+TEST(MaskSet, ChoosesByWhatWasWritten) {
+  model::ModelSpec spec = SmallSpec();
+  spec.d_mlp = 4096;  // several blocks of candidates
+  const model::Registry registry(spec);
+  const model::TensorInfo& info = registry[registry.layer(0).c_fc];
+  const auto layout = std::make_shared<model::Layout>(registry.numels());
+  std::vector<model::Layout::Change> changes;
+  changes.push_back({info.index, kernels::Pattern::Full(static_cast<int>(info.rows), static_cast<int>(info.cols))});
+  layout->Apply(std::move(changes));
+  constexpr int64_t kBlock = 1 << 15;
+  ASSERT_GT(info.numel(), 3 * kBlock);
+  model::Arena weights(layout);
+  testing_support::Rng rng(kSeed + 3);
+  const auto draw = [&] { std::generate_n(weights.tensor(info), info.numel(), [&] { return rng.Normal(); }); };
+  const auto only = [&](int tensor) { return tensor == info.index; };
+  kernels::ThreadPool pool(4);
+  MaskSet written(registry, 0, config::Biases::kDense), read(registry, 0, config::Biases::kDense);
+  const Densities f = {0.1, 0.1};
+  draw();
+  written.UpdateTensors(f, 1, pool, weights, only);  // a guess for the next
+  draw();
+  const std::vector<float> before(weights.tensor(info), weights.tensor(info) + info.numel());
+  written.BeginWriting(f, *layout);
+  const int64_t blocks = (info.numel() + kBlock - 1) / kBlock;
+  pool.Run(blocks, [&](int64_t b, int) {
+    written.Written(info.index, b * kBlock, std::min(kBlock, info.numel() - b * kBlock), weights);
+  });
+  read.UpdateTensors(f, 1, pool, weights, only);
+  draw();
+  written.UpdateTensors(f, 1, pool, weights, only);
+  const size_t bytes = (info.numel() + 63) / 64 * sizeof(uint64_t);
+  EXPECT_EQ(std::memcmp(written.kept(info.index), read.kept(info.index), bytes), 0);
+  // Without it, by what there is.
+  std::copy(before.begin(), before.end(), weights.tensor(info));
+  written.BeginWriting(f, *layout);
+  draw();
+  written.UpdateTensors(f, 1, pool, weights, only);
+  EXPECT_NE(std::memcmp(written.kept(info.index), read.kept(info.index), bytes), 0);
+}
+
 TEST(MaskSetDeath, RefusesAMaskForADenseTensor) {
   Fixture f;
   const std::vector<uint64_t> bits(64, ~uint64_t{0});

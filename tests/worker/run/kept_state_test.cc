@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <barrier>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -219,6 +221,21 @@ TEST_F(KeptStateTest, StatesThatDifferAreNotKept) {
   EXPECT_EQ(kept[0].way, Way::kNothing);
   EXPECT_NE(kept[0].note.find("do not hold the same state"), std::string::npos);
   EXPECT_EQ(Sha(b), Undisturbed());
+}
+
+// Who was the first is alive and still busy, with a checkpoint for instance, when the others begin again.
+TEST_F(KeptStateTest, AnotherFirstRankWaitsForTheLock) {
+  Process old, a, b;
+  Generation({&old, &a, &b}, 5);
+  ASSERT_TRUE(old.run->lock.has_value());
+  std::thread leaves([&old] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    Lose(old);
+  });
+  const auto kept = Generation({&a, &b}, 9);
+  leaves.join();
+  EXPECT_EQ(kept[0].way, Way::kMemory);
+  EXPECT_EQ(Sha(a), Undisturbed());
 }
 
 TEST_F(KeptStateTest, WhatIsOwedIsNotKept) {
