@@ -13,8 +13,7 @@
 // A rank reports, with update e, the digests of what update e left and, recomputed, of what update e - 1 had left.
 // Replicas are the ranks of one tensor index.
 //   contradiction  what a rank recomputed of e - 1 differs from what it said then, or it says two things of e: it is
-//   named
-//                  at once, alone.
+//                  named at once, alone.
 //   difference     two replicas say different things of e: when all replicas have spoken, those outside the strict
 //                  majority are named, where there is one; else all of them, both of two.
 // Moments that owners alone have are in no report: the ranks compare these among themselves.
