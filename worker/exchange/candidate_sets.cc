@@ -52,8 +52,9 @@ absl::Status Read(std::span<const uint8_t> bytes, const OwnedSet& set) {
 // The sections of a rank's message are its sets, in order.
 std::string MessageOf(int rank, std::span<const OwnedSet> sets, kernels::ThreadPool& pool) {
   std::vector<int64_t> mine;
+  mine.reserve(sets.size());
   for (int64_t i = 0; i < std::ssize(sets); ++i) {
-    if (sets[i].owner == rank) mine.push_back(i);  // NOLINT: a few
+    if (sets[i].owner == rank) mine.push_back(i);
   }
   std::vector<std::vector<uint32_t>> positions(mine.size());
   std::vector<int64_t> lengths(mine.size());
@@ -77,8 +78,9 @@ absl::Status GatherCandidateSets(comm::Communicator& ranks, std::span<const Owne
   std::vector<std::span<const uint8_t>> bytes(sets.size());
   for (int r = 0; r < ranks.size(); ++r) {
     std::vector<size_t> owned;
+    owned.reserve(sets.size());
     for (size_t i = 0; i < sets.size(); ++i) {
-      if (sets[i].owner == r) owned.push_back(i);  // NOLINT: a few
+      if (sets[i].owner == r) owned.push_back(i);
     }
     const auto sections = SectionsOf((*received)[r], owned.size(), r);
     if (!sections.ok()) return sections.status();

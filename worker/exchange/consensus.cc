@@ -201,12 +201,14 @@ std::vector<TensorDigests> TakeList(std::string_view& from) {
   int64_t count = 0;
   if (!absl::SimpleAtoi(TakeWord(from), &count)) return list;
   for (int64_t i = 0; i < count; ++i) {
-    TensorDigests tensor;
+    TensorDigests& tensor = list.emplace_back();
     tensor.name = TakeWord(from);
-    if (from.size() < sizeof(tensor.of)) break;
+    if (from.size() < sizeof(tensor.of)) {
+      list.pop_back();
+      break;
+    }
     std::memcpy(tensor.of, from.data(), sizeof(tensor.of));
     from.remove_prefix(sizeof(tensor.of));
-    list.push_back(std::move(tensor));  // NOLINT: where something is wrong
   }
   return list;
 }

@@ -169,13 +169,14 @@ std::vector<int> OfStore::AwaitAnnounced(const Generation& lost) const {
 std::vector<int> OfStore::InOrder(const Generation& lost, const std::vector<int>& together) const {
   const auto tensor = static_cast<size_t>(settings_.parallel.tensor);
   std::vector<int> order;
+  order.reserve(together.size());
   for (size_t first = 0; tensor > 1 && first + tensor <= lost.members.size(); first += tensor) {
     const std::span<const int> group(lost.members.data() + first, tensor);
     const bool whole = std::all_of(group.begin(), group.end(), [&](int process) { return Holds(together, process); });
     if (whole) order.insert(order.end(), group.begin(), group.end());
   }
   for (const int process : together) {
-    if (!Holds(order, process)) order.push_back(process);  // NOLINT: a few
+    if (!Holds(order, process)) order.push_back(process);
   }
   return order;
 }

@@ -18,17 +18,6 @@ using comm::Traffic;
 
 constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
 
-// An all-gather in which rank r of a group gives bytes[r].
-Traffic TrafficOfGather(const std::vector<int64_t>& bytes, int rank) {
-  Traffic traffic;
-  for (int r = 0; r < static_cast<int>(bytes.size()); ++r) {
-    if (r == rank) continue;
-    traffic.sent_bytes += bytes[rank];
-    traffic.received_bytes += bytes[r];
-  }
-  return traffic;
-}
-
 // An all-to-all in which a rank gives send[r] to rank r and gets receive[r] from it.
 Traffic TrafficOfAllToAll(const std::vector<int64_t>& send, const std::vector<int64_t>& receive, int rank) {
   Traffic traffic;
@@ -38,6 +27,11 @@ Traffic TrafficOfAllToAll(const std::vector<int64_t>& send, const std::vector<in
     traffic.received_bytes += receive[r];
   }
   return traffic;
+}
+
+// An all-gather in which rank r of a group gives bytes[r].
+Traffic TrafficOfGather(const std::vector<int64_t>& bytes, int rank) {
+  return TrafficOfAllToAll(std::vector<int64_t>(bytes.size(), bytes[rank]), bytes, rank);
 }
 
 std::vector<int64_t> BytesOf(std::vector<int64_t> floats) {

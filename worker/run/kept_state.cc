@@ -137,6 +137,7 @@ std::vector<std::string> DigestWords(const OpenedRun& run, const Holders& holder
   using exchange::Component;
   std::vector<exchange::TensorDigests> digests = DigestsOf(*run.state, *run.pool);
   std::vector<std::string> of_moments;
+  of_moments.reserve(digests.size());
   for (int tensor = 0; tensor < std::ssize(digests); ++tensor) {
     if (holders.all_have(tensor)) continue;
     exchange::TensorDigests moments;
@@ -144,7 +145,7 @@ std::vector<std::string> DigestWords(const OpenedRun& run, const Holders& holder
       std::swap(moments.of[static_cast<int>(component)], digests[tensor].of[static_cast<int>(component)]);
     }
     const bool holds = run.state->HoldsMoments(tensor);
-    of_moments.push_back(holds ? exchange::Hex(exchange::Together({&moments, 1})) : "-");  // NOLINT: a few
+    of_moments.push_back(holds ? exchange::Hex(exchange::Together({&moments, 1})) : "-");
   }
   std::vector<std::string> words = {
       fmt::format("{}:{}", run.state->position, exchange::Hex(exchange::Together(digests)))};

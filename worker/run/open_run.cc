@@ -184,7 +184,7 @@ absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::o
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience);
   absl::StatusOr<checkpoint::RunLock> taken = checkpoint::RunLock::Acquire(run_dir, generation);
   while (absl::IsFailedPrecondition(taken.status()) && std::chrono::steady_clock::now() < end) {
-    if (world != nullptr) world->progress().Tick();  // it waits, and does not hang
+    if (world != nullptr) world->progress().Enter(kWaitsForLock, 0, parallel::Progress::Kind::kOther);
     std::this_thread::sleep_for(kPause);
     taken = checkpoint::RunLock::Acquire(run_dir, generation);
   }

@@ -63,6 +63,7 @@ absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<s
 // asked for again while another process has it, as after a loss the first rank of before may still be about to leave:
 // kLockPatience, more than it has for that. Errors: RunLock::Acquire's.
 inline constexpr double kLockPatience = 75;
+inline constexpr char kWaitsForLock[] = "waiting for the lock of the run folder";  // the phase of world meanwhile
 absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::optional<checkpoint::RunLock>& lock,
                       double patience = 0, parallel::World* world = nullptr);
 

@@ -63,10 +63,9 @@ OwningRanks OwningRanksOf(const parallel::Grid& grid, int rank) {
 std::vector<bool> HeldBy(const config::Settings& settings, const model::Registry& registry, const parallel::Grid& grid,
                          int rank) {
   const int owning = OwningRanksOf(grid, rank).rank;
-  std::vector<bool> held;
-  for (const int owner : OwnersIn(settings, registry, grid)) {
-    held.push_back(owner < 0 || owner == owning);  // NOLINT: a few
-  }
+  const std::vector<int> owners = OwnersIn(settings, registry, grid);
+  std::vector<bool> held(owners.size());
+  for (size_t t = 0; t < owners.size(); ++t) held[t] = owners[t] < 0 || owners[t] == owning;
   return held;
 }
 

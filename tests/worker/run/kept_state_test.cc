@@ -1,13 +1,15 @@
 #include "worker/run/kept_state.h"
 
 #include <algorithm>
+#include <atomic>
 #include <barrier>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -82,7 +84,12 @@ class KeptStateTest : public ::testing::Test {
       ASSERT_TRUE(world.ok()) << world.status();
       Process& mine = *processes[(*world)->rank()];
       Fencing* fencing = mine.fencing ? &*mine.fencing : nullptr;
+      std::atomic<bool> over{false};
+      std::thread beside;
+      if (meanwhile_ && (*world)->first()) beside = std::thread([&] { meanwhile_(**world, over); });
       const auto found = KeepState(mine.run.get(), settings.run.dir, 2, **world, files, fencing);
+      over = true;
+      if (beside.joinable()) beside.join();
       ASSERT_TRUE(found.ok()) << found.status();
       kept[(*world)->rank()] = *found;
       if (found->way == Way::kMemory) {
@@ -164,6 +171,8 @@ class KeptStateTest : public ::testing::Test {
 
   inline static std::string folder_;
   config::Settings settings_;
+  // Runs beside KeepState of the first rank, to its end.
+  std::function<void(parallel::World&, const std::atomic<bool>& over)> meanwhile_;
   bool last_save_works_ = true;
 };
 
@@ -228,12 +237,12 @@ TEST_F(KeptStateTest, AnotherFirstRankWaitsForTheLock) {
   Process old, a, b;
   Generation({&old, &a, &b}, 5);
   ASSERT_TRUE(old.run->lock.has_value());
-  std::thread leaves([&old] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    Lose(old);
-  });
+  meanwhile_ = [&old](parallel::World& world, const std::atomic<bool>& over) {
+    while (world.progress().phase() != std::string_view(kWaitsForLock) && !over) std::this_thread::yield();
+    if (!over) Lose(old);
+  };
   const auto kept = Generation({&a, &b}, 9);
-  leaves.join();
+  EXPECT_EQ(old.run, nullptr);
   EXPECT_EQ(kept[0].way, Way::kMemory);
   EXPECT_EQ(Sha(a), Undisturbed());
 }
