@@ -96,13 +96,19 @@ class MpirunTest(ProgramTest):
         self.assertEqual(self.state(), self.state(alone))
 
     def test_a_rank_that_hangs_is_named_and_ends_the_job(self):
-        config = self.config(run__threads=1, run__steps=400, parallel__stuck_after=1, eval__every=0, sample__every=0)
-        begin = time.monotonic()
-        stuck = mpirun(3, "train", config, env={"FILIGREE_FAULT": "stop:exchange:100", "FILIGREE_FAULT_RANK": "0"})
-        seconds = time.monotonic() - begin
-        self.assertEqual(stuck.returncode, 4, stuck.stderr[-2000:])
-        self.assertSays(stuck, "rank 0 on ", "go on from the last checkpoint with the same command")
-        print(f"stopped rank reported {seconds:.1f} s after the start of the job", flush=True)
+        # stop: nobody of its process answers; hang: its other threads do, and its buckets are with the others meanwhile.
+        for fault, overlap, rank in (("stop:exchange", "off", 0), ("hang:overlap", "on", 1)):
+            with self.subTest(fault=fault):
+                self.run_dir = os.path.join(self.folder, fault.replace(":", "-"))
+                config = self.config(run__threads=1, run__steps=400, parallel__stuck_after=1, parallel__overlap=overlap,
+                                     eval__every=0, sample__every=0)
+                begin = time.monotonic()
+                stuck = mpirun(3, "train", config, env={"FILIGREE_FAULT": f"{fault}:100", "FILIGREE_FAULT_RANK": str(rank)})
+                seconds = time.monotonic() - begin
+                self.assertEqual(stuck.returncode, 4, stuck.stderr[-2000:])
+                self.assertSays(stuck, f"rank {rank} on ", "go on from the last checkpoint with the same command")
+                self.assertEqual(stuck.stderr.count("go on from the last checkpoint"), 1, stuck.stderr[-2000:])
+                print(f"{fault}: reported {seconds:.1f} s after the start of the job", flush=True)
 
     def test_a_wrong_bit_is_named_and_the_run_goes_back_to_the_bits_of_one(self):
         alone = os.path.join(self.folder, "alone")

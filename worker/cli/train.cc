@@ -20,6 +20,7 @@
 #include "worker/parallel/generations.h"
 #include "worker/parallel/launch.h"
 #include "worker/parallel/store_membership.h"
+#include "worker/parallel/watchdog.h"
 #include "worker/parallel/world.h"
 #include "worker/run/open_run.h"
 #include "worker/run/stop.h"
@@ -42,10 +43,16 @@ int LaunchedRank() {
   return 0;
 }
 
-// Whoever notices first that a rank is lost says so and ends the job: the others are given a moment, in the order of
-// ranks, so that it is said once.
-int EndLostJob(const parallel::World& world, const absl::Status& status) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(100) * world.rank());
+constexpr int kUnknownSpeaker = parallel::Watchdog::kUnknownSpeaker;
+
+// One rank says that another is lost, and ends the job: the others leave it the time to end them, and speak only where
+// it does not. Where nobody knows who is left they do so in the order of ranks.
+int EndLostJob(const parallel::World& world, const absl::Status& status, int speaker) {
+  constexpr auto kOfOneRank = std::chrono::milliseconds(300), kOfTheSpeaker = std::chrono::milliseconds(5000);
+  const auto in_turn = kOfOneRank * world.rank();
+  if (speaker != world.rank()) {
+    std::this_thread::sleep_for(speaker == kUnknownSpeaker ? in_turn : kOfTheSpeaker + in_turn);
+  }
   Print(stderr, "filigree: rank {}: {}; go on from the last checkpoint with the same command\n", world.rank(),
         std::string(status.message()));
   if (comm::UnderMpi()) comm::AbortMpi(kExitRankLost);
@@ -59,8 +66,8 @@ int TrainOnce(const TrainOptions& options, const absl::StatusOr<config::Settings
     // Ranks that could not even meet all say so; where they did, it is the same sentence.
     return LaunchedRank() == 0 ? Finish(world.status()) : ExitCodeOf(world.status());
   }
-  const auto on_failure = [&](const std::string& report) {
-    std::exit(EndLostJob(**world, absl::UnavailableError(report)));
+  const auto on_failure = [&](const std::string& report, int speaker) {
+    std::exit(EndLostJob(**world, absl::UnavailableError(report), speaker));
   };
   std::atomic<bool> over{false};
   HeldRun run;
@@ -72,7 +79,7 @@ int TrainOnce(const TrainOptions& options, const absl::StatusOr<config::Settings
   if (!own.ok()) return (*world)->first() ? Finish(own.status()) : ExitCodeOf(own.status());
   if (*own != nullptr) (*own)->Join(surroundings);
   const parallel::Outcome outcome = TrainInWorld(surroundings, *settings, **world, over, run);
-  const int exit_code = outcome.lost.ok() ? outcome.exit_code : EndLostJob(**world, outcome.lost);
+  const int exit_code = outcome.lost.ok() ? outcome.exit_code : EndLostJob(**world, outcome.lost, kUnknownSpeaker);
   if (*own != nullptr) (*own)->End(exit_code, outcome.reason);
   return exit_code;
 }
@@ -101,7 +108,7 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
     Surroundings surroundings;
     surroundings.quiet = options.quiet;
     surroundings.first_start = generation.first;
-    surroundings.on_failure = [&](const std::string& report) {
+    surroundings.on_failure = [&](const std::string& report, int) {
       if (settings->parallel.elastic) (*membership)->Announce(generation);
       world.Abort(absl::UnavailableError(report));
       EndUnless(over);
@@ -110,7 +117,7 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
     parallel::Outcome outcome = TrainInWorld(surroundings, *settings, world, over, run);
     const bool others_go_on = settings->parallel.elastic && !LossOf(world).ok();
     if (outcome.lost.ok() || others_go_on) return outcome;
-    return parallel::Outcome{EndLostJob(world, outcome.lost)};
+    return parallel::Outcome{EndLostJob(world, outcome.lost, kUnknownSpeaker)};
   };
   const absl::StatusOr<int> exit_code = parallel::RunGenerations(settings, **membership, work, tell);
   if (exit_code.ok()) return *exit_code;

@@ -10,6 +10,7 @@
 #include "worker/cli/metrics.h"
 #include "worker/config/settings.h"
 #include "worker/parallel/generations.h"
+#include "worker/parallel/watchdog.h"
 #include "worker/parallel/world.h"
 #include "worker/run/open_run.h"
 
@@ -20,7 +21,7 @@ namespace filigree::cli {
 
 // The run as this process has it open; null: it has not.
 using HeldRun = std::unique_ptr<train::OpenedRun>;
-using OnFailure = std::function<void(const std::string& report)>;
+using OnFailure = parallel::Watchdog::OnFailure;
 
 // What surrounds training in one world.
 struct Surroundings {

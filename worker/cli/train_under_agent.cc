@@ -84,12 +84,12 @@ class Generations {
     train::Fencing fencing = Fence();
     Surroundings surroundings = Around();
     surroundings.fencing = &fencing;
-    surroundings.on_failure = [&](const std::string& report) {
+    surroundings.on_failure = [&](const std::string& report, int) {
       world.Abort(absl::UnavailableError(report));
       EndUnless(over);
     };
     // Nobody is to wait for this process, and no other rank to be blamed.
-    surroundings.on_stuck = [&](const std::string& report) {
+    surroundings.on_stuck = [&](const std::string& report, int) {
       world.Abort(absl::UnavailableError(report));
       teller_.Fail(report);
       std::_Exit(kExitRankLost);

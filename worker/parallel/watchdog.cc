@@ -42,7 +42,7 @@ void Watchdog::Watch() {
     const std::span<const char> mine(reinterpret_cast<const char*>(&own), sizeof(Report));
     const std::span<char> all(reinterpret_cast<char*>(reports.data()), size * sizeof(Report));
     const absl::Status status = group_->AllGather(comm::ArrayOf(mine), counts, comm::ArrayOf(all));
-    if (!status.ok()) return options_.on_failure(std::string(status.message()));
+    if (!status.ok()) return options_.on_failure(std::string(status.message()), kUnknownSpeaker);
     if (const std::string stuck = StuckRanks(reports); !stuck.empty()) return Fail(reports, stuck);
     if (AllLeave(reports)) return;
     const bool hurry = own.leaving != 0;  // the others should not wait for the end of a pause
@@ -66,9 +66,10 @@ Watchdog::Report Watchdog::OwnReport() const {
 }
 
 void Watchdog::Fail(const std::vector<Report>& reports, const std::string& report) const {
-  const Report& own = reports[group_->rank()];
-  const bool stuck = Stuck(own) && own.waiting == 0;
-  (stuck && options_.on_stuck ? options_.on_stuck : options_.on_failure)(report);
+  const auto stuck = [](const Report& of) { return Stuck(of) && of.waiting == 0; };
+  const auto speaker = std::find_if_not(reports.begin(), reports.end(), stuck);
+  const int rank = speaker == reports.end() ? 0 : static_cast<int>(speaker - reports.begin());
+  (stuck(reports[group_->rank()]) && options_.on_stuck ? options_.on_stuck : options_.on_failure)(report, rank);
 }
 
 bool Watchdog::Stuck(const Report& report) { return report.leaving == 0 && report.idle_seconds > report.limit_seconds; }

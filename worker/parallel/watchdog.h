@@ -20,12 +20,18 @@
 //   stuck   its thread answers, but the rank does not wait for others and has made no progress for
 //           max(stuck_after, 3 median steps), kOutsideOfSteps seconds outside of steps
 //
-// The ranks that are left call on_failure with the same report, which names rank, host, phase and step.
+// The ranks that are left call on_failure with the same report, which names rank, host, phase and step, and with the
+// same rank to say it for all.
 
 namespace filigree::parallel {
 
 class Watchdog {
  public:
+  // `speaker`: the lowest rank that is not stuck itself; kUnknownSpeaker where a rank was lost, as nobody knows who is
+  // left.
+  using OnFailure = std::function<void(const std::string& report, int speaker)>;
+  static constexpr int kUnknownSpeaker = -1;
+
   // Opening, evaluations, samples and checkpoints have no usual length.
   static constexpr double kOutsideOfSteps = 60;
 
@@ -33,9 +39,9 @@ class Watchdog {
     double stuck_after = 5;
     double interval = 0.25;  // seconds between reports
     // Called once, on the watchdog's thread, on every rank that is left. It may end the process.
-    std::function<void(const std::string& report)> on_failure;
+    OnFailure on_failure;
     // The same, instead, on a rank that is stuck itself; empty: on_failure.
-    std::function<void(const std::string& report)> on_stuck;
+    OnFailure on_stuck;
   };
 
   // Collective. Borrows the world, whose progress it reports. A world of one has nothing to watch.

@@ -22,9 +22,11 @@ using testing::HasSubstr;
 struct Heard {
   std::mutex mutex;
   std::vector<std::string> reports;
-  void Add(const std::string& report) {
+  std::vector<int> speakers;
+  void Add(const std::string& report, int speaker) {
     const std::lock_guard lock(mutex);
     reports.push_back(report);
+    speakers.push_back(speaker);
   }
 };
 
@@ -32,8 +34,8 @@ Watchdog::Options Quick(Heard& heard, std::promise<void>* done) {
   Watchdog::Options options;
   options.stuck_after = 0.3;
   options.interval = 0.02;
-  options.on_failure = [&heard, done](const std::string& report) {
-    heard.Add(report);
+  options.on_failure = [&heard, done](const std::string& report, int speaker) {
+    heard.Add(report, speaker);
     if (done != nullptr) done->set_value();
   };
   return options;
@@ -51,6 +53,7 @@ TEST(Watchdog, RanksThatWorkAreLeftAlone) {
   EXPECT_TRUE(heard.reports.empty()) << heard.reports.front();
 }
 
+// Rank 0 stands still, so that another one has to say it.
 TEST(Watchdog, ARankThatStandsStillInAStepIsNamedAndThoseThatWaitAreNot) {
   Heard heard;
   std::vector<int> stuck;  // of the one that is to be: nobody else writes
@@ -59,26 +62,27 @@ TEST(Watchdog, ARankThatStandsStillInAStepIsNamedAndThoseThatWaitAreNot) {
     ASSERT_TRUE(world.ok()) << world.status();
     std::promise<void> noticed;
     Watchdog::Options options = Quick(heard, &noticed);
-    options.on_stuck = [&, on_failure = options.on_failure](const std::string& report) {
+    options.on_stuck = [&, on_failure = options.on_failure](const std::string& report, int speaker) {
       stuck.push_back((*world)->rank());
-      on_failure(report);
+      on_failure(report, speaker);
     };
     const auto watchdog = Watchdog::Start(**world, options);
     ASSERT_TRUE(watchdog.ok()) << watchdog.status();
     Progress& progress = (*world)->progress();
     progress.StepDone(0.01);
     progress.Enter("training", 7, Progress::Kind::kOfStep);
-    const auto waiting = (*world)->rank() == 1 ? nullptr : std::make_unique<Progress::Waiting>(progress);
+    const auto waiting = (*world)->rank() == 0 ? nullptr : std::make_unique<Progress::Waiting>(progress);
     noticed.get_future().wait();
   });
-  EXPECT_THAT(stuck, testing::ElementsAre(1));
+  EXPECT_THAT(stuck, testing::ElementsAre(0));
   ASSERT_EQ(heard.reports.size(), 3);
   for (const std::string& report : heard.reports) {
-    EXPECT_THAT(report, HasSubstr("rank 1 on "));
+    EXPECT_THAT(report, HasSubstr("rank 0 on "));
     EXPECT_THAT(report, HasSubstr("in training of step 7"));
-    EXPECT_THAT(report, testing::Not(HasSubstr("rank 0")));
+    EXPECT_THAT(report, testing::Not(HasSubstr("rank 1")));
     EXPECT_THAT(report, testing::Not(HasSubstr("rank 2")));
   }
+  EXPECT_THAT(heard.speakers, testing::Each(1));
 }
 
 TEST(Watchdog, ARankThatIsGoneIsNamed) {
@@ -97,6 +101,7 @@ TEST(Watchdog, ARankThatIsGoneIsNamed) {
   });
   ASSERT_EQ(heard.reports.size(), 2);
   for (const std::string& report : heard.reports) EXPECT_THAT(report, HasSubstr("rank 2"));
+  EXPECT_THAT(heard.speakers, testing::Each(Watchdog::kUnknownSpeaker));
 }
 
 TEST(Watchdog, RanksThatAllWaitAreAllNamed) {
@@ -114,6 +119,7 @@ TEST(Watchdog, RanksThatAllWaitAreAllNamed) {
   });
   ASSERT_EQ(heard.reports.size(), 2);
   EXPECT_THAT(heard.reports[0], HasSubstr("all ranks wait for each other"));
+  EXPECT_THAT(heard.speakers, testing::Each(0));
 }
 
 }  // namespace
