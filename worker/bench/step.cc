@@ -50,8 +50,10 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
   if (s.activations != "fp32" && s.activations != "bf16") {
     return absl::InvalidArgumentError(fmt::format("--activations is '{}', expected fp32 or bf16", s.activations));
   }
-  if (s.candidates < 1 || s.refresh_every < 1) {
-    return absl::InvalidArgumentError("--candidates and --refresh-every are at least 1");
+  if (s.candidates < 1) return absl::InvalidArgumentError("--candidates is at least 1");
+  if (s.refresh_every < 2) {
+    return absl::InvalidArgumentError(
+        "--refresh-every is at least 2: steps without a change of candidates are measured too");
   }
   config::Settings settings;
   settings.run.steps = 1'000'000;

@@ -132,5 +132,17 @@ TEST(StepBenchTest, SizesThatMakeNoModelAreRefusedByName) {
   ExpectRefused(sizes, {"GiB", "make them smaller"});
 }
 
+// Every step that is timed would change its candidates.
+TEST(StepBenchTest, AStepWithoutARefreshIsNeeded) {
+  StepSizes sizes = Small();
+  sizes.regime = "active";
+  sizes.refresh_every = 1;
+  const absl::Status status = RunStep(sizes, {.threads = 1, .repeats = 1}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("--refresh-every is at least 2"), absl::string_view::npos) << status;
+  sizes.refresh_every = 2;
+  EXPECT_TRUE(RunStep(sizes, {.threads = 1, .repeats = 1}).ok());
+}
+
 }  // namespace
 }  // namespace filigree::bench
