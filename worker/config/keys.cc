@@ -18,7 +18,13 @@ Field Int(int64_t low, int64_t high) {
 
 template <auto section, auto member>
 Field Real(double low, double high, Bounds bounds = Bounds::kClosed) {
-  return RealField{Locate<section, member>(), low, high, bounds};
+  return RealField{Locate<section, member>(), low, high, bounds, false};
+}
+
+// Or "auto".
+template <auto section, auto member>
+Field RealOrAuto(double low, double high, Bounds bounds = Bounds::kClosed) {
+  return RealField{Locate<section, member>(), low, high, bounds, true};
 }
 
 template <auto section, auto member>
@@ -106,11 +112,14 @@ void AddSparsityKeys(std::vector<Key>& keys) {
         Real<S, &P::density>(0, 1, half_open)},
        {"sparsity.embedding_density", OnResume::kFixed, "f_e at the end: wte, lm_head",
         Real<S, &P::embedding_density>(0, 1, half_open)},
-       {"sparsity.density_start", OnResume::kFixed, "f_w at the start", Real<S, &P::density_start>(0, 1, half_open)},
-       {"sparsity.embedding_density_start", OnResume::kFixed, "f_e at the start",
-        Real<S, &P::embedding_density_start>(0, 1, half_open)},
+       {"sparsity.density_start", OnResume::kFixed,
+        "f_w at the start; auto: 1 in the exact regime, in the active one by the policy",
+        RealOrAuto<S, &P::density_start>(0, 1, half_open)},
+       {"sparsity.embedding_density_start", OnResume::kFixed, "f_e at the start; auto: likewise",
+        RealOrAuto<S, &P::embedding_density_start>(0, 1, half_open)},
        {"sparsity.anneal_start", OnResume::kFixed, "fraction of the run", Real<S, &P::anneal_start>(0, 1)},
-       {"sparsity.anneal_end", OnResume::kFixed, "fraction of the run", Real<S, &P::anneal_end>(0, 1)},
+       {"sparsity.anneal_end", OnResume::kFixed, "fraction of the run; auto: likewise",
+        RealOrAuto<S, &P::anneal_end>(0, 1, half_open)},
        {"sparsity.anneal_shape", OnResume::kFixed, "of the density between the two",
         Choice<S, &P::anneal_shape>({"linear", "power", "constant"})},
        {"sparsity.anneal_power", OnResume::kFixed, "exponent of the shape power",
@@ -123,8 +132,9 @@ void AddSparsityKeys(std::vector<Key>& keys) {
         "what one threshold of the mask is for: each matrix (the paper), or all matrices of all layers together; "
         "embeddings always have their own",
         Choice<S, &P::scope>({"matrix", "global"})},
-       {"sparsity.candidates", OnResume::kFree, "active regime: c, entries that exist per entry of the mask",
-        Real<S, &P::candidates>(1, 65536)},
+       {"sparsity.candidates", OnResume::kFree,
+        "active regime: c, entries that exist per entry of the mask; auto: by the policy",
+        RealOrAuto<S, &P::candidates>(1, 65536)},
        {"sparsity.refresh_every", OnResume::kFree,
         "active regime: R, steps between changes of the candidates; 0: never", Int<S, &P::refresh_every>(0, kMany)},
        {"sparsity.drop", OnResume::kFree, "active regime: share of the reserve that a refresh replaces",
@@ -257,6 +267,15 @@ const std::vector<Key>& Keys() {
     return all;
   }();
   return keys;
+}
+
+Settings DefaultSettings() {
+  Settings settings;
+  for (const Key& key : Keys()) {
+    const auto* field = std::get_if<RealField>(&key.field);
+    if (field != nullptr && field->may_be_auto) field->at.edit(settings) = 0;
+  }
+  return settings;
 }
 
 const Key* FindKey(std::string_view name) {

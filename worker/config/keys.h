@@ -33,6 +33,7 @@ struct RealField {
   At<double> at;
   double low, high;
   Bounds bounds;
+  bool may_be_auto;  // "auto", kept as 0, which is no number of the interval, until the settings are resolved
 };
 
 struct BoolField {
@@ -79,6 +80,10 @@ const std::vector<Key>& Keys();
 
 // The key of that name, or null.
 const Key* FindKey(std::string_view name);
+
+// What a configuration says that names no key: the fields' own defaults, and "auto" where a key may be that. (A field's
+// own default is what the exact regime takes, so that settings that code puts together need not be resolved.)
+Settings DefaultSettings();
 
 // Every known place of AbsTopK (model.topk_places).
 const std::vector<std::string>& TopkPlaces();

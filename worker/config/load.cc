@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "worker/config/auto_policy.h"
 #include "worker/config/nearest.h"
 #include "worker/config/read_toml.h"
 #include "worker/config/rules.h"
@@ -47,8 +48,9 @@ absl::Status Located(const Problem& problem, const Places& places) {
 
 }  // namespace
 
-absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::string>& overrides) {
-  if (path.empty()) return Parse("", "", overrides);
+absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::string>& overrides,
+                              const Settings* going_on) {
+  if (path.empty()) return Parse("", "", overrides, going_on);
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     return absl::InvalidArgumentError(fmt::format("{}: is a folder; a configuration file was expected", path));
@@ -62,32 +64,25 @@ absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::st
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (file.bad()) return absl::DataLossError(fmt::format("{}: reading failed", path));
   text.resize(static_cast<size_t>(file.gcount()));
-  return Parse(text, path, overrides);
+  return Parse(text, path, overrides, going_on);
 }
 
 absl::StatusOr<Settings> Parse(std::string_view text, const std::string& name,
-                               const std::vector<std::string>& overrides) {
-  Settings settings;
+                               const std::vector<std::string>& overrides, const Settings* going_on) {
+  Settings settings = DefaultSettings();
   Places places;
   if (absl::Status status = ReadToml(text, name, settings, places); !status.ok()) return status;
   for (const std::string& argument : overrides)
     if (absl::Status status = Override(argument, settings, places); !status.ok()) return status;
-  Resolve(settings);
+  Resolve(settings, going_on);
   if (const Problem problem = FirstBrokenRule(settings); !problem.keys.empty()) return Located(problem, places);
   return settings;
 }
 
-// The active regime wins where matrices exist on candidates from the first step; where a run begins dense, the paper's
-// own rule is kept unless it is asked for (docs/policy.md).
-Regime BetterRegime(const SparsitySettings& s) {
-  const bool constant = s.anneal_shape == AnnealShape::kConstant;
-  const double start = constant ? s.density : std::max(s.density_start, s.density);
-  return s.candidates * start < 1 ? Regime::kActive : Regime::kExact;
-}
-
-void Resolve(Settings& settings) {
+void Resolve(Settings& settings, const Settings* going_on) {
   if (settings.model.d_mlp == 0) settings.model.d_mlp = 4 * settings.model.d_model;
-  if (settings.sparsity.regime == Regime::kAuto) settings.sparsity.regime = BetterRegime(settings.sparsity);
+  if (going_on != nullptr) KeepPolicy(going_on->sparsity, settings.sparsity);
+  FillPolicy(settings.sparsity);
   if (settings.run.name.empty()) {
     const std::filesystem::path dir = std::filesystem::path(settings.run.dir).lexically_normal();
     settings.run.name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();

@@ -25,17 +25,18 @@ namespace filigree::config {
 inline constexpr int64_t kMaxFileBytes = 1 << 20;
 
 // Resolved, valid settings. With an empty path: defaults and overrides only.
-absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::string>& overrides = {});
+//
+// `going_on`: the settings of a run that goes on. What is left open then ("auto", where it is worth keeping) is what it
+// is there.
+absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::string>& overrides = {},
+                              const Settings* going_on = nullptr);
 
 // The same from memory; `name` stands for the file in messages.
 absl::StatusOr<Settings> Parse(std::string_view text, const std::string& name,
-                               const std::vector<std::string>& overrides = {});
+                               const std::vector<std::string>& overrides = {}, const Settings* going_on = nullptr);
 
-// What sparsity.regime = "auto" means for these settings.
-Regime BetterRegime(const SparsitySettings& settings);
-
-// Fills in what a default leaves open (d_mlp, regime, run.name).
-void Resolve(Settings& settings);
+// Fills in what is left open: d_mlp, run.name, and of sparsity what auto_policy.h chooses or `going_on` has.
+void Resolve(Settings& settings, const Settings* going_on = nullptr);
 
 // Every range and every rule that joins several keys; the first one broken is named. run.dir and data.dir may be empty:
 // a command that needs them says so itself with RequirePaths.

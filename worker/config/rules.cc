@@ -60,8 +60,8 @@ Problem AnnealHasLength(const Settings& s) {
   if (p.anneal_start < p.anneal_end) return {};
   return {
       {"sparsity.anneal_end", "sparsity.anneal_start"},
-      fmt::format("sparsity.anneal_start {} is not below sparsity.anneal_end {}; 0.01 and 0.5 are the defaults, and "
-                  "anneal_shape \"constant\" has the final density from the first step",
+      fmt::format("sparsity.anneal_start {} is not below sparsity.anneal_end {}; by default they are 0.01 and 0.5 "
+                  "or, in the active regime, 0.6; anneal_shape \"constant\" has the final density from the first step",
                   FormatReal(p.anneal_start), FormatReal(p.anneal_end))};
 }
 

@@ -20,6 +20,8 @@ struct Overloaded : Visitors... {
 template <typename... Visitors>
 Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
+constexpr std::string_view kAuto = "auto";
+
 std::string_view Trim(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};
@@ -76,7 +78,9 @@ std::string Interval(const RealField& field) {
 std::string Expected(const Key& key) {
   return std::visit(
       Overloaded{[](const IntField& f) { return fmt::format("a whole number from {} to {}", f.low, f.high); },
-                 [](const RealField& f) { return Interval(f) + ", or a fraction as in \"1/64\""; },
+                 [](const RealField& f) {
+                   return Interval(f) + ", or a fraction as in \"1/64\"" + (f.may_be_auto ? ", or \"auto\"" : "");
+                 },
                  [](const BoolField&) { return std::string("true or false"); },
                  [](const TextField& f) { return std::string(f.one_line ? "a line of text" : "text"); },
                  [](const WordsField& f) { return fmt::format("a list of words among {}", Joined(f.words)); },
@@ -86,7 +90,7 @@ std::string Expected(const Key& key) {
 
 std::string Wrong(const Key& key, const std::string& shown) {
   return fmt::format("{} is {}, expected {}; the default is {}", key.name, shown, Expected(key),
-                     FormatValue(key, Settings()));
+                     FormatValue(key, DefaultSettings()));
 }
 
 std::string UnknownWord(const Key& key, const std::string& word, const std::vector<std::string>& words) {
@@ -111,6 +115,8 @@ struct Store {
     if (const auto* whole = std::get_if<int64_t>(&raw)) value = static_cast<double>(*whole);
     if (const auto* real = std::get_if<double>(&raw)) value = *real;
     if (const auto* text = std::get_if<std::string>(&raw)) value = Number(*text);
+    if (value == 0 && field.may_be_auto) value.reset();  // 0 itself would be taken for the word
+    if (raw == Raw(std::string(kAuto)) && field.may_be_auto) value = 0;
     if (!value) return Wrong(key, Shown(raw));
     field.at.edit(settings) = *value;
     return {};
@@ -186,7 +192,7 @@ std::string CheckRange(const Key& key, const Settings& settings) {
     const bool low_out = field->bounds == Bounds::kOpenLow || field->bounds == Bounds::kOpen;
     const bool high_out = field->bounds == Bounds::kOpenHigh || field->bounds == Bounds::kOpen;
     const bool inside = (low_out ? x > field->low : x >= field->low) && (high_out ? x < field->high : x <= field->high);
-    if (!inside) return Wrong(key, FormatReal(x));
+    if (!inside && !(field->may_be_auto && x == 0)) return Wrong(key, FormatReal(x));
   } else if (const auto* field = std::get_if<TextField>(&key.field)) {
     return CheckText(key, field->at.read(settings), field->one_line);
   } else if (const auto* field = std::get_if<WordsField>(&key.field)) {
@@ -212,7 +218,10 @@ std::string FormatReal(double x) {
 std::string FormatValue(const Key& key, const Settings& settings) {
   return std::visit(
       Overloaded{[&](const IntField& f) { return fmt::format("{}", f.at.read(settings)); },
-                 [&](const RealField& f) { return FormatReal(f.at.read(settings)); },
+                 [&](const RealField& f) {
+                   const double x = f.at.read(settings);
+                   return f.may_be_auto && x == 0 ? QuotedToml(std::string(kAuto)) : FormatReal(x);
+                 },
                  [&](const BoolField& f) { return std::string(f.at.read(settings) ? "true" : "false"); },
                  [&](const TextField& f) { return QuotedToml(f.at.read(settings)); },
                  [&](const WordsField& f) {

@@ -202,13 +202,18 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
     return absl::NotFoundError(
         fmt::format("{} is a folder without config.toml, so it holds no run; give the TOML file of a new run", config));
   }
-  absl::StatusOr<config::Settings> wanted = config::Load(is_run ? StoredSettingsPath(config) : config, overrides);
+  const std::string path = is_run ? StoredSettingsPath(config) : config;
+  absl::StatusOr<config::Settings> wanted = config::Load(path, overrides);
   if (!wanted.ok()) return wanted;
   if (is_run) wanted->run.dir = config;  // it may have moved since
   if (absl::Status status = config::RequirePaths(*wanted); !status.ok()) return status;
   if (IsFile(StoredSettingsPath(wanted->run.dir))) {
     const absl::StatusOr<config::Settings> stored = config::Load(StoredSettingsPath(wanted->run.dir));
     if (!stored.ok()) return stored.status();
+    const std::string dir = wanted->run.dir;
+    wanted = config::Load(path, overrides, &*stored);
+    if (!wanted.ok()) return wanted;
+    wanted->run.dir = dir;
     if (absl::Status status = config::CheckResume(*stored, *wanted); !status.ok()) return status;
   }
   return wanted;

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "worker/checkpoint/texts.h"
+#include "worker/config/auto_policy.h"
 #include "worker/config/load.h"
 #include "worker/data/tokenizer_files.h"
 #include "worker/mask/density.h"

@@ -29,7 +29,7 @@ TEST(ConfigPage, HasARowForEveryKey) {
     EXPECT_NE(row.find(" | " + key.help), std::string::npos) << row;
     EXPECT_EQ(row.substr(row.size() - 4) == " * |", key.on_resume == OnResume::kFree) << row;
     const bool list = std::holds_alternative<WordsField>(key.field);
-    EXPECT_NE(row.find(list ? "| all eight |" : "| `" + FormatValue(key, Settings()) + "` |"), std::string::npos)
+    EXPECT_NE(row.find(list ? "| all eight |" : "| `" + FormatValue(key, DefaultSettings()) + "` |"), std::string::npos)
         << row;
   }
   for (const std::string& place : TopkPlaces()) EXPECT_NE(page.find("`" + place + "`"), std::string::npos);

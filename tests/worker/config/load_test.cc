@@ -34,7 +34,7 @@ TEST(Parse, EmptyTextGivesResolvedDefaults) {
   ASSERT_TRUE(settings.ok()) << settings.status();
   EXPECT_EQ(settings->model.d_model, 256);
   EXPECT_EQ(settings->model.d_mlp, 1024);
-  EXPECT_EQ(settings->sparsity.regime, Regime::kExact);
+  EXPECT_EQ(settings->sparsity.regime, Regime::kActive);
   EXPECT_EQ(settings->train.shards, 4);
   EXPECT_TRUE(Validate(*settings).ok());
 }

@@ -91,7 +91,7 @@ TEST(CheckResume, KnowsTheSameFolderInOtherWords) {
 
 TEST(CheckResume, ResolvedAndUnresolvedAreTheSameOnceLoaded) {
   const auto stored = Parse("", "");
-  const auto wanted = Parse("[sparsity]\nregime = \"exact\"\n[model]\nd_mlp = 1024\n", "");
+  const auto wanted = Parse("[sparsity]\nregime = \"active\"\n[model]\nd_mlp = 1024\n", "");
   ASSERT_TRUE(stored.ok() && wanted.ok());
   EXPECT_TRUE(CheckResume(*stored, *wanted).ok());
 }

@@ -109,10 +109,11 @@ TEST(Keys, EachHasItsOwnField) {
 }
 
 TEST(Keys, DefaultsAreInRangeAndPrinted) {
-  for (const Key& key : Keys()) EXPECT_EQ(CheckRange(key, Settings()), "") << key.name;
+  for (const Key& key : Keys()) EXPECT_EQ(CheckRange(key, DefaultSettings()), "") << key.name;
   const std::string text = ToToml(*Parse("", ""));
-  for (const char* line : {"[run]\n", "[init]\n", "steps = 1000\n", "afrac = 0.25\n", "regime = \"exact\"\n",
-                           "density_start = 1.0\n", "topk_places = [\"attn_in\", ", "d_mlp = 1024\n", "sink = false\n"})
+  for (const char* line :
+       {"[run]\n", "[init]\n", "steps = 1000\n", "afrac = 0.25\n", "regime = \"active\"\n", "density_start = 0.0625\n",
+        "topk_places = [\"attn_in\", ", "d_mlp = 1024\n", "sink = false\n"})
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
 }
 

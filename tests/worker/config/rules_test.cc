@@ -27,11 +27,11 @@ TEST(Rules, EveryRegimeIsTaken) {
   ExpectTaken({"--sparsity.regime=auto"});
 }
 
-TEST(Rules, AutoIsActiveWhereARunStartsSparse) {
+TEST(Rules, AutoIsActiveWhereAGivenStartIsSparse) {
   const auto regime = [](const std::vector<std::string>& overrides) {
     return Parse("", "", overrides)->sparsity.regime;
   };
-  EXPECT_EQ(regime({}), Regime::kExact);
+  EXPECT_EQ(regime({"--sparsity.density_start=1"}), Regime::kExact);
   EXPECT_EQ(regime({"--sparsity.density_start=0.125"}), Regime::kActive);
   EXPECT_EQ(regime({"--sparsity.density_start=0.125", "--sparsity.candidates=8"}), Regime::kExact);
   EXPECT_EQ(regime({"--sparsity.anneal_shape=constant"}), Regime::kActive);
@@ -81,9 +81,11 @@ TEST(Rules, TensorGroupsDivideTheHeads) {
 }
 
 TEST(Rules, AnnealEndsAfterItStarts) {
-  ExpectRefused({"--sparsity.anneal_start=0.5"},
-                "--sparsity.anneal_start=0.5: sparsity.anneal_start 0.5 is not below sparsity.anneal_end 0.5; 0.01 and "
-                "0.5 are the defaults, and anneal_shape \"constant\" has the final density from the first step");
+  ExpectRefused(
+      {"--sparsity.anneal_start=0.6"},
+      "--sparsity.anneal_start=0.6: sparsity.anneal_start 0.6 is not below sparsity.anneal_end 0.6; by default "
+      "they are 0.01 and 0.5 or, in the active regime, 0.6; anneal_shape \"constant\" has the final density from "
+      "the first step");
   ExpectTaken({"--sparsity.anneal_start=0", "--sparsity.anneal_end=1"});
 }
 
