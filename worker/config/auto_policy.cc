@@ -35,6 +35,11 @@ Regime BetterRegime(const SparsitySettings& s) {
   return (s.candidates == 0 ? policy.candidates : s.candidates) * start < 1 ? Regime::kActive : Regime::kExact;
 }
 
+void StartDense(SparsitySettings& s) {
+  Fill(1, s.density_start);
+  Fill(1, s.embedding_density_start);
+}
+
 void FillPolicy(SparsitySettings& s) {
   if (s.regime == Regime::kAuto) s.regime = BetterRegime(s);
   const bool active = s.regime == Regime::kActive;

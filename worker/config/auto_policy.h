@@ -23,6 +23,10 @@ namespace filigree::config {
 // active where c times it is below 1, so that no matrix exists as a whole; a run that begins dense is the paper's.
 Regime BetterRegime(const SparsitySettings& settings);
 
+// For a run that begins with another model's weights: a start that is "auto" is dense, as any other would throw away
+// all but the largest of them before the first step. (A model that is sparse already may start where it ends.)
+void StartDense(SparsitySettings& settings);
+
 // Everything that is "auto" gets its value; the regime first, as the others follow it.
 void FillPolicy(SparsitySettings& settings);
 

@@ -35,6 +35,34 @@ absl::Status Override(const std::string& argument, Settings& settings, Places& p
   return absl::OkStatus();
 }
 
+// With an empty path: nothing.
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  if (path.empty()) return std::string();
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return absl::InvalidArgumentError(fmt::format("{}: is a folder; a configuration file was expected", path));
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    const std::string text = fmt::format("{}: cannot be read: {}", path, std::strerror(errno));
+    return errno == ENOENT ? absl::NotFoundError(text) : absl::PermissionDeniedError(text);
+  }
+  // One byte more than is taken tells a long file, or one without an end, from a whole one.
+  std::string text(kMaxFileBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad()) return absl::DataLossError(fmt::format("{}: reading failed", path));
+  text.resize(static_cast<size_t>(file.gcount()));
+  return text;
+}
+
+// What file and overrides say, each key in its range.
+absl::Status Read(std::string_view text, const std::string& name, const std::vector<std::string>& overrides,
+                  Settings& settings, Places& places) {
+  if (absl::Status status = ReadToml(text, name, settings, places); !status.ok()) return status;
+  for (const std::string& argument : overrides)
+    if (absl::Status status = Override(argument, settings, places); !status.ok()) return status;
+  return absl::OkStatus();
+}
+
 // What a broken rule says, behind the place of the key that is likeliest to be changed.
 absl::Status Located(const Problem& problem, const Places& places) {
   for (const bool of_command_line : {true, false})
@@ -50,38 +78,34 @@ absl::Status Located(const Problem& problem, const Places& places) {
 
 absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::string>& overrides,
                               const Settings* going_on) {
-  if (path.empty()) return Parse("", "", overrides, going_on);
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error))
-    return absl::InvalidArgumentError(fmt::format("{}: is a folder; a configuration file was expected", path));
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    const std::string text = fmt::format("{}: cannot be read: {}", path, std::strerror(errno));
-    return errno == ENOENT ? absl::NotFoundError(text) : absl::PermissionDeniedError(text);
-  }
-  // One byte more than is taken tells a long file, or one without an end, from a whole one.
-  std::string text(kMaxFileBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) return absl::DataLossError(fmt::format("{}: reading failed", path));
-  text.resize(static_cast<size_t>(file.gcount()));
-  return Parse(text, path, overrides, going_on);
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return text.status();
+  return Parse(*text, path, overrides, going_on);
 }
 
 absl::StatusOr<Settings> Parse(std::string_view text, const std::string& name,
                                const std::vector<std::string>& overrides, const Settings* going_on) {
   Settings settings = DefaultSettings();
   Places places;
-  if (absl::Status status = ReadToml(text, name, settings, places); !status.ok()) return status;
-  for (const std::string& argument : overrides)
-    if (absl::Status status = Override(argument, settings, places); !status.ok()) return status;
+  if (absl::Status status = Read(text, name, overrides, settings, places); !status.ok()) return status;
   Resolve(settings, going_on);
   if (const Problem problem = FirstBrokenRule(settings); !problem.keys.empty()) return Located(problem, places);
   return settings;
 }
 
+absl::StatusOr<std::string> RunDirOf(const std::string& path, const std::vector<std::string>& overrides) {
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return text.status();
+  Settings settings = DefaultSettings();
+  Places places;
+  if (absl::Status status = Read(*text, path, overrides, settings, places); !status.ok()) return status;
+  return settings.run.dir;
+}
+
 void Resolve(Settings& settings, const Settings* going_on) {
   if (settings.model.d_mlp == 0) settings.model.d_mlp = 4 * settings.model.d_model;
   if (going_on != nullptr) KeepPolicy(going_on->sparsity, settings.sparsity);
+  if (!settings.init.from.empty()) StartDense(settings.sparsity);
   FillPolicy(settings.sparsity);
   if (settings.run.name.empty()) {
     const std::filesystem::path dir = std::filesystem::path(settings.run.dir).lexically_normal();

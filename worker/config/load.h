@@ -25,15 +25,16 @@ namespace filigree::config {
 inline constexpr int64_t kMaxFileBytes = 1 << 20;
 
 // Resolved, valid settings. With an empty path: defaults and overrides only.
-//
-// `going_on`: the settings of a run that goes on. What is left open then ("auto", where it is worth keeping) is what it
-// is there.
+// `going_on`: the settings of a run that goes on. What is "auto" then (in the section `sparsity`) is what it is there.
 absl::StatusOr<Settings> Load(const std::string& path, const std::vector<std::string>& overrides = {},
                               const Settings* going_on = nullptr);
 
 // The same from memory; `name` stands for the file in messages.
 absl::StatusOr<Settings> Parse(std::string_view text, const std::string& name,
                                const std::vector<std::string>& overrides = {}, const Settings* going_on = nullptr);
+
+// run.dir as Load would have it, of settings that need not be valid: where a run may be that goes on.
+absl::StatusOr<std::string> RunDirOf(const std::string& path, const std::vector<std::string>& overrides);
 
 // Fills in what is left open: d_mlp, run.name, and of sparsity what auto_policy.h chooses or `going_on` has.
 void Resolve(Settings& settings, const Settings* going_on = nullptr);

@@ -59,7 +59,8 @@ class Walk {
   void Value(const Key& key, const toml::node& node) {
     const std::optional<Raw> raw = ToRaw(node);
     if (!raw) {
-      Found(node.source(), fmt::format("{} is {}, expected {}", key.name, Kind(node), FormatValue(key, Settings())));
+      Found(node.source(),
+            fmt::format("{} is {}, expected {}", key.name, Kind(node), FormatValue(key, DefaultSettings())));
       return;
     }
     const std::string wrong = Set(key, *raw, settings_);

@@ -8,8 +8,8 @@
 // The settings of one run: plain values with their defaults, one struct a section of the TOML file. keys.h describes
 // every key once (type, range, help, what a resume may change); load.h reads, checks, prints and compares settings.
 //
-// Settings that load.h hands out are resolved and valid: model.d_mlp and sparsity.regime hold what will be used, never
-// 0 or kAuto, and every rule of Validate holds.
+// Settings that load.h hands out are resolved and valid: model.d_mlp, sparsity.regime and what else may be "auto" there
+// hold what will be used, and every rule of Validate holds.
 //
 // Fractions of a run (warmup, anneal_start, anneal_end) are of run.steps. Paths are relative to the working folder.
 

@@ -59,6 +59,20 @@ TEST(AutoPolicy, ARegimeThatIsAskedForBringsItsOwnSchedule) {
   EXPECT_EQ(s.density_start, 1);
 }
 
+// All but the largest of the other model's weights would be gone before the first step.
+TEST(AutoPolicy, ARunThatBeginsWithAnotherModelsWeightsStartsDense) {
+  SparsitySettings s = Chosen({"--sparsity.density=1/64", "--init.from=imports/dense"});
+  EXPECT_EQ(s.regime, Regime::kExact);
+  EXPECT_EQ(s.density_start, 1);
+  EXPECT_EQ(s.embedding_density_start, 1);
+  s = Chosen({"--sparsity.density=1/64", "--init.from=imports/dense", "--sparsity.regime=active"});
+  EXPECT_EQ(s.density_start, 1);
+  s = Chosen({"--sparsity.density=1/64", "--init.from=imports/sparse", "--sparsity.density_start=1/64",
+              "--sparsity.embedding_density_start=1/4"});
+  EXPECT_EQ(s.regime, Regime::kActive);
+  EXPECT_EQ(s.density_start, 1.0 / 64);
+}
+
 TEST(AutoPolicy, WhatIsGivenStays) {
   const SparsitySettings s =
       Chosen({"--sparsity.density=1/64", "--sparsity.candidates=3", "--sparsity.density_start=1/8",
@@ -108,6 +122,25 @@ TEST(AutoPolicy, ARunThatGoesOnKeepsWhatItHas) {
   const auto changed = Parse("", "", {"--sparsity.density=1/64", "--sparsity.density_start=1/4"}, &*stored);
   ASSERT_TRUE(changed.ok());
   EXPECT_FALSE(CheckResume(*stored, *changed).ok());
+}
+
+// Rules are for what the run will have: the policy's own end of the anneal would be refused here.
+TEST(AutoPolicy, WhatIsKeptIsWhatRulesLookAt) {
+  const auto stored = Parse("", "", {"--sparsity.anneal_start=0.55"});
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  const std::vector<std::string> exact = {"--sparsity.anneal_start=0.55", "--sparsity.regime=exact"};
+  EXPECT_FALSE(Parse("", "", exact).ok());
+  const auto wanted = Parse("", "", exact, &*stored);
+  ASSERT_TRUE(wanted.ok()) << wanted.status();
+  EXPECT_EQ(wanted->sparsity.anneal_end, 0.6);
+}
+
+TEST(RunDirOf, NeedsNoSettingsThatAreValid) {
+  const auto dir = RunDirOf("", {"--sparsity.anneal_start=0.9", "--run.dir=runs/a"});
+  ASSERT_TRUE(dir.ok()) << dir.status();
+  EXPECT_EQ(*dir, "runs/a");
+  EXPECT_FALSE(RunDirOf("", {"--run.steps=none"}).ok());
+  EXPECT_EQ(RunDirOf("nowhere.toml", {}).status().code(), absl::StatusCode::kNotFound);
 }
 
 }  // namespace
