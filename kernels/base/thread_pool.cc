@@ -21,7 +21,7 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::Run(int64_t tasks, const std::function<void(int64_t, int)>& task) {
   if (workers_.empty() || tasks <= 1) {
-    for (int64_t i = 0; i < tasks; ++i) task(i, 0);
+    for (int64_t i = 0; i < tasks; ++i) Do(task, i, 0);
     return;
   }
   {
@@ -39,7 +39,7 @@ void ThreadPool::Run(int64_t tasks, const std::function<void(int64_t, int)>& tas
 }
 
 void ThreadPool::TakeTasks(int worker) {
-  for (int64_t i = next_++; i < tasks_; i = next_++) (*task_)(i, worker);
+  for (int64_t i = next_++; i < tasks_; i = next_++) Do(*task_, i, worker);
 }
 
 void ThreadPool::WorkerLoop(int worker) {

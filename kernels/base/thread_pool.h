@@ -5,8 +5,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace filigree::kernels {
@@ -26,6 +28,10 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
+  // Counts every task that is done from now on, for whoever wants to see that there is progress; null: nobody. Not
+  // during Run.
+  void CountInto(std::shared_ptr<std::atomic<int64_t>> done) { counter_ = std::move(done); }
+
   // Calls task(i, worker) once for every i in [0, tasks), worker in [0, threads()); returns when all are done.
   // Tasks are handed out in ascending order.
   void Run(int64_t tasks, const std::function<void(int64_t task, int worker)>& task);
@@ -33,6 +39,10 @@ class ThreadPool {
  private:
   void WorkerLoop(int worker);
   void TakeTasks(int worker);
+  void Do(const std::function<void(int64_t, int)>& task, int64_t i, int worker) {
+    task(i, worker);
+    if (counter_ != nullptr) counter_->fetch_add(1, std::memory_order_relaxed);
+  }
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
@@ -43,6 +53,7 @@ class ThreadPool {
   const std::function<void(int64_t, int)>* task_ = nullptr;
   int64_t tasks_ = 0;
   std::atomic<int64_t> next_{0};
+  std::shared_ptr<std::atomic<int64_t>> counter_;
 };
 
 }  // namespace filigree::kernels

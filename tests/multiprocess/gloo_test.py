@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import subprocess
+import time
 
 import program
 from program import ProgramTest, main, patience
@@ -92,6 +93,21 @@ class GlooTest(ProgramTest):
                 self.assertIn("done after 12 of 12 steps", said[first])
                 self.assertEqual(self.state(), self.alone(**regimes[regime]))
                 self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
+
+    def test_a_rank_that_hangs_is_left_behind_at_once(self):
+        # Its other threads live, and would have it counted among those that are left, who would wait for it; the first rank
+        # also has the lock of the folder.
+        for rank in (0, 1):
+            with self.subTest(rank=rank):
+                self.run_dir = os.path.join(self.folder, f"hang{rank}")
+                begin = time.monotonic()
+                codes, said = self.lose(rank, "hang:forward:7", **SPARSE_START)
+                seconds = time.monotonic() - begin
+                self.assertCodes(codes, [4 if r == rank else 0 for r in range(3)], said)
+                self.assertIn(f"rank {rank} on ", said[rank])
+                self.assertIn("going on as generation 1: 2 ranks", said[1 if rank == 0 else 0])
+                self.assertEqual(self.state(), self.alone(**SPARSE_START))
+                print(f"rank {rank} hangs: all over after {seconds:.1f} s", flush=True)
 
     def test_one_rank_after_another_is_lost_until_one_is_left(self):
         config = self.config_of_ranks(parallel__stuck_after=1)

@@ -107,7 +107,8 @@ class MpirunTest(ProgramTest):
                 seconds = time.monotonic() - begin
                 self.assertEqual(stuck.returncode, 4, stuck.stderr[-2000:])
                 self.assertSays(stuck, f"rank {rank} on ", "go on from the last checkpoint with the same command")
-                self.assertEqual(stuck.stderr.count("go on from the last checkpoint"), 1, stuck.stderr[-2000:])
+                if fault.startswith("hang"):  # all know who speaks; where one is gone, mpirun must be quick to end the next
+                    self.assertEqual(stuck.stderr.count("go on from the last checkpoint"), 1, stuck.stderr[-2000:])
                 print(f"{fault}: reported {seconds:.1f} s after the start of the job", flush=True)
 
     def test_a_wrong_bit_is_named_and_the_run_goes_back_to_the_bits_of_one(self):
@@ -156,6 +157,13 @@ class MpirunTest(ProgramTest):
         self.assertExit(done, 2)
         self.assertSays(done, "parallel.data 3 x parallel.tensor 1 are 3 ranks, and 2 were started", "2x1")
         self.assertEqual(done.stderr.count("were started"), 1, done.stderr)
+
+    def test_newcomers_that_one_rank_alone_can_choose_are_refused_before_the_first_step(self):
+        for newcomers in ("votes", "gradient"):
+            done = mpirun(2, "train", self.config(**SPARSE_START), f"--sparsity.newcomers={newcomers}")
+            self.assertExit(done, 2)
+            self.assertSays(done, f'sparsity.newcomers = "{newcomers}" is for one rank, and 2 were started; take "norms"')
+            self.assertFalse(os.path.exists(os.path.join(self.run_dir, "steps.jsonl")))
 
     def test_ranks_with_different_settings_are_named_with_the_field(self):
         first, second = self.config("a.toml"), self.config("b.toml", optim__lr=0.5)

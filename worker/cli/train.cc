@@ -48,7 +48,7 @@ constexpr int kUnknownSpeaker = parallel::Watchdog::kUnknownSpeaker;
 // One rank says that another is lost, and ends the job: the others leave it the time to end them, and speak only where
 // it does not. Where nobody knows who is left they do so in the order of ranks.
 int EndLostJob(const parallel::World& world, const absl::Status& status, int speaker) {
-  constexpr auto kOfOneRank = std::chrono::milliseconds(300), kOfTheSpeaker = std::chrono::milliseconds(5000);
+  constexpr auto kOfOneRank = std::chrono::milliseconds(1000), kOfTheSpeaker = std::chrono::milliseconds(5000);
   const auto in_turn = kOfOneRank * world.rank();
   if (speaker != world.rank()) {
     std::this_thread::sleep_for(speaker == kUnknownSpeaker ? in_turn : kOfTheSpeaker + in_turn);
@@ -112,6 +112,11 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
       if (settings->parallel.elastic) (*membership)->Announce(generation);
       world.Abort(absl::UnavailableError(report));
       EndUnless(over);
+    };
+    // It would be counted among those that are left, who would then wait for it; and what it holds is to be free.
+    surroundings.on_stuck = [&](const std::string& report, int) {
+      tell(report);
+      std::_Exit(kExitRankLost);
     };
     surroundings.stop_requested = train::StopRequested;
     parallel::Outcome outcome = TrainInWorld(surroundings, *settings, world, over, run);

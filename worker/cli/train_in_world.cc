@@ -88,6 +88,7 @@ Attempt TrainOn(const Surroundings& surroundings, const config::Settings& settin
   if (absl::Status loss = LossOf(world); !loss.ok()) return {kExitRankLost, 0, std::move(loss)};
   if (train::IsSuperseded(opened)) return {kExitRankLost, 0, opened};
   if (!opened.ok()) return Failed(world, opened);
+  run->pool->CountInto(world.progress().work_done());
   if (first_attempt && surroundings.first_start && !surroundings.quiet && world.first()) {
     Print("{}\n", config::ToToml(run->settings));
   }

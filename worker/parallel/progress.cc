@@ -12,6 +12,13 @@ void Progress::Enter(const char* phase, int64_t step, Kind kind) {
   Tick();
 }
 
+void Progress::Look() {
+  const int64_t done = work_done_->load(std::memory_order_relaxed);
+  if (done == seen_) return;
+  seen_ = done;
+  Tick();
+}
+
 void Progress::StepDone(double seconds) {
   constexpr size_t kSteps = 33;
   const std::lock_guard lock(mutex_);

@@ -5,12 +5,13 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <string>
 
 // How far this rank is, for its watchdog: what it does, since when, and whether it waits for others.
 //
-// Threads: one writes, any may read.
+// Threads: one writes, any may read; one looks.
 
 namespace filigree::parallel {
 
@@ -22,6 +23,10 @@ class Progress {
   void Enter(const char* phase, int64_t step, Kind kind);
   // Still at it: another shard, another chunk, another file.
   void Tick() { last_ns_.store(Now(), std::memory_order_relaxed); }
+  // Whoever works for this rank counts what it has done here (ThreadPool::CountInto); Look, called by whoever watches,
+  // takes a count that has grown since for a Tick. So a phase may be long, as the parts of one never are.
+  const std::shared_ptr<std::atomic<int64_t>>& work_done() const { return work_done_; }
+  void Look();
   // The rank is inside a collective operation, so that what keeps it is another rank.
   class Waiting {
    public:
@@ -55,6 +60,8 @@ class Progress {
   std::atomic<const char*> phase_{"opening the run"};
   std::atomic<int64_t> step_{0}, last_ns_{Now()};
   std::atomic<bool> waiting_{false}, in_step_{false};
+  const std::shared_ptr<std::atomic<int64_t>> work_done_ = std::make_shared<std::atomic<int64_t>>(0);
+  int64_t seen_ = 0;  // of work_done_; Look's alone
   mutable std::mutex mutex_;
   std::deque<double> step_seconds_;  // guarded by mutex_
 };

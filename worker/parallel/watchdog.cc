@@ -41,8 +41,15 @@ void Watchdog::Watch() {
     const Report own = OwnReport();
     const std::span<const char> mine(reinterpret_cast<const char*>(&own), sizeof(Report));
     const std::span<char> all(reinterpret_cast<char*>(reports.data()), size * sizeof(Report));
+    const auto begin = std::chrono::steady_clock::now();
     const absl::Status status = group_->AllGather(comm::ArrayOf(mine), counts, comm::ArrayOf(all));
-    if (!status.ok()) return options_.on_failure(std::string(status.message()), kUnknownSpeaker);
+    if (!status.ok()) {
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      // Longer than the others wait for an answer: it was this process that did not run, and they say so.
+      const bool stood_still = took.count() > 2 * options_.stuck_after;
+      return options_.on_failure(std::string(status.message()),
+                                 stood_still ? (group_->rank() + 1) % group_->size() : kUnknownSpeaker);
+    }
     if (const std::string stuck = StuckRanks(reports); !stuck.empty()) return Fail(reports, stuck);
     if (AllLeave(reports)) return;
     const bool hurry = own.leaving != 0;  // the others should not wait for the end of a pause
@@ -51,7 +58,8 @@ void Watchdog::Watch() {
 }
 
 Watchdog::Report Watchdog::OwnReport() const {
-  const Progress& progress = world_.progress();
+  Progress& progress = world_.progress();
+  progress.Look();
   Report report{};
   report.step = progress.step();
   report.idle_seconds = progress.seconds_since_last();

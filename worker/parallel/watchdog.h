@@ -17,7 +17,8 @@
 // second over a group of its own, so that training may wait for as long as it likes and nobody waits for ever.
 //
 //   lost    a rank's thread does not answer for `stuck_after` seconds: its process is gone, stopped, or out of reach
-//   stuck   its thread answers, but the rank does not wait for others and has made no progress for
+//   stuck   its thread answers, but the rank does not wait for others and has made no progress (another phase, shard,
+//           file, or a task of its thread pool done) for
 //           max(stuck_after, 3 median steps), kOutsideOfSteps seconds outside of steps
 //
 // The ranks that are left call on_failure with the same report, which names rank, host, phase and step, and with the
@@ -28,11 +29,11 @@ namespace filigree::parallel {
 class Watchdog {
  public:
   // `speaker`: the lowest rank that is not stuck itself; kUnknownSpeaker where a rank was lost, as nobody knows who is
-  // left.
+  // left; another one on a process that was stopped for a while and found the others gone.
   using OnFailure = std::function<void(const std::string& report, int speaker)>;
   static constexpr int kUnknownSpeaker = -1;
 
-  // Opening, evaluations, samples and checkpoints have no usual length.
+  // Opening, evaluations, samples and checkpoints have no usual length, nor has the first step.
   static constexpr double kOutsideOfSteps = 60;
 
   struct Options {

@@ -1,6 +1,8 @@
 #include "kernels/base/thread_pool.h"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <numeric>
 #include <vector>
 
@@ -59,6 +61,20 @@ TEST_P(ThreadPoolOf, GivesEachWorkerScratchOfItsOwn) {
   std::vector<int64_t> sum(pool.threads(), 0);
   pool.Run(1001, [&](int64_t task, int worker) { sum[worker] += task; });
   EXPECT_EQ(std::accumulate(sum.begin(), sum.end(), int64_t{0}), 1000 * 1001 / 2);
+}
+
+TEST_P(ThreadPoolOf, CountsWhatIsDoneForWhoeverAsks) {
+  ThreadPool pool(GetParam());
+  const auto done = std::make_shared<std::atomic<int64_t>>(0);
+  pool.Run(5, [](int64_t, int) {});
+  pool.CountInto(done);
+  pool.Run(1, [&](int64_t, int) { EXPECT_EQ(*done, 0); });
+  EXPECT_EQ(*done, 1);
+  pool.Run(100, [](int64_t, int) {});
+  EXPECT_EQ(*done, 101);
+  pool.CountInto(nullptr);
+  pool.Run(100, [](int64_t, int) {});
+  EXPECT_EQ(*done, 101);
 }
 
 TEST_P(ThreadPoolOf, StopsWithoutEverHavingRun) { const ThreadPool pool(GetParam()); }

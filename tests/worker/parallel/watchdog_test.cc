@@ -85,6 +85,25 @@ TEST(Watchdog, ARankThatStandsStillInAStepIsNamedAndThoseThatWaitAreNot) {
   EXPECT_THAT(heard.speakers, testing::Each(1));
 }
 
+// A phase may take as long as it likes while its tasks are done one after another.
+TEST(Watchdog, ARankWhosePoolWorksIsNotStuck) {
+  Heard heard;
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = World::Make(config::Settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    const auto watchdog = Watchdog::Start(**world, Quick(heard, nullptr));
+    ASSERT_TRUE(watchdog.ok()) << watchdog.status();
+    Progress& progress = (*world)->progress();
+    progress.StepDone(0.01);
+    progress.Enter("training", 7, Progress::Kind::kOfStep);
+    for (int i = 0; i < 100; ++i) {  // a second in all, more than three times stuck_after
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      progress.work_done()->fetch_add(1);
+    }
+  });
+  EXPECT_TRUE(heard.reports.empty()) << heard.reports.front();
+}
+
 TEST(Watchdog, ARankThatIsGoneIsNamed) {
   Heard heard;
   testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
