@@ -49,6 +49,10 @@ class ClusterTrainTest(ClusterTest):
         self.assertEqual((ended["last_commit"]["step"], ended["restarts"]), (12, 0))
         self.assertEqual(self.state(), self.alone(**changes))
         self.assertExit(self.ask("watch", job), 0)
+        # By hand it is a run like any other: where its ranks met and how many they were is not in its settings.
+        alone = self.train(self.run_dir)
+        self.assertExit(alone, 0)
+        self.assertSays(alone, "is complete: 12 of 12 steps")
 
     def test_whatever_is_killed_and_whoever_comes_the_bits_are_the_same(self):
         # More steps than there is time for: the run is drained in the end.

@@ -237,7 +237,8 @@ absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int k
   }
   const auto saved =
       SaveOfHolders(world, files, run_dir, state ? &*state : nullptr, {holders.ranks, writers}, keep_last, fencing);
-  if (checkpoint::IsSuperseded(saved.status()) || !world.failure().ok()) return saved.status();
+  if (checkpoint::IsSuperseded(saved.status())) return saved.status();
+  if (!world.failure().ok()) return saved.ok() ? world.failure() : saved.status();
   if (!saved.ok()) {
     return Kept{Kept::Way::kNothing,
                 0,

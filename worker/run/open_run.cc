@@ -143,9 +143,20 @@ absl::Status OpenCorpus(OpenedRun& run) {
   return run.settings.eval.every > 0 ? data::Loader::Check(run.corpus->validation(), n_ctx) : absl::OkStatus();
 }
 
+// Some newcomers are for studies: nobody gathers what they need from several ranks.
+absl::Status CheckNewcomers(const config::SparsitySettings& s, const parallel::World* world) {
+  const bool alone = s.newcomers == config::Newcomers::kVotes || s.newcomers == config::Newcomers::kGradient;
+  const bool asked = s.regime == config::Regime::kActive && s.refresh_every > 0;
+  if (!alone || !asked || world == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "sparsity.newcomers = \"{}\" is for one rank, and {} were started; take \"norms\", \"random\" or \"proposals\"",
+      s.newcomers == config::Newcomers::kVotes ? "votes" : "gradient", world->size()));
+}
+
 // Corpus, memory and, on the first rank, the folder and its lock.
 absl::Status Prepare(parallel::World* world, const Fencing* fencing, double lock_patience, OpenedRun& run,
                      std::optional<model::ModelSpec>& spec) {
+  if (absl::Status status = CheckNewcomers(run.settings.sparsity, world); !status.ok()) return status;
   if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
   absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
   if (!made.ok()) return made.status();
@@ -203,17 +214,18 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
         fmt::format("{} is a folder without config.toml, so it holds no run; give the TOML file of a new run", config));
   }
   const std::string path = is_run ? StoredSettingsPath(config) : config;
-  absl::StatusOr<config::Settings> wanted = config::Load(path, overrides);
-  if (!wanted.ok()) return wanted;
-  if (is_run) wanted->run.dir = config;  // it may have moved since
-  if (absl::Status status = config::RequirePaths(*wanted); !status.ok()) return status;
-  if (IsFile(StoredSettingsPath(wanted->run.dir))) {
-    const absl::StatusOr<config::Settings> stored = config::Load(StoredSettingsPath(wanted->run.dir));
+  const absl::StatusOr<std::string> dir = is_run ? config : config::RunDirOf(path, overrides);  // it may have moved
+  if (!dir.ok()) return dir.status();
+  absl::StatusOr<config::Settings> stored = absl::NotFoundError("no run has begun there");
+  if (!dir->empty() && IsFile(StoredSettingsPath(*dir))) {
+    stored = config::Load(StoredSettingsPath(*dir));
     if (!stored.ok()) return stored.status();
-    const std::string dir = wanted->run.dir;
-    wanted = config::Load(path, overrides, &*stored);
-    if (!wanted.ok()) return wanted;
-    wanted->run.dir = dir;
+  }
+  absl::StatusOr<config::Settings> wanted = config::Load(path, overrides, stored.ok() ? &*stored : nullptr);
+  if (!wanted.ok()) return wanted;
+  if (is_run) wanted->run.dir = config;
+  if (absl::Status status = config::RequirePaths(*wanted); !status.ok()) return status;
+  if (stored.ok()) {
     if (absl::Status status = config::CheckResume(*stored, *wanted); !status.ok()) return status;
   }
   return wanted;

@@ -1,6 +1,8 @@
 #include "worker/run/run_facts.h"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -45,13 +47,30 @@ std::string RegimeText(const config::SparsitySettings& sparsity) {
                                                    : fmt::format("new ones every {} steps", sparsity.refresh_every));
   }
   const bool starts_sparse = config::BetterRegime(sparsity) == config::Regime::kActive;
-  text += starts_sparse == active ? "; \"auto\" takes it" : "; asked for, \"auto\" would take the other one";
-  text += fmt::format(", as {:g} candidates an entry at density {:g} are {} at the start", sparsity.candidates,
+  text += starts_sparse == active ? "; with such a start \"auto\" takes it"
+                                  : "; asked for, with such a start \"auto\" takes the other one";
+  text += fmt::format(", as {:g} candidates an entry at density {:g} are {}", sparsity.candidates,
                       sparsity.anneal_shape == config::AnnealShape::kConstant
                           ? sparsity.density
                           : std::max(sparsity.density_start, sparsity.density),
                       starts_sparse ? "less than everything" : "everything");
   return text;
+}
+
+// What the coordinator decided for one generation of a job is not the run's: it may go on elsewhere, or by hand.
+config::Settings WithoutPlacement(config::Settings settings) {
+  const config::Settings defaults;
+  settings.parallel.data = defaults.parallel.data;
+  settings.parallel.tensor = defaults.parallel.tensor;
+  settings.parallel.backend = defaults.parallel.backend;
+  settings.telemetry.job = defaults.telemetry.job;
+  return settings;
+}
+
+bool HasText(const std::string& path, const std::string& text) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string there((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  return file.is_open() && there == text;
 }
 
 }  // namespace
@@ -105,7 +124,8 @@ checkpoint::State SavedView(const OpenedRun& run) {
 
 absl::Status StoreSettings(checkpoint::FileSystem& files, const config::Settings& settings) {
   const std::string path = StoredSettingsPath(settings.run.dir), temporary = path + ".tmp";
-  const std::string text = config::ToToml(settings);
+  const std::string text = config::ToToml(settings.telemetry.job.empty() ? settings : WithoutPlacement(settings));
+  if (HasText(path, text)) return absl::OkStatus();
   absl::StatusOr<std::unique_ptr<checkpoint::WritableFile>> file = files.Create(temporary);
   if (!file.ok()) return file.status();
   absl::Status status = (*file)->Append(text.data(), text.size());

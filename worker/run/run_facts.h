@@ -28,7 +28,8 @@ std::vector<telemetry::NamedValue> BaselinesOf(const data::Manifest& manifest);
 // change.
 checkpoint::State SavedView(const OpenedRun& run);
 
-// Writes the resolved settings to RUN/config.toml, whole or not at all.
+// Writes the resolved settings to RUN/config.toml, whole or not at all; nothing where it says so already, so that a
+// full disk keeps no run from going on. Of a coordinator's job, what that decided (ranks, backend, job) is left out.
 absl::Status StoreSettings(checkpoint::FileSystem& files, const config::Settings& settings);
 
 }  // namespace filigree::train
