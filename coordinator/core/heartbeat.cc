@@ -185,7 +185,9 @@ absl::StatusOr<HeartbeatReply> Heartbeat(Turn& turn, const HeartbeatRequest& req
     const auto found = told.find(job);
     HearOfJob(turn, job, here, found == told.end() ? std::map<int32_t, const RankReport*>{} : found->second);
   }
-  if (turn.draft.touched() || turn.look_again) Schedule(turn);
+  // As in core.cc: not onto workers whose leases are over.
+  const bool all_stand = turn.memory.leases.Expired(turn.now.monotonic_us).empty();
+  if ((turn.draft.touched() || turn.look_again) && all_stand) Schedule(turn);
   for (const std::string& job : turn.draft.JobsOn(worker)) {
     const JobRow& row = turn.draft.Job(job);
     std::vector<int32_t> ranks = RanksHere(row, turn.MemoryOf(job), here);

@@ -208,5 +208,25 @@ TEST_F(Ending, ADrainGoesOnWhenTheCoordinatorIsRestarted) {
   EXPECT_EQ(cluster.State(job), JobState::kCancelled);
 }
 
+// What was only heard is forgotten with the process: nobody will say it again.
+TEST_F(Ending, AnEndThatARestartForgotOnALostWorkerIsAFaultAndNotWaitedForForEver) {
+  cluster.Join("a", 1);
+  cluster.Join("b", 1);
+  const std::string job = cluster.Run(Spec("job", 2));
+  const std::string gone = cluster.Job(job).ranks[0].worker, stays = cluster.Job(job).ranks[1].worker;
+  cluster.Rank(job, 0).state = RankState::kFinished;
+  ASSERT_TRUE(cluster.Beat(gone).ok());
+  cluster.Pass(cluster.core().options().lease_us / 2);
+  ASSERT_TRUE(cluster.Beat(stays).ok());
+  cluster.Pass(cluster.core().options().lease_us / 2 + 1);
+  ASSERT_TRUE(cluster.Keep(cluster.core().Tick(cluster.now())).ok());
+  ASSERT_EQ(cluster.State(job), JobState::kRunning) << "its rank had ended: no fault";
+  cluster.RestartCoordinator();
+  cluster.Rank(job, 1).state = RankState::kFinished;
+  ASSERT_TRUE(cluster.Beat(stays).ok());
+  EXPECT_EQ(cluster.State(job), JobState::kRecovering) << cluster.Job(job).reason;
+  EXPECT_NE(cluster.Job(job).reason.find("its end was not heard of"), std::string::npos) << cluster.Job(job).reason;
+}
+
 }  // namespace
 }  // namespace filigree::coordinator

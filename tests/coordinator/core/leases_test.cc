@@ -223,5 +223,29 @@ TEST(Leases, RegistrationsOutOfRangeAreRefused) {
   EXPECT_TRUE(Says(ask(Registration("c", "n")), absl::StatusCode::kResourceExhausted, "2 workers are registered"));
 }
 
+// The Tick that ends its lease has not come yet.
+TEST(Leases, AHeartbeatPlacesNothingOnAWorkerWhoseLeaseIsOver) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1);
+  cluster.Join("b", 1);
+  const std::string first = cluster.Run(Spec("first", 1));
+  const std::string runs_on = cluster.Job(first).ranks[0].worker, other = runs_on == "a" ? "b" : "a";
+  contract::JobSpec both = Spec("both", 2, 1, 2);
+  both.restart_limit = contract::kNoRestart;
+  const std::string job = cluster.Submit(both);
+  ASSERT_EQ(cluster.State(job), JobState::kQueued);
+  cluster.Pass(cluster.core().options().lease_us / 2);
+  ASSERT_TRUE(cluster.Beat(runs_on).ok());
+  cluster.Pass(cluster.core().options().lease_us / 2 + 1);
+  cluster.Rank(first, 0).state = RankState::kFinished;
+  ASSERT_TRUE(cluster.Beat(runs_on).ok());  // frees its slot
+  EXPECT_EQ(cluster.State(first), JobState::kDone);
+  EXPECT_EQ(cluster.State(job), JobState::kQueued) << cluster.Job(job).reason;
+  Tick(cluster);
+  EXPECT_EQ(PresenceOf(cluster, other), Presence::kLost);
+  EXPECT_EQ(cluster.Job(job).generation, 0) << "it was never placed, so that it cannot have failed";
+  EXPECT_FALSE(Ended(cluster.State(job))) << cluster.Job(job).reason;
+}
+
 }  // namespace
 }  // namespace filigree::coordinator

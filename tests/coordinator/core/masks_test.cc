@@ -192,5 +192,21 @@ TEST(MaskAgreement, DifferencesAreNamedByTheFirstThatDiffers) {
   EXPECT_EQ(DifferenceOf({{"m", "1"}}, {{"n", "1"}}), "n stands where m was");
 }
 
+// The generation that was rolled back ran on: what it came to is what the next one goes on from.
+TEST_F(Masks, AGenerationThatRanAfterGoingBackIsNotGivenUpByADrain) {
+  const std::string job = RunOnTwo(Spec("job", 2));
+  ASSERT_TRUE(cluster.Commit(job, 40).ok());
+  ASSERT_TRUE(Report(job, 0, 0, {}, State('a')).ok());
+  ASSERT_FALSE(Report(job, 1, 0, {}, State('b')).ok());
+  cluster.BeatAll(4);
+  ASSERT_EQ(cluster.State(job), JobState::kRunning);
+  ASSERT_TRUE(cluster.Job(job).rollback);
+  cluster.Join("c", 2);
+  ASSERT_TRUE(cluster.Keep(cluster.core().DrainWorker(cluster.now(), {"a"})).ok());
+  cluster.BeatAll(4);
+  EXPECT_EQ(cluster.Job(job).generation, 3);
+  EXPECT_FALSE(cluster.Job(job).rollback);
+}
+
 }  // namespace
 }  // namespace filigree::coordinator
