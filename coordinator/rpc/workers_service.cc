@@ -4,6 +4,20 @@
 #include "coordinator/rpc/to_wire.h"
 
 namespace filigree::coordinator {
+namespace {
+
+// What a heartbeat is answered whose rows cannot be kept: a full disk must not cost a lease, with all that runs there,
+// which needs no row. The worker says everything again.
+absl::StatusOr<HeartbeatReply> LeaseAlone(const absl::StatusOr<HeartbeatReply>& whole) {
+  if (!whole.ok()) return whole.status();
+  HeartbeatReply lease;
+  lease.epoch = whole->epoch;
+  lease.lease_us = whole->lease_us;
+  lease.again = true;
+  return lease;
+}
+
+}  // namespace
 
 grpc::ServerUnaryReactor* WorkersService::Register(grpc::CallbackServerContext* context,
                                                    const v1::RegisterRequest* request, v1::RegisterReply* reply) {
@@ -22,7 +36,10 @@ grpc::ServerUnaryReactor* WorkersService::Heartbeat(grpc::CallbackServerContext*
   return Answer(front_, Method::kHeartbeat, context, request, reply,
                 [&desk](const HeartbeatRequest& beat, int64_t, v1::HeartbeatReply* wire, const auto& done) {
                   const std::string& worker = beat.speaker.worker;
-                  const auto made = desk.Settle(desk.core().Heartbeat(Desk::Time(), beat), worker);
+                  auto decision = desk.core().Heartbeat(Desk::Time(), beat);
+                  const absl::StatusOr<HeartbeatReply> lease = LeaseAlone(decision.reply);
+                  auto made = desk.Settle(std::move(decision), worker);
+                  if (!made.ok() && lease.ok()) made = lease;
                   if (made.ok()) {
                     ToWire(*made, *wire);
                     if (!made->again) desk.news().HeardBy(worker);

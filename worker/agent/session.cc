@@ -172,7 +172,7 @@ void Session::Heartbeats() {
   bool bare = false;
   for (int64_t sequence = 1; !stopping(); ++sequence) {
     const int64_t now_us = NowUs();
-    if (!again_ && now_us < due_us) Pause(due_us - now_us);
+    if (!hurry_ && now_us < due_us) Pause(due_us - now_us);
     if (stopping()) return;
     if (!guard_.Holds()) {
       lost_why_ = "the lease is over: the coordinator was not reached in time";
@@ -233,6 +233,7 @@ void Session::Obey(int64_t sent_us, const v1::HeartbeatReply& reply) {
     hooks_.new_epoch();
   }
   again_ = reply.again();
+  hurry_ = again_ && new_epoch;  // in the same one it can keep nothing just now
   if (again_) return;
   hooks_.follow(reply);
 }

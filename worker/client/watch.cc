@@ -54,6 +54,12 @@ class View {
     if (output_ != WatchOutput::kJson) Line(text);
   }
 
+  // Events of all jobs went by that nobody will tell again.
+  void Missed() {
+    if (output_ == WatchOutput::kJson) return Json({{"missed", true}});
+    Line("events were missed: more happened at once than could be read; list the jobs and workers for how things are");
+  }
+
   v1::JobState state() const { return state_; }
 
  private:
@@ -159,6 +165,8 @@ absl::StatusOr<v1::JobState> Watch(const Connection& connection, const WatchOpti
       ever_heard = true;
     }
     const auto patience = ever_heard ? options.patience : connection.patience();
+    // Of one job the next stream begins with how it is.
+    if (heard && options.job.empty() && status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) view.Missed();
     if (!GoesOn(status) || now - last_heard > patience) return connection.Explained(status);
     if (!away && status.error_code() == grpc::StatusCode::UNAVAILABLE)
       view.Note("the coordinator is away; waiting for it");
