@@ -4,8 +4,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
+#include <functional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -34,6 +36,38 @@ class NoSignals {
   sigset_t before_{};
 };
 
+// Set while a connection is taken that there is no room for.
+thread_local bool refuses = false;
+
+// The library's own pool lets connections wait without end, each with a file that others need: beyond so many they are
+// closed at once, on the thread that accepts.
+class ShortQueue : public httplib::TaskQueue {
+ public:
+  explicit ShortQueue(int threads) : pool_(static_cast<size_t>(threads)) {}
+
+  void enqueue(std::function<void()> answer) override {
+    if (waiting_ >= kMostWaiting) {
+      refuses = true;
+      answer();
+      refuses = false;
+      return;
+    }
+    ++waiting_;
+    pool_.enqueue([this, answer = std::move(answer)] {
+      --waiting_;
+      answer();
+    });
+  }
+  void shutdown() override { pool_.shutdown(); }
+
+ private:
+  std::atomic<int> waiting_{0};
+  httplib::ThreadPool pool_;
+};
+
+// Ranges that overlap would make a small request a large answer: what is here is short and goes out whole.
+void WholeOnly(httplib::Request& request) { request.ranges.clear(); }
+
 // The library reads heads of any length, and waits anew for every byte: this one reads so many bytes, and until then.
 class ShortRequests : public httplib::Server {
  public:
@@ -42,7 +76,7 @@ class ShortRequests : public httplib::Server {
 
  private:
   bool process_and_close_socket(int socket) override {
-    const bool answered = tls_ == nullptr ? AnswerPlain(socket) : AnswerTls(socket);
+    const bool answered = !refuses && (tls_ == nullptr ? AnswerPlain(socket) : AnswerTls(socket));
     ::shutdown(socket, SHUT_RDWR);
     ::close(socket);
     return answered;
@@ -51,15 +85,18 @@ class ShortRequests : public httplib::Server {
   bool AnswerPlain(int socket) {
     BoundedStream stream(socket, request_bytes_, kPatience);
     bool closed = false;
-    return process_request(stream, /*close_connection=*/true, closed, nullptr);
+    return process_request(stream, /*close_connection=*/true, closed, WholeOnly);
   }
 
   bool AnswerTls(int socket) {
     TlsStream stream(tls_.get(), socket, request_bytes_, kPatience);
     if (!stream.Accept()) return false;
     bool closed = false;
-    const bool answered = process_request(stream, /*close_connection=*/true, closed,
-                                          [&stream](httplib::Request& request) { request.ssl = stream.ssl(); });
+    const bool answered =
+        process_request(stream, /*close_connection=*/true, closed, [&stream](httplib::Request& request) {
+          request.ssl = stream.ssl();
+          WholeOnly(request);
+        });
     stream.Finish();
     return answered;
   }
@@ -91,7 +128,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(ListenerOptions options
   httplib::Server& server = *listener->server_;
   server.set_socket_options(OwnPort);
   server.new_task_queue = [threads = options.threads] {
-    return new httplib::ThreadPool(static_cast<size_t>(threads));  // the server deletes it
+    return new ShortQueue(threads);  // the server deletes it
   };
   server.set_payload_max_length(0);
   contract::HostPort bound = options.address;

@@ -13,6 +13,8 @@
 
 namespace filigree::http {
 
+inline constexpr int kMostWaiting = 64;
+
 struct ListenerOptions {
   std::string what;            // begins messages
   contract::HostPort address;  // port 0: any that is free
@@ -22,7 +24,9 @@ struct ListenerOptions {
 };
 
 // A server of short requests: so many bytes, no body, one a connection, 5 s until all of it is there (with the
-// handshake), 5 s for every write of the answer. Signals are not for its threads, and SIGPIPE stays what it was.
+// handshake), 5 s for every write of the answer. Beside those being answered kMostWaiting connections wait; more are
+// closed unheard. Ranges are not looked at: answers are whole. Signals are not for its threads, and SIGPIPE stays what
+// it was.
 class Listener {
  public:
   // Has the port, and answers nothing yet. Unavailable: the port is taken or the address none of this machine's.

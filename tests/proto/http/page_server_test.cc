@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "proto/contract/address.h"
+#include "proto/http/listener.h"
 #include "proto/http/metrics_page.h"
 
 namespace filigree::http {
@@ -149,6 +150,40 @@ TEST(PageServer, ReadsNoHeadsWithoutEnd) {
     ::close(fd);
   }
   EXPECT_TRUE(httplib::Client("http://" + (*server)->address()).Get("/good"));
+}
+
+// Ranges that overlap would make an answer as many times as long as they are many.
+TEST(PageServer, AnswersWholeWhateverRangesAreAskedFor) {
+  const auto server = PageServer::Start(Options());
+  ASSERT_TRUE(server.ok()) << server.status();
+  httplib::Client client("http://" + (*server)->address());
+  std::string ranges = "bytes=-";
+  for (int i = 0; i < 1000; ++i) ranges += ",-";
+  for (const std::string& range : {ranges, std::string("bytes=1-2"), std::string("bytes=0-0,0-3")}) {
+    const auto good = client.Get("/good", {{"Range", range}});
+    ASSERT_TRUE(good) << range;
+    EXPECT_EQ(good->status, 200) << range;
+    EXPECT_EQ(good->body, "hello\n") << range;
+  }
+}
+
+// Each would keep a file of the process open until a thread comes to it.
+TEST(PageServer, LetsNoMoreThanAFewConnectionsWait) {
+  constexpr int kThreads = 4, kTooMany = 20;
+  const auto server = PageServer::Start(Options());
+  ASSERT_TRUE(server.ok()) << server.status();
+  std::vector<int> idle;
+  for (int i = 0; i < kThreads + kMostWaiting + kTooMany; ++i) idle.push_back(Connected((*server)->address()));
+  char byte = 0;
+  for (int i = 0; i < kTooMany; ++i) {  // the last to come, with which the server is done at once
+    timeval patience = {2, 0};
+    ::setsockopt(idle[idle.size() - 1 - i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    EXPECT_EQ(::recv(idle[idle.size() - 1 - i], &byte, 1, 0), 0) << "connection " << idle.size() - 1 - i;
+  }
+  for (const int fd : idle) ::close(fd);
+  httplib::Client client("http://" + (*server)->address());
+  client.set_read_timeout(25);
+  EXPECT_TRUE(client.Get("/good"));
 }
 
 // Four that send a byte now and then have all threads, and not for longer than a request may take.
