@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "coordinator/journal/content.h"
@@ -57,11 +59,20 @@ absl::Status Damaged(const std::string& path, const absl::Status& status) {
                   path, std::string(status.message())));
 }
 
+// One name for one file: its lock goes by the name, and the database follows links. A file that is not there yet, or
+// cannot be looked at, has the name it was given.
+std::string Resolved(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::canonical(path, error);
+  return error ? path : whole.string();
+}
+
 }  // namespace
 
 class Journal::File {
  public:
-  static absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, const JournalOptions& options) {
+  static absl::StatusOr<std::unique_ptr<File>> Open(const std::string& given, const JournalOptions& options) {
+    const std::string path = Resolved(given);
     auto lock = FileLock::Acquire(path);
     if (!lock.ok()) return lock.status();
     std::unique_ptr<File> file(new File(path, *std::move(lock)));

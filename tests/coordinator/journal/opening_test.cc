@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -145,6 +146,17 @@ TEST(Opening, ACopyMadeWhileItIsOpenIsAJournal) {
   CopyAsTheShellDoes(folder / "journal.db", folder / "copy.db");
   ASSERT_TRUE(journal->Write(history.Next()).ok());
   EXPECT_EQ(DumpOf(folder / "copy.db"), History::DumpAfter(10));
+}
+
+// The lock goes by the name of the file, and the database follows links.
+TEST(Opening, OneFileIsOneJournalUnderEveryName) {
+  const Folder folder;
+  const std::string path = folder / "journal.db", other = folder / "old.db";
+  { ASSERT_TRUE(Opened(path)->Write(History().Next()).ok()); }
+  std::filesystem::create_symlink(path, other);
+  const auto first = Opened(other);
+  const auto second = Journal::Open(path);
+  EXPECT_TRUE(Says(second.status(), absl::StatusCode::kFailedPrecondition, "is in use by process ")) << second.status();
 }
 
 }  // namespace
