@@ -48,13 +48,15 @@ absl::Status CopyPieces(const std::string& path, const Pieces& pieces, const std
   if (from == nullptr && !pieces.empty()) return LogError(path, "cannot be read", errno);
   std::FILE* to = std::fopen(next.c_str(), "wb");
   bool good = to != nullptr;
+  constexpr int64_t kBlock = int64_t{1} << 20;  // a log may be larger than memory
   std::vector<char> buffer;
   for (const auto& [begin, end] : pieces) {
-    if (!good) break;
-    buffer.resize(static_cast<size_t>(end - begin));
-    good = std::fseek(from, begin, SEEK_SET) == 0 &&
-           std::fread(buffer.data(), 1, buffer.size(), from) == buffer.size() &&
-           std::fwrite(buffer.data(), 1, buffer.size(), to) == buffer.size();
+    good = good && std::fseek(from, begin, SEEK_SET) == 0;
+    for (int64_t at = begin; good && at < end; at += kBlock) {
+      buffer.resize(static_cast<size_t>(std::min(kBlock, end - at)));
+      good = std::fread(buffer.data(), 1, buffer.size(), from) == buffer.size() &&
+             std::fwrite(buffer.data(), 1, buffer.size(), to) == buffer.size();
+    }
   }
   good = good && std::fflush(to) == 0 && fsync(fileno(to)) == 0;
   int error = errno;

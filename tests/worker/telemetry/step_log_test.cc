@@ -248,5 +248,23 @@ TEST_F(StepLogTest, WhatWaitsIsBounded) {
   EXPECT_EQ(back.damaged_lines, 0);
 }
 
+// Longer than what is copied at a time.
+TEST_F(StepLogTest, ALongLogIsTakenOverWhole) {
+  {
+    const auto log = Open(0);
+    for (int64_t s = 0; s < 3; ++s) {
+      StepRecord record;
+      record.step = s;
+      ASSERT_TRUE(log->Step(record).ok());
+      ASSERT_TRUE(log->Note({s + 1, std::string(900'000, 'x')}).ok());
+    }
+  }
+  const std::string before = Text();
+  ASSERT_GT(before.size(), size_t{2} << 20);
+  const auto log = StepLog::Open(Options(3, [] { return absl::OkStatus(); }));
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ(Text(), before);
+}
+
 }  // namespace
 }  // namespace filigree::telemetry
