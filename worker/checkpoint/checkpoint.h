@@ -166,7 +166,8 @@ class Checkpoint {
 
 // The newest good checkpoint of a run: the highest step, of two generations' the later one's. Bad and partial ones, and
 // those of a generation that were never committed, are passed over, each with a line in `warnings` (may be null).
-// NotFound: the run has none, or none but what an interrupted save left; DataLoss: it has some, but none is good.
+// NotFound: the run has none, or none but what an interrupted save left; DataLoss: it has some, but none is good, or
+// more than one has lost its manifest. Other errors: what is there cannot be looked at, which is not the same as none.
 absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir,
                                       std::vector<std::string>* warnings);
 

@@ -54,7 +54,8 @@ class FileSystem {
   virtual absl::Status RemoveFolder(const std::string& path) = 0;
   // Names of files and folders in `path`, ascending, without "." and "..".
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& path) = 0;
-  virtual bool Exists(const std::string& path) = 0;
+  // Errors where nobody can tell: what may be there must not be taken for gone.
+  virtual absl::StatusOr<bool> Exists(const std::string& path) = 0;
 };
 
 // The machine's own, over POSIX. Lives for ever.

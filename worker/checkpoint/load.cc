@@ -123,6 +123,14 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
     if (first.empty()) first = warning;
     if (warnings != nullptr) warnings->push_back(warning);
   }
+  // Its next save would remove them.
+  const auto lost = std::count_if(steps->begin(), steps->end(), [](const StepFolder& s) { return s.generation == 0; });
+  if (!any_committed && lost > 1) {
+    return absl::DataLossError(fmt::format(
+        "{} has {} checkpoints, and none of them has its {}: a run that is interrupted leaves one like that "
+        "at most, so files are missing; {}. Copy the run again, or remove {}/{} to begin anew",
+        run_dir, lost, kManifestName, first, run_dir, kCheckpointsFolder));
+  }
   // The very first save was interrupted: nothing was promised, so nothing is lost.
   if (!any_committed) return absl::NotFoundError(fmt::format("{} has no whole checkpoint yet", run_dir));
   return absl::DataLossError(
@@ -153,8 +161,19 @@ absl::StatusOr<Checkpoint> LoadCommitted(FileSystem& files, const std::string& r
 }
 
 absl::StatusOr<Checkpoint> LoadAny(FileSystem& files, const std::string& path, std::vector<std::string>* warnings) {
-  if (files.Exists(path + "/" + kManifestName)) return Checkpoint::Load(files, path);
-  if (files.Exists(path + "/" + kCheckpointsFolder)) return LoadNewest(files, path, warnings);
+  const auto manifest = files.Exists(path + "/" + kManifestName);
+  const auto folder = files.Exists(path + "/" + kCheckpointsFolder), settings = files.Exists(path + "/" + kRunSettings);
+  for (const auto& there : {manifest, folder, settings}) {
+    if (!there.ok()) return there.status();
+  }
+  if (*manifest) return Checkpoint::Load(files, path);
+  if (*folder) return LoadNewest(files, path, warnings);
+  if (*settings) {
+    return absl::NotFoundError(fmt::format(
+        "{} has no checkpoint yet: a run writes its first after checkpoint.every steps, or when it is asked "
+        "to stop",
+        path));
+  }
   return absl::NotFoundError(fmt::format("{} is neither a checkpoint (no {}) nor a run folder (no {}/)", path,
                                          kManifestName, kCheckpointsFolder));
 }

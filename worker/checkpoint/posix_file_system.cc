@@ -135,7 +135,11 @@ class PosixFileSystem : public FileSystem {
     return names;
   }
 
-  bool Exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
+  absl::StatusOr<bool> Exists(const std::string& path) override {
+    if (::access(path.c_str(), F_OK) == 0) return true;
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return Failure("look at", path);
+  }
 };
 
 }  // namespace

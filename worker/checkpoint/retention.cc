@@ -79,8 +79,11 @@ absl::StatusOr<std::vector<StepFolder>> ListSteps(FileSystem& files, const std::
     StepFolder step;
     if (!ReadName(name, step)) continue;
     step.path = fmt::format("{}/{}", folder, name);
-    step.whole = files.Exists(step.path + "/" + kManifestName);
-    step.committed = step.whole && (step.generation == 0 || files.Exists(step.path + "/" + kCommittedName));
+    const auto whole = files.Exists(step.path + "/" + kManifestName);
+    const auto marked = step.generation == 0 ? whole : files.Exists(step.path + "/" + kCommittedName);
+    if (!whole.ok() || !marked.ok()) return whole.ok() ? marked.status() : whole.status();
+    step.whole = *whole;
+    step.committed = *whole && *marked;
     steps.push_back(std::move(step));
   }
   std::sort(steps.begin(), steps.end(), [](const StepFolder& a, const StepFolder& b) {

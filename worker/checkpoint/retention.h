@@ -17,6 +17,7 @@
 namespace filigree::checkpoint {
 
 inline constexpr char kCheckpointsFolder[] = "checkpoints";
+inline constexpr char kRunSettings[] = "config.toml";  // beside it, in the folder of every run
 // In a folder of a generation: the coordinator has committed it. Its text names the point.
 inline constexpr char kCommittedName[] = "committed";
 

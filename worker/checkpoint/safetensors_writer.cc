@@ -110,7 +110,7 @@ absl::Status WriteSafetensors(const std::string& path, std::vector<TensorData> t
   const std::string temporary = path + ".tmp";
   absl::Status status = WriteTemporary(files, temporary, std::move(sources), metadata);
   if (status.ok()) status = files.Rename(temporary, path);
-  if (!status.ok() && files.Exists(temporary)) files.RemoveFile(temporary).IgnoreError();
+  if (!status.ok()) files.RemoveFile(temporary).IgnoreError();
   return status;
 }
 

@@ -33,7 +33,9 @@ bool IsOf(const std::string& name, const std::string& token) {
 // A folder that holds a checkpoint already keeps it until the new manifest replaces the old: data files get names that
 // are still free.
 absl::StatusOr<OpenSave> OpenFolder(FileSystem& files, const std::string& folder, const std::string& token) {
-  OpenSave save{folder, token, !files.Exists(folder)};
+  const absl::StatusOr<bool> there = files.Exists(folder);
+  if (!there.ok()) return there.status();
+  OpenSave save{folder, token, !*there};
   if (absl::Status status = files.CreateFolder(folder); !status.ok()) return status;
   if (save.fresh || !token.empty()) return save;
   const auto names = files.List(folder);
@@ -232,7 +234,9 @@ absl::StatusOr<SaveResult> CommitSave(FileSystem& files, const std::string& run_
 void AbandonSave(FileSystem& files, const OpenSave& save) {
   std::vector<std::string> wanted;
   const std::string path = save.folder + "/" + kManifestName;
-  if (!save.fresh && files.Exists(path)) {
+  const absl::StatusOr<bool> has_manifest = files.Exists(path);
+  if (!has_manifest.ok()) return;  // as below
+  if (!save.fresh && *has_manifest) {
     const auto bytes = ReadFile(files, path, kMaxManifestBytes);
     const auto manifest = bytes.ok() ? ParseManifest(*bytes, path) : bytes.status();
     if (!manifest.ok()) return;  // whose files these are is not known: they stay

@@ -36,7 +36,7 @@ class TickingFiles : public FileSystem {
   absl::Status RemoveFile(const std::string& path) override { return After(files_.RemoveFile(path)); }
   absl::Status RemoveFolder(const std::string& path) override { return After(files_.RemoveFolder(path)); }
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override { return files_.List(path); }
-  bool Exists(const std::string& path) override { return files_.Exists(path); }
+  absl::StatusOr<bool> Exists(const std::string& path) override { return files_.Exists(path); }
 
  private:
   absl::Status After(absl::Status status) const {

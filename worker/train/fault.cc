@@ -121,7 +121,7 @@ class FaultyFiles : public checkpoint::FileSystem {
     return After(false, [&] { return real_.RemoveFolder(path); });
   }
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override { return real_.List(path); }
-  bool Exists(const std::string& path) override { return real_.Exists(path); }
+  absl::StatusOr<bool> Exists(const std::string& path) override { return real_.Exists(path); }
 
  private:
   template <typename Work>

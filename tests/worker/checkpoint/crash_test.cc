@@ -124,7 +124,7 @@ TEST_P(CrashTest, ErrorsLeaveTheOlderCheckpointsAndNoTemporaryFiles) {
           auto old = Checkpoint::Load(scene.files, "run/checkpoints/step-0000000002");
           ASSERT_TRUE(old.ok());
           EXPECT_EQ(Difference(*old, scene.old), "");
-          EXPECT_TRUE(scene.files.Exists("run/checkpoints/step-0000000001/manifest.json"));
+          EXPECT_TRUE(*scene.files.Exists("run/checkpoints/step-0000000001/manifest.json"));
         }
       }
       // The retry.

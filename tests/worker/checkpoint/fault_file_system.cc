@@ -242,6 +242,6 @@ absl::StatusOr<std::vector<std::string>> FaultFileSystem::List(const std::string
   return names;
 }
 
-bool FaultFileSystem::Exists(const std::string& path) { return Find(path) != nullptr; }
+absl::StatusOr<bool> FaultFileSystem::Exists(const std::string& path) { return Find(path) != nullptr; }
 
 }  // namespace filigree::checkpoint

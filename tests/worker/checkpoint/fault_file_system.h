@@ -51,7 +51,7 @@ class FaultFileSystem : public FileSystem {
   absl::Status RemoveFile(const std::string& path) override;
   absl::Status RemoveFolder(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override;
-  bool Exists(const std::string& path) override;
+  absl::StatusOr<bool> Exists(const std::string& path) override;
 
  private:
   struct Node;

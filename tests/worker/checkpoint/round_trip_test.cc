@@ -146,8 +146,8 @@ TEST_F(RoundTripTest, OtherPeoplesFilesStay) {
   ASSERT_TRUE(files_.CreateFolder("run/checkpoints/step-0000000010").ok());
   ASSERT_TRUE(files_.Create("run/checkpoints/step-0000000010/notes.txt").ok());
   ASSERT_TRUE(Save(files_, "run", state.state(), 1).ok());
-  EXPECT_TRUE(files_.Exists("run/checkpoints/step-7-best"));
-  EXPECT_TRUE(files_.Exists("run/checkpoints/step-0000000010/notes.txt"));
+  EXPECT_TRUE(*files_.Exists("run/checkpoints/step-7-best"));
+  EXPECT_TRUE(*files_.Exists("run/checkpoints/step-0000000010/notes.txt"));
 }
 
 TEST_F(RoundTripTest, ACheckpointOfAnotherModelIsRefusedByName) {
@@ -214,7 +214,7 @@ TEST_F(RoundTripTest, StatesTheFormatCannotHoldAreRefusedBeforeAnythingIsWritten
   EXPECT_TRUE(refused_candidates([](auto&, auto&, auto& kept) { kept.back() |= uint64_t{1} << 63; }));
   EXPECT_EQ(files_.operations(), before);
   EXPECT_TRUE(refused([](State& s) { s.texts["vocab"] = "\xff"; }));
-  EXPECT_FALSE(files_.Exists("run/x"));
+  EXPECT_FALSE(*files_.Exists("run/x"));
 }
 
 TEST_F(RoundTripTest, EmptyAndForeignFoldersSaySo) {

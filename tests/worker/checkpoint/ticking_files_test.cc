@@ -7,6 +7,7 @@
 #include "tests/worker/checkpoint/fault_file_system.h"
 #include "tests/worker/checkpoint/test_state.h"
 #include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/retention.h"
 
 namespace filigree::checkpoint {
 namespace {
@@ -79,6 +80,33 @@ TEST_F(TickingFilesTest, ErrorsComeThrough) {
   below_.FailAt(1, absl::ResourceExhaustedError("full"));
   EXPECT_TRUE((*file)->Append("x", 1).ok());
   EXPECT_TRUE(absl::IsResourceExhausted((*file)->Append("x", 1)));
+}
+
+// A disk that does not answer.
+class SilentFiles : public TickingFiles {
+ public:
+  explicit SilentFiles(FileSystem& files) : TickingFiles(files, [] {}) {}
+  absl::StatusOr<bool> Exists(const std::string& path) override {
+    if (silent) return absl::UnavailableError("cannot look at " + path + ": Input/output error");
+    return TickingFiles::Exists(path);
+  }
+  bool silent = false;
+};
+
+// What cannot be looked at is not gone: nobody begins anew, and nothing is tidied away.
+TEST(SilentFilesTest, ManifestsThatCannotBeLookedAtAreNotMissing) {
+  FaultFileSystem below;
+  SilentFiles files(below);
+  TestState state(3, 5);
+  ASSERT_TRUE(files.CreateFolder("run").ok());
+  ASSERT_TRUE(Save(files, "run", state.state(), 2).ok());
+  files.silent = true;
+  std::vector<std::string> warnings;
+  EXPECT_EQ(LoadNewest(files, "run", &warnings).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(LoadAny(files, "run", &warnings).status().code(), absl::StatusCode::kUnavailable);
+  RemoveLeftovers(files, "run", 0, warnings);
+  files.silent = false;
+  EXPECT_TRUE(LoadNewest(files, "run", &warnings).ok());
 }
 
 }  // namespace

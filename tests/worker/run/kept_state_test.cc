@@ -331,7 +331,7 @@ class FullDisk : public checkpoint::FileSystem {
   absl::Status RemoveFile(const std::string& path) override { return real_.RemoveFile(path); }
   absl::Status RemoveFolder(const std::string& path) override { return real_.RemoveFolder(path); }
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override { return real_.List(path); }
-  bool Exists(const std::string& path) override { return real_.Exists(path); }
+  absl::StatusOr<bool> Exists(const std::string& path) override { return real_.Exists(path); }
 
  private:
   checkpoint::FileSystem& real_ = checkpoint::RealFileSystem();
