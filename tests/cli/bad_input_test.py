@@ -50,7 +50,9 @@ class BadSettings(ProgramTest):
         self.assertSays(process, "none.toml")
 
     def test_an_unknown_subcommand(self):
-        self.assertExit(run("trian"), 2)
+        unknown = run("trian", "none.toml")
+        self.assertExit(unknown, 2)
+        self.assertSays(unknown, "'trian' is no command; the nearest is train")
 
 
 class BadFolders(ProgramTest):
@@ -153,6 +155,37 @@ class BadCheckpoints(ProgramTest):
             with open(os.path.join(folder, name, "manifest.json"), "w", encoding="utf-8") as out:
                 out.write("{}")
         self.assertExit(run("train", self.run_dir), 3)
+
+    def test_checkpoints_without_their_manifests_are_an_error_and_not_a_new_start(self):
+        # A copy of a run that left some files out: its next save would remove the others.
+        self.assertExit(self.train(), 0)
+        folder = os.path.join(self.run_dir, "checkpoints")
+        log = self.log("step")
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name, "manifest.json"))
+        process = run("train", self.run_dir)
+        self.assertExit(process, 3)
+        self.assertSays(process, "2 checkpoints, and none of them has its manifest.json", "Copy the run again")
+        self.assertEqual(self.log("step"), log)
+        self.assertEqual(len(os.listdir(folder)), 2)
+
+    def test_a_run_does_not_go_on_in_another_folder(self):
+        self.assertExit(self.train(), 0)
+        before, other = self.state(), os.path.join(self.folder, "fork")
+        process = run("train", self.run_dir, f"--run.dir={other}", "--run.threads=1")
+        self.assertExit(process, 2)
+        self.assertSays(process, "is a run, which goes on where it is", "init.from")
+        self.assertEqual(self.state(), before)
+        self.assertFalse(os.path.exists(other))
+        self.assertExit(run("train", self.run_dir, f"--run.dir={self.run_dir}/"), 0)
+
+    def test_a_run_before_its_first_checkpoint_is_said_to_be_one(self):
+        os.makedirs(self.run_dir)
+        shutil.copy(self.config(), os.path.join(self.run_dir, "config.toml"))
+        for command in ("eval", "generate", "inspect"):
+            process = run(command, self.run_dir)
+            self.assertExit(process, 3)
+            self.assertSays(process, "has no checkpoint yet")
 
 
 if __name__ == "__main__":

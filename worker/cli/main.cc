@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
@@ -16,6 +19,8 @@
 #include "worker/cli/command.h"
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
+#include "worker/config/nearest.h"
+#include "worker/telemetry/display.h"
 
 namespace filigree::cli {
 namespace {
@@ -35,9 +40,22 @@ void LookAtConnectionsOften() { setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL
 
 // A result that did not arrive on stdout is no success. What `train` and `prepare` print is only an account of files.
 int CheckOutput(const CLI::App& app, int exit_code) {
-  if (exit_code != kExitDone || app.got_subcommand("train") || app.got_subcommand("prepare")) return exit_code;
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
-  return Finish(absl::UnavailableError(fmt::format("cannot write to standard output: {}", std::strerror(errno))));
+  const bool trains = app.got_subcommand("train") && app.get_subcommand("train")->count("--dry-run") == 0;
+  if (exit_code != kExitDone || trains || app.got_subcommand("prepare")) return exit_code;
+  const bool flushed = std::fflush(stdout) == 0;
+  const int error = errno;
+  if (flushed && std::ferror(stdout) == 0) return exit_code;
+  return Finish(absl::UnavailableError(
+      fmt::format("cannot write to standard output{}", flushed ? "" : fmt::format(": {}", std::strerror(error)))));
+}
+
+// The first word that is no flag has to be a command; empty: it is, or there is none.
+std::string UnknownCommand(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  if (argc < 2 || argv[1][0] == '-' || std::find(names.begin(), names.end(), argv[1]) != names.end()) return {};
+  return fmt::format("'{}' is no command; the nearest is {}, and filigree --help lists them all",
+                     telemetry::Printable(argv[1]), config::NearestWord(argv[1], names));
 }
 
 }  // namespace
@@ -81,6 +99,9 @@ int main(int argc, char** argv) {
   cli::AddDrainCommand(app, exit_code);
   cli::AddCertsCommand(app, exit_code);
   cli::AddCompletionCommand(app, exit_code);
+  if (const std::string unknown = cli::UnknownCommand(app, argc, argv); !unknown.empty()) {
+    return cli::Finish(absl::InvalidArgumentError(unknown));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

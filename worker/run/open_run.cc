@@ -59,6 +59,11 @@ absl::Status CheckCorpus(const checkpoint::Checkpoint& from, const data::Corpus&
                   from.path(), *digest, corpus.dir(), corpus.digest()));
 }
 
+bool SameFolder(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::equivalent(a, b, error) && !error;
+}
+
 // Weights of step 0, drawn or another model's.
 absl::Status Begin(const model::ModelSpec& spec, OpenedRun& run) {
   if (!run.settings.init.from.empty()) {
@@ -214,11 +219,19 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
         fmt::format("{} is a folder without config.toml, so it holds no run; give the TOML file of a new run", config));
   }
   const std::string path = is_run ? StoredSettingsPath(config) : config;
-  const absl::StatusOr<std::string> dir = is_run ? config : config::RunDirOf(path, overrides);  // it may have moved
-  if (!dir.ok()) return dir.status();
+  const absl::StatusOr<std::string> named = config::RunDirOf(path, overrides);
+  if (!named.ok()) return named.status();
+  const absl::StatusOr<std::string> stays = config::RunDirOf(path, {});
+  if (is_run && stays.ok() && *named != *stays && !SameFolder(*named, config)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "--run.dir={}: {} is a run, which goes on where it is; copy the folder and train the copy, or begin a "
+        "new run with its weights by init.from",
+        *named, config));
+  }
+  const std::string dir = is_run ? config : *named;  // it may have moved
   absl::StatusOr<config::Settings> stored = absl::NotFoundError("no run has begun there");
-  if (!dir->empty() && IsFile(StoredSettingsPath(*dir))) {
-    stored = config::Load(StoredSettingsPath(*dir));
+  if (!dir.empty() && IsFile(StoredSettingsPath(dir))) {
+    stored = config::Load(StoredSettingsPath(dir));
     if (!stored.ok()) return stored.status();
   }
   absl::StatusOr<config::Settings> wanted = config::Load(path, overrides, stored.ok() ? &*stored : nullptr);

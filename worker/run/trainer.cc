@@ -128,10 +128,14 @@ absl::Status Trainer::TrainOneStep() {
   // The step has compared it: all ranks say the same, so nobody hears of a state that is about to be given up.
   if (told) options_.metrics->StateWas(update, left);
   if (skipped_in_a_row_ > kMostSkippedInARow) {
+    const std::string weights =
+        saved_step_ <= 0 ? ""
+                         : fmt::format("; init.from = \"{}\" gives it the weights that this one had after step {}",
+                                       run_.settings.run.dir, saved_step_);
     return absl::InternalError(
         fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; start a new run "
-                    "with a lower optim.lr (it is {}) in another run.dir; init.from = \"{}\" gives it these weights",
-                    skipped_in_a_row_, state_.step - 1, run_.settings.optim.lr, run_.settings.run.dir));
+                    "with a lower optim.lr (it is {}) in another run.dir{}",
+                    skipped_in_a_row_, state_.step - 1, run_.settings.optim.lr, weights));
   }
   FaultPoint("log", state_.step - 1);
   if (options_.world != nullptr) options_.world->progress().StepDone(Now() - start);
@@ -229,8 +233,10 @@ void Trainer::AfterStep() {
   if (!last && (due(settings.checkpoint.every) || retry)) {
     const absl::Status saved = SaveNow();
     if (!saved.ok() && world_failure_.ok()) {
+      const int64_t every = settings.checkpoint.every;
+      const int64_t until_due = every > 0 ? every - state_.step % every : kStepsBeforeSaveRetry;
       Note(fmt::format("no checkpoint: {}; training goes on and tries again in {} steps", std::string(saved.message()),
-                       kStepsBeforeSaveRetry));
+                       std::min<int64_t>(kStepsBeforeSaveRetry, until_due)));
     }
   }
 }

@@ -93,8 +93,9 @@ void Display::Note(const NoteRecord& record) { Line("note: " + Printable(record.
 
 void Display::End(const EndRecord& record) {
   ended_ = true;
-  Line(fmt::format("{} after {} of {} steps, in {}", Printable(record.reason), record.step, steps_,
-                   DurationText(record.seconds)));
+  const bool sentence = record.reason.find(' ') != std::string::npos;  // why it could not go on, not "done"
+  Line(fmt::format("{} after {} of {} steps, in {}", Printable(record.reason) + (sentence ? "; ended" : ""),
+                   record.step, steps_, DurationText(record.seconds)));
 }
 
 std::string Display::Eta() const {

@@ -158,6 +158,13 @@ TEST_F(DisplayTest, TerminalRedrawsTheBarBelowTheLines) {
 }
 
 // mpirun gives ranks a terminal that has no width, and often writes to a file itself.
+TEST_F(DisplayTest, AnEndThatIsASentenceStaysOne) {
+  Screen screen;
+  Display display(Output::kLines, screen.file(), 30, 0, kNoon);
+  display.End({30, 2, "cannot write x: No space left on device"});
+  EXPECT_EQ(screen.Text(), "cannot write x: No space left on device; ended after 30 of 30 steps, in 2.0s\n");
+}
+
 TEST_F(DisplayTest, NoBarOnATerminalWithoutAWidth) {
   const char* const before = std::getenv("TERM");
   const std::string term = before == nullptr ? "" : before;
