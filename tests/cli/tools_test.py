@@ -56,6 +56,14 @@ class ToolsTest(ProgramTest):
                   for seed in (1, 2)}
         self.assertEqual(len(greedy), 1)
 
+    def test_numbers_out_of_range_are_refused(self):
+        for flags in (("--temperature", "nan"), ("--temperature", -1), ("--top-p", 0), ("--top-p", "nan"), ("--tokens", 0),
+                      ("--seed", -1), ("--samples", 0), ("--stdin", "--prompt", "x")):
+            process = run("generate", self.trained, *flags, stdin="x")
+            self.assertExit(process, 2)
+            self.assertSays(process, flags[0])
+            self.assertLess(max(map(len, process.stderr.splitlines())), 200)
+
     def test_the_prompt_may_come_from_standard_input(self):
         process = run("generate", self.trained, "--stdin", "--tokens", 1, stdin="for alpha in")
         self.assertExit(process, 0)

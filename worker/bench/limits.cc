@@ -36,9 +36,9 @@ absl::Status CheckMemory(double bytes) {
                             bytes / kGiB, memory / kGiB));
 }
 
-absl::StatusOr<Common> CheckCommon(Common common) {
+absl::StatusOr<Common> CheckCommon(Common common, const char* repeats) {
   if (absl::Status status = CheckWhole("--threads", common.threads, 0, kMostThreads); !status.ok()) return status;
-  if (absl::Status status = CheckWhole("--repeats", common.repeats, 1, 10000); !status.ok()) return status;
+  if (absl::Status status = CheckWhole(repeats, common.repeats, 1, 10000); !status.ok()) return status;
   if (common.threads == 0) common.threads = machine::DescribeProcessor().cores;
   return common;
 }

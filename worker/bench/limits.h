@@ -21,8 +21,8 @@ absl::Status CheckShare(const std::string& flag, double value, Zero zero = Zero:
 // That `bytes` fit into the memory of this machine.
 absl::Status CheckMemory(double bytes);
 
-// Threads and repeats; fills in threads where they are 0.
-absl::StatusOr<Common> CheckCommon(Common common);
+// Threads and repeats, which messages call `repeats`; fills in threads where they are 0.
+absl::StatusOr<Common> CheckCommon(Common common, const char* repeats = "--repeats");
 
 // A number as a user writes it: "0.25", "1e-3" or "1/64".
 absl::StatusOr<double> ParseNumber(const std::string& flag, const std::string& text);

@@ -51,9 +51,9 @@ absl::StatusOr<config::Settings> MakeSettings(const StepSizes& s) {
     return absl::InvalidArgumentError(fmt::format("--activations is '{}', expected fp32 or bf16", s.activations));
   }
   if (s.candidates < 1) return absl::InvalidArgumentError("--candidates is at least 1");
-  if (s.refresh_every < 2) {
+  if (s.refresh_every < 2 || s.refresh_every > 1000) {
     return absl::InvalidArgumentError(
-        "--refresh-every is at least 2: steps without a change of candidates are measured too");
+        "--refresh-every is from 2 to 1000: at least one change of candidates and one step without are measured");
   }
   config::Settings settings;
   settings.run.steps = 1'000'000;
@@ -188,7 +188,7 @@ std::unique_ptr<train::TrainState> Begin(const StepSizes& sizes, const model::Mo
 }  // namespace
 
 absl::StatusOr<StepReport> RunStep(const StepSizes& sizes, const Common& common) {
-  const absl::StatusOr<Common> checked = CheckCommon(common);
+  const absl::StatusOr<Common> checked = CheckCommon(common, "--steps");
   if (!checked.ok()) return checked.status();
   const absl::StatusOr<config::Settings> settings = MakeSettings(sizes);
   if (!settings.ok()) return settings.status();

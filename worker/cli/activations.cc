@@ -117,8 +117,8 @@ void AddActivationsCommand(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ActivationsOptions>();
   command->add_option("model", options->model, "Run folder, checkpoint or import")->required();
   command->add_option("--out", options->out, "File to write")->required();
-  command->add_option("--text", options->text, "The text; default: --file, else standard input");
-  command->add_option("--file", options->file, "File with the text");
+  CLI::Option* text = command->add_option("--text", options->text, "The text; default: --file, else standard input");
+  command->add_option("--file", options->file, "File with the text")->excludes(text);
   command->add_option("--place", options->places,
                       "Place to record, e.g. 0.attn.q, mlp.post_act (in every layer) or final_resid; again for more; "
                       "default: all");

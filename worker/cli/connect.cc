@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "worker/cli/command.h"
+#include "worker/cli/real_in.h"
 
 namespace filigree::cli {
 
@@ -24,7 +25,7 @@ void AddConnectOptions(CLI::App& command, ConnectOptions& options) {
                   "Name in the coordinator's certificate, where it is not the address's host")
       ->envname("FILIGREE_SERVER_NAME");
   command.add_option("--timeout", options.timeout, "Seconds to wait for an answer")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->check(RealIn(0.1, 3600))
       ->capture_default_str();
 }
 

@@ -87,7 +87,7 @@ void AddEvalCommand(CLI::App& app, int& exit_code) {
   command->add_option("--data", options->data, "Prepared corpus; default: the one of the run");
   command->add_option("--split", options->split, "validation or train")->check(CLI::IsMember({"validation", "train"}));
   command->add_option("--sequences", options->sequences, "Windows spread evenly over the split; 0: all of it")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}));
   command->add_option("--threads", options->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->add_flag("--json", options->json, "One JSON object");
   command->callback([options, &exit_code] { exit_code = Finish(RunEval(*options)); });

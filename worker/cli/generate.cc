@@ -13,6 +13,7 @@
 #include "worker/cli/command.h"
 #include "worker/cli/model_tokenizer.h"
 #include "worker/cli/print.h"
+#include "worker/cli/real_in.h"
 #include "worker/machine/processor.h"
 #include "worker/run/stop.h"
 #include "worker/train/stored_state.h"
@@ -64,16 +65,18 @@ void AddGenerateCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("generate", "Text from a model, streamed as it is made");
   auto options = std::make_shared<GenerateOptions>();
   command->add_option("model", options->model, "Run folder, checkpoint or import")->required();
-  command->add_option("--prompt", options->prompt, "Text to continue; default: a new document");
-  command->add_flag("--stdin", options->prompt_from_stdin, "Read the prompt from standard input");
-  command->add_option("--tokens", options->sample.tokens, "At most this many new tokens")->check(CLI::PositiveNumber);
+  CLI::Option* prompt = command->add_option("--prompt", options->prompt, "Text to continue; default: a new document");
+  command->add_flag("--stdin", options->prompt_from_stdin, "Read the prompt from standard input")->excludes(prompt);
+  command->add_option("--tokens", options->sample.tokens, "At most this many new tokens")
+      ->check(CLI::Range(1, 1'000'000'000));
   command->add_option("--temperature", options->sample.temperature, "0: the most likely token each time")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(RealIn(0, 100));
   command->add_option("--top-p", options->sample.top_p, "Draw from the most likely tokens of this probability")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--seed", options->sample.seed, "The same seed gives the same text");
+      ->check(RealIn(1e-6, 1));
+  command->add_option("--seed", options->sample.seed, "The same seed gives the same text")
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
   command->add_option("--samples", options->samples, "This many texts, with seeds counting up")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1'000'000));
   command->add_flag("--only-new", options->only_new, "Leave the prompt out of what is printed");
   command->add_option("--data", options->data, "Folder of the tokenizer; default: the checkpoint's own");
   command->add_option("--threads", options->threads, "0: all cores; changes no text")->check(CLI::Range(0, 1024));

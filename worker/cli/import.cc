@@ -23,7 +23,8 @@ absl::Status RunImport(const ImportOptions& options) {
   Print("{} tensors, {} weights, {} nonzero (density {:.6f}), in {}\n", imported->tensors, imported->elements,
         imported->nonzeros, static_cast<double>(imported->nonzeros) / static_cast<double>(imported->elements),
         options.out);
-  Print("filigree eval or generate {} reads it; a run starts from it with --init.from={}\n", options.out, options.out);
+  Print("a run starts from it with --init.from={}; filigree eval and generate read it with --data=CORPUS\n",
+        options.out);
   return absl::OkStatus();
 }
 

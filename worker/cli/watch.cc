@@ -7,6 +7,7 @@
 
 #include "worker/cli/command.h"
 #include "worker/cli/connect.h"
+#include "worker/cli/real_in.h"
 
 // filigree watch JOB: follows a job until it has ended.
 
@@ -38,7 +39,7 @@ void AddWatchCommand(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<WatchCommandOptions>();
   command->add_option("job", options->job, "The job; without it, everything is told, for ever");
   command->add_option("--patience", options->patience, "Seconds the coordinator may be away")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(RealIn(0, 1e6))
       ->capture_default_str();
   command->add_flag("--json", options->json, "A line of JSON each");
   AddConnectOptions(*command, options->connect);

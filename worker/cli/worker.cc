@@ -15,6 +15,7 @@
 #include "worker/cli/command.h"
 #include "worker/cli/connect.h"
 #include "worker/cli/print.h"
+#include "worker/cli/real_in.h"
 #include "worker/cli/revision.h"
 #include "worker/comm/host_name.h"
 #include "worker/telemetry/display.h"
@@ -130,7 +131,7 @@ void AddWorkerCommand(CLI::App& app, int& exit_code) {
   command->add_option("--program", agent.program, "Ranks are started as PROGRAM train ... (default: this program)")
       ->capture_default_str();
   command->add_option("--grace", options->grace, "Seconds that ranks have for a checkpoint when the worker is to end")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(RealIn(0, 86400))
       ->capture_default_str();
   command->add_flag("--quiet", options->quiet, "Do not print what happens");
   AddConnectOptions(*command, options->connect);

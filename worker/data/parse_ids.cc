@@ -13,11 +13,19 @@
 namespace filigree::data {
 namespace {
 
-constexpr std::string_view kBetween = " \t\r\n,[]";
+constexpr std::string_view kBetween = " \t\r\n,", kSpace = " \t\r\n";
+
+// What a JSON array holds; the text itself where it is none. A bracket that is left shows as a word that is no id.
+std::string_view WithoutBrackets(std::string_view text) {
+  const size_t first = text.find_first_not_of(kSpace), last = text.find_last_not_of(kSpace);
+  if (first == std::string_view::npos || text[first] != '[' || text[last] != ']' || first == last) return text;
+  return text.substr(first + 1, last - first - 1);
+}
 
 }  // namespace
 
 absl::StatusOr<std::vector<uint16_t>> ParseIds(std::string_view text, int vocab) {
+  text = WithoutBrackets(text);
   std::vector<uint16_t> ids;
   for (size_t at = text.find_first_not_of(kBetween); at != std::string_view::npos;) {
     const size_t end = std::min(text.find_first_of(kBetween, at), text.size());

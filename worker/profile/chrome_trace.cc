@@ -59,7 +59,7 @@ void Steps(Out out, const Profile& profile, int64_t zero) {
 }
 
 absl::Status Failed(const std::string& path, int error) {
-  return absl::ErrnoToStatus(error, fmt::format("cannot write the trace {}: {}", path, std::strerror(error)));
+  return absl::ErrnoToStatus(error, fmt::format("cannot write the trace {}", path));
 }
 
 // The whole text into a file; closes it whatever happens.

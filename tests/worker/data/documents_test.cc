@@ -152,6 +152,12 @@ TEST(ParseIdsTest, ReadsWhatEncodeWrites) {
   EXPECT_EQ(ParseIds("65534", 65535).value(), Ids{65534});
 }
 
+TEST(ParseIdsTest, ACutOffArrayIsNoArray) {
+  for (const char* bad : {"[1,2,3", "1,2]", "[1],[2]", "[[1,2]]", "[", "]"})
+    EXPECT_TRUE(absl::IsInvalidArgument(ParseIds(bad, 10).status())) << bad;
+  EXPECT_EQ(ParseIds("[]", 10).value(), std::vector<uint16_t>{});
+}
+
 TEST(ParseIdsTest, NamesTheFirstBadWord) {
   for (const char* bad : {"10", "-1", "x", "1.5", "0x1", "1e0", "99999999999999999999", "+1"}) {
     const absl::Status status = ParseIds(std::string("3 4 ") + bad + " y", 10).status();
