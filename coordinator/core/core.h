@@ -64,6 +64,7 @@ class Core {
   Decision<Empty> DrainWorker(Now now, const DrainWorkerRequest& request);
 
   // AlreadyExists: the key belongs to a job with another spec. ResourceExhausted: Options::max_jobs.
+  // FailedPrecondition: Options::of_one_run.
   Decision<SubmitReply> Submit(Now now, const SubmitRequest& request);
   // Idempotent; the job is cancelled when its ranks are gone. FailedPrecondition: it is done or failed.
   Decision<Empty> Cancel(Now now, const CancelRequest& request);

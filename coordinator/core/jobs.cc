@@ -42,6 +42,10 @@ absl::StatusOr<SubmitReply> Submit(Turn& turn, const SubmitRequest& request) {
           fmt::format("idempotency_key {} belongs to job {}, which differs in: {}; use another key for another job",
                       spec.idempotency_key, *known, contract::DifferingFields(first, spec)));
     }
+  if (turn.options.of_one_run && !(tables.open_jobs().empty() && tables.ended_jobs().empty()))
+    return absl::FailedPreconditionError(
+        "this coordinator belongs to the one run that it has and ends with it; submit to one that was started with "
+        "filigree coordinator");
   if (tables.open_jobs().size() >= turn.options.max_jobs)
     return absl::ResourceExhaustedError(
         fmt::format("{} jobs have not ended, more are not taken; try again when one has", turn.options.max_jobs));

@@ -23,6 +23,7 @@ struct Options {
   int64_t straggler_steps = 10;
   int64_t straggler_check_us = 1'000'000;  // how often ranks are compared
 
+  bool of_one_run = false;  // a run's own coordinator: the first job is the only one
   size_t max_workers = 65'536;
   size_t max_jobs = 10'000;   // that have not ended
   size_t max_ended = 10'000;  // that have: those submitted first are forgotten, with their commits and keys

@@ -63,7 +63,10 @@ class Commands(ClusterTest):
             self.assertEqual((job["state"], job["priority"], job["target_steps"]), ("submitted", 3, 50))
             self.assertIn("night-1  submitted", self.ask(coordinator, "jobs", "night-1").stdout)
             self.assertExit(self.ask(coordinator, "cancel", "night-1"), 0)
-            self.assertExit(self.ask(coordinator, "cancel", "night-1"), 0)  # again
+            for again in ("cancel", "drain"):  # nothing more comes of it, and that is what is said
+                process = self.ask(coordinator, again, "night-1")
+                self.assertExit(process, 0)
+                self.assertEqual(process.stdout, "night-1: cancelled: cancelled on request\n")
             self.assertIn("no jobs", self.ask(coordinator, "jobs").stdout)
             self.assertIn("cancelled", self.ask(coordinator, "jobs", "--all").stdout)
             self.assertExit(self.ask(coordinator, "watch", "night-1"), 75)

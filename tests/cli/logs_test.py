@@ -69,7 +69,7 @@ class Logs(unittest.TestCase):
                                 {"generation": 1, "rank": 1, "text": "\u001b[31mout of memory\u001b[0m"}])
 
     def test_following_ends_with_a_job_that_never_ran(self):
-        self.assertEqual(self.ask("submit", self.config, "--data=5", "--min-data=5").stdout, "night-1\n")  # never runs
+        self.assertEqual(self.ask("submit", self.config, "--data=5", "--min-data=5", "--train.shards=5").stdout, "night-1\n")  # never runs
         follow = subprocess.Popen([program.PROGRAM, "logs", "night-1", "--follow", "--coordinator", self.address],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(0.2)

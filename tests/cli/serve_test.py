@@ -77,6 +77,9 @@ class ServeTest(ProgramTest):
     def test_whoever_drains_it_stops_it_after_a_checkpoint(self):
         self.start()
         self.runs(1)
+        other = run("submit", "--coordinator", self.address, self.config("other.toml"))
+        self.assertExit(other, 3)
+        self.assertSays(other, "belongs to the one run that it has")
         self.ask("drain", self.job)
         self.assertEqual(self.process.wait(timeout=patience(60)), 75, self.text())
         self.assertEqual(self.state()[0], len(self.log("step")))

@@ -102,9 +102,12 @@ void Session::Pause(int64_t us) {
 }
 
 // What stays wrong is said when it begins, not at every try.
+// Numbers, as of milliseconds that are left, do not make it another text.
 void Session::SayOnce(const std::string& text) {
-  if (said_ != text && !text.empty()) hooks_.say(text);
-  said_ = text;
+  std::string words = text;
+  std::erase_if(words, [](char c) { return c >= '0' && c <= '9'; });
+  if (said_ != words && !text.empty()) hooks_.say(text);
+  said_ = words;
 }
 
 void Session::Run() {

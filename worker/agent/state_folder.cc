@@ -83,7 +83,9 @@ absl::StatusOr<StateFolder> StateFolder::Open(const std::string& path) {
   if (absolute.find_first_of("%?#") != std::string::npos)
     return absl::InvalidArgumentError(fmt::format(
         "{}: ranks reach their socket by a URI, where %, ? and # mean something else; give another --state", absolute));
-  fs::create_directories(fs::path(absolute).parent_path(), error);  // what is wrong shows in the next step
+  const fs::path parent = fs::path(absolute).parent_path();
+  if (fs::create_directories(parent, error); error)
+    return absl::ErrnoToStatus(error.value(), fmt::format("cannot make the folder {}", parent.string()));
   for (const absl::Status& status : {MakeFolder(absolute, 0700), CheckPrivate(absolute),
                                      MakeFolder(absolute + "/configs", 0700), MakeFolder(absolute + "/logs", 0700)})
     if (!status.ok()) return status;

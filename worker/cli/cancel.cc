@@ -1,10 +1,17 @@
+#include <grpcpp/client_context.h>
+
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
 #include "worker/cli/command.h"
 #include "worker/cli/connect.h"
 #include "worker/cli/print.h"
+#include "worker/client/names.h"
+#include "worker/telemetry/display.h"
 
 // filigree cancel and filigree drain: end jobs at once or after a checkpoint, and empty workers.
 
@@ -20,23 +27,39 @@ struct EndOptions {
 
 // Asks for each of `names`; all of them, even where one is refused. The exit code is the first one's that was.
 template <typename Ask>
-void ForEach(const std::vector<std::string>& names, const char* done, int& exit_code, Ask ask) {
+void ForEach(const std::vector<std::string>& names, int& exit_code, Ask ask) {
   for (const std::string& name : names) {
-    const absl::Status status = ask(name);
-    if (status.ok()) Print("{}: {}\n", name, done);
+    const absl::StatusOr<std::string> done = ask(name);
+    const absl::Status& status = done.status();
+    if (status.ok()) Print("{}: {}\n", name, *done);
     const int code = Finish(status);
     if (exit_code == kExitDone) exit_code = code;
   }
+}
+
+// What has become of a job that was to end: `will`, or that it had ended, or was ending otherwise, before.
+std::string WhatBecame(const client::Connection& connection, const std::string& job, const std::string& reason,
+                       const char* will) {
+  v1::GetRequest request;
+  request.set_job(job);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  v1::Job now;
+  // It was taken: whoever cannot be asked just now (a run's own coordinator is gone with it) says no more.
+  if (!connection.stub().Get(&context, request, &now).ok()) return will;
+  if (now.state() == v1::JOB_STATE_DRAINING && now.reason() == reason) return will;
+  return fmt::format("{}: {}", client::NameOf(now.state()), telemetry::Printable(now.reason()));
 }
 
 int RunCancel(const EndOptions& options) {
   const auto connection = Connect(options.connect);
   if (!connection.ok()) return Finish(connection.status());
   int exit_code = kExitDone;
-  ForEach(options.jobs, "will be cancelled", exit_code, [&](const std::string& job) {
+  ForEach(options.jobs, exit_code, [&](const std::string& job) -> absl::StatusOr<std::string> {
     v1::CancelRequest request;
     request.set_job(job);
-    return connection->Call(&Stub::Cancel, request).status();
+    if (absl::Status status = connection->Call(&Stub::Cancel, request).status(); !status.ok()) return status;
+    return WhatBecame(*connection, job, "cancelled on request", "will be cancelled");
   });
   return exit_code;
 }
@@ -45,15 +68,17 @@ int RunDrain(const EndOptions& options) {
   const auto connection = Connect(options.connect);
   if (!connection.ok()) return Finish(connection.status());
   int exit_code = kExitDone;
-  ForEach(options.jobs, "ends after a checkpoint", exit_code, [&](const std::string& job) {
+  ForEach(options.jobs, exit_code, [&](const std::string& job) -> absl::StatusOr<std::string> {
     v1::DrainRequest request;
     request.set_job(job);
-    return connection->Call(&Stub::Drain, request).status();
+    if (absl::Status status = connection->Call(&Stub::Drain, request).status(); !status.ok()) return status;
+    return WhatBecame(*connection, job, "drained on request", "ends after a checkpoint");
   });
-  ForEach(options.workers, "gets no more ranks", exit_code, [&](const std::string& worker) {
+  ForEach(options.workers, exit_code, [&](const std::string& worker) -> absl::StatusOr<std::string> {
     v1::DrainRequest request;
     request.set_worker(worker);
-    return connection->Call(&Stub::Drain, request).status();
+    if (absl::Status status = connection->Call(&Stub::Drain, request).status(); !status.ok()) return status;
+    return std::string("gets no more ranks");
   });
   return exit_code;
 }

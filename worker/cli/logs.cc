@@ -8,6 +8,7 @@
 #include "worker/cli/command.h"
 #include "worker/cli/connect.h"
 #include "worker/cli/print.h"
+#include "worker/cli/real_in.h"
 
 // filigree logs JOB: what its ranks have printed.
 
@@ -26,9 +27,12 @@ int RunLogs(LogsCommandOptions& options) {
   options.logs.patience = std::chrono::milliseconds(static_cast<int64_t>(options.patience * 1000));
   const auto lines = client::ReadLogs(*connection, options.logs);
   if (!lines.ok()) return Finish(lines.status());
+  const client::LogOptions& logs = options.logs;
+  const bool narrowed = logs.rank.has_value() || logs.generation.has_value() || logs.tail_lines.has_value();
   if (*lines == 0)
-    Print(stderr, "nothing that job {} printed is kept here; it is forgotten with the coordinator's process\n",
-          options.logs.job);
+    Print(stderr,
+          "nothing that job {} printed is kept here{}; what is kept is forgotten with the coordinator's process\n",
+          logs.job, narrowed ? " of what was asked for (rank, generation, tail)" : "");
   return kExitDone;
 }
 
@@ -49,7 +53,7 @@ void AddLogsCommand(CLI::App& app, int& exit_code) {
       ->excludes(tail);
   command->add_flag("--follow", logs.follow, "Go on with what is printed from now on, until the job has ended");
   command->add_option("--patience", options->patience, "Seconds the coordinator may be away while following")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(RealIn(0, 1e6))
       ->capture_default_str();
   command->add_flag("--json", logs.json, "A line of JSON each");
   AddConnectOptions(*command, options->connect);

@@ -46,7 +46,7 @@ void AddGridOptions(CLI::App& command, client::Submission& submission) {
   command.add_option("--tensor", submission.tensor, "Ranks a replica, all on one host (default: parallel.tensor)");
   command.add_option("--min-data", submission.min_data,
                      "Go on with so few replicas when workers are lost (default: all)");
-  command.add_option("--backend", submission.backend, "local, gloo, mpi or nccl (default: gloo)");
+  command.add_option("--backend", submission.backend, "local, gloo or mpi (default: gloo)");
 }
 
 void AddQueueOptions(CLI::App& command, client::Submission& submission) {

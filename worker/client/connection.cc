@@ -44,8 +44,8 @@ absl::Status Connection::Explained(const grpc::Status& status) const {
                        plain.message().find("ocket closed") != absl::string_view::npos);
   if (nobody)
     return absl::UnavailableError(
-        fmt::format("no coordinator answers at {}; start one with `filigree coordinator`, or name another address with "
-                    "--coordinator ({})",
+        fmt::format("no coordinator answers at {}; start one with `filigree coordinator`, name another address with "
+                    "--coordinator, or give --tls-ca where it speaks TLS ({})",
                     address_, std::string(plain.message())));
   if (plain.code() == absl::StatusCode::kDeadlineExceeded)
     return absl::DeadlineExceededError(fmt::format(

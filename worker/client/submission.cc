@@ -11,6 +11,7 @@
 #include "proto/rpc/channel.h"
 #include "proto/rpc/job_spec.h"
 #include "worker/config/load.h"
+#include "worker/parallel/grid.h"
 
 namespace filigree::client {
 namespace {
@@ -22,6 +23,8 @@ std::string RandomKey() {
 
 absl::Status SetBackend(const std::string& name, contract::JobSpec& spec) {
   if (name.empty()) return absl::OkStatus();
+  if (name == contract::Name(contract::Backend::kNccl))
+    return absl::InvalidArgumentError("--backend nccl needs GPUs, which this program does not use; take gloo or mpi");
   for (const auto backend :
        {contract::Backend::kLocal, contract::Backend::kGloo, contract::Backend::kMpi, contract::Backend::kNccl})
     if (name == contract::Name(backend)) {
@@ -35,6 +38,15 @@ void SetGrid(const Submission& submission, const config::Settings& settings, con
   spec.data = submission.data.value_or(static_cast<int32_t>(std::max<int64_t>(settings.parallel.data, 1)));
   spec.tensor = submission.tensor.value_or(static_cast<int32_t>(settings.parallel.tensor));
   spec.min_data = submission.min_data.value_or(spec.data);
+}
+
+// Whether the run can be cut like that: the first generation would find out, and each after it.
+absl::Status CheckGrid(config::Settings settings, const contract::JobSpec& spec) {
+  settings.parallel.data = spec.data;
+  settings.parallel.tensor = spec.tensor;
+  const int64_t ranks = int64_t{spec.data} * spec.tensor;
+  if (spec.data < 1 || spec.tensor < 1 || ranks > INT32_MAX) return absl::OkStatus();  // contract::Validate says it
+  return parallel::FitGrid(settings, static_cast<int>(ranks)).status();
 }
 
 }  // namespace
@@ -52,6 +64,7 @@ absl::StatusOr<v1::SubmitRequest> MakeSubmission(const Submission& submission) {
     if (argument.substr(0, 2) != "--") argument = "--" + argument;
   SetGrid(submission, *settings, spec);
   if (absl::Status status = SetBackend(submission.backend, spec); !status.ok()) return status;
+  if (absl::Status status = CheckGrid(*settings, spec); !status.ok()) return status;
   spec.priority = submission.priority.value_or(spec.priority);
   spec.restart_limit = submission.restart_limit.value_or(spec.restart_limit);
   spec.deadlines.queue = submission.queue_deadline.value_or(spec.deadlines.queue);

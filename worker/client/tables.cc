@@ -71,14 +71,22 @@ std::string PhaseTable(const v1::PhaseSeconds& phases) {
   return fmt::format("\n{}", TableOf(rows));
 }
 
+// Of a job that is over, what its ranks were doing is not kept.
+bool Over(const v1::Job& job) {
+  return job.state() == v1::JOB_STATE_DONE || job.state() == v1::JOB_STATE_FAILED ||
+         job.state() == v1::JOB_STATE_CANCELLED;
+}
+
 std::string RankTable(const v1::Job& job) {
   if (job.ranks_size() == 0) return "";
   std::vector<Row> rows = {{"rank", "worker", "state", "step", "note"}};
   for (const v1::RankView& rank : job.ranks()) {
     if (rows.size() > kMostRanks) break;
+    const bool unheard = rank.state() == v1::RANK_STATE_UNSPECIFIED;
     rows.push_back({std::to_string(rank.rank()), telemetry::Printable(rank.worker()),
-                    rank.state() == v1::RANK_STATE_UNSPECIFIED ? "not heard of" : NameOf(rank.state()),
-                    std::to_string(rank.step()), rank.straggler() ? "slow" : telemetry::Printable(rank.reason())});
+                    unheard ? (Over(job) ? "over" : "not heard of") : NameOf(rank.state()),
+                    unheard && Over(job) ? "" : std::to_string(rank.step()),
+                    rank.straggler() ? "slow" : telemetry::Printable(rank.reason())});
   }
   std::string text = fmt::format("\n{}", TableOf(rows));
   if (job.ranks_size() > kMostRanks) text += fmt::format("and {} more\n", job.ranks_size() - kMostRanks);

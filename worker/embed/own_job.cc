@@ -26,6 +26,7 @@ coordinator::ServerOptions ServerOptionsOf(const OwnJob::Options& options) {
   server.address = options.listen;
   server.core.lease_us = int64_t{24} * 3600 * 1'000'000;
   server.core.lease_margin_us = server.core.lease_us / 10;
+  server.core.of_one_run = true;
   return server;
 }
 

@@ -14,7 +14,9 @@ std::string Config(const std::string& text) {
   return path;
 }
 
-constexpr char kText[] = "[run]\nname = \"night\"\nsteps = 10\n[parallel]\ndata = 4\ntensor = 2\n";
+constexpr char kText[] =
+    "[run]\nname = \"night\"\nsteps = 10\n[model]\ntensor_groups = 2\n[train]\nshards = 8\n[parallel]\ndata = "
+    "4\ntensor = 2\n";
 
 TEST(Submission, TakesFromTheSettingsWhatIsNotGiven) {
   Submission submission;
@@ -76,6 +78,15 @@ TEST(Submission, MistakesAreFoundBeforeAnythingIsSent) {
   submission.backend = std::string("tcp");
   refused(submission, "gloo");
   submission.backend.clear();
+  submission.backend = std::string("nccl");
+  refused(submission, "needs GPUs");
+  submission.backend.clear();
+  submission.data = 9;  // of eight shards
+  refused(submission, "train.shards");
+  submission.data.reset();
+  submission.tensor = 3;  // of two groups
+  refused(submission, "tensor_groups");
+  submission.tensor.reset();
   submission.min_data = 5;
   refused(submission, "min_data");
   submission.min_data.reset();
