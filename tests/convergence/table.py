@@ -104,11 +104,13 @@ def reserve(settings, candidates, start, seed):
     return active({**settings, "run.seed": seed}, candidates=candidates, **begins)
 
 
-TRADES = [("d256", D256, 2, 2, (1, 2, 3)), ("d256", D256, 1.5, 2, (1,)), ("d256", D256, 1.5, 1, (1,)), ("d256", D256, 1.25, 1, (1,)),
+TRADES = [("d256", D256, 2, 2, (1, 2, 3)), ("d256", D256, 1.5, 2, (1,)), ("d256", D256, 1.5, 1, (1,)), ("d256", D256, 1.25, 1, (1, 2, 3)),
           ("d512", D512, 2, 2, (1, 2)), ("d512", D512, 1.5, 1, (1,)), ("d1024", D1024, 2, 2, (1,)), ("d1024", D1024, 1.5, 1, (1,))]
 for point, settings, candidates, start, seeds in TRADES:
     name, why = f"{point}-active-c{candidates}-start{start}", f"c {candidates}, starts at {start} f"
     RUNS += [Run(f"{name}-s{seed}", "policy", f"policy study: {why}", reserve(settings, candidates, start, seed)) for seed in seeds]
+    RUNS.append(Run(f"{name}-lr0.0256-s1", "sweep", f"learning rate of {why}, 4 M tokens",
+                    {**reserve(settings, candidates, start, 1), "optim.lr": 0.0256}))
     RUNS.append(Run(f"{name}-equal-time-s1", "policy", f"policy study: {why}, exact training's time",
                     reserve(settings, candidates, start, 1), as_long_as=f"{point}-exact-s1", pace_of=f"{name}-s1"))
 RUNS += [Run(f"d512-{regime}-s2", "policy", "policy study: a second seed", way({**D512, "run.seed": 2}))
@@ -116,11 +118,13 @@ RUNS += [Run(f"d512-{regime}-s2", "policy", "policy study: a second seed", way({
 RUNS.append(Run("d512-exact-anneal20-s1", "policy", "exact, annealed over a fifth of the run",
                 {**exact({**D512, "run.seed": 1}), "sparsity.anneal_end": 0.2}))
 
-# Learning rates, with a quarter of the tokens.
+# Learning rates, with a quarter of the tokens, then with all of them where a lower one did better.
 for point, settings in (("d256", D256), ("d512", D512), ("d1024", D1024)):
     for regime, way in (("exact", exact), ("active", active)):
         RUNS += [Run(f"sweep-{point}-{regime}-lr{lr}", "sweep", "learning rate, 1 M tokens",
-                     {**way(settings), "optim.lr": lr, "run.steps": STEPS // 4}) for lr in (0.0256, 0.0512, 0.1024, 0.2048)]
+                     {**way(settings), "optim.lr": lr, "run.steps": STEPS // 4}) for lr in (0.0128, 0.0256, 0.0512, 0.1024, 0.2048)]
+        RUNS += [Run(f"{point}-{regime}-lr{lr}-s1", "sweep", "learning rate, 4 M tokens",
+                     {**way(settings), "optim.lr": lr, "run.seed": 1}) for lr in (0.0128, 0.0256, 0.0512) if lr != settings["optim.lr"]]
 
 POINTS = [
     Point("D 256, 1/16", 256, "1/16", "1/4", triples["d256"],
