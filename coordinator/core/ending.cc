@@ -116,30 +116,26 @@ void StartDraining(Turn& turn, const std::string& job, Intent intent, const std:
   MoveJob(turn, job, JobState::kDraining, reason, intent);
 }
 
-// A rank whose place is over and that nobody has heard to have ended (a coordinator that was started anew may have
-// forgotten it) will never be heard again.
 void MissUnheard(Turn& turn, const std::string& job) {
-  const JobRow row = turn.draft.Job(job);
+  const JobRow& row = turn.draft.Job(job);
   if (row.state != JobState::kPlaced && row.state != JobState::kRunning) return;
   const JobMemory& memory = turn.MemoryOf(job);
   for (size_t rank = 0; rank < row.ranks.size(); ++rank) {
+    if (memory.ranks[rank].heard()) continue;  // what is lost since was a fault then, or had ended
     const RankPlace& place = row.ranks[rank];
     const WorkerRow* worker = turn.draft.FindWorker(place.worker);
     const bool lives = worker->incarnation == place.incarnation && worker->presence == Presence::kLive;
-    const bool ended = memory.ranks[rank].heard() && !Alive(memory.ranks[rank].state());
-    if (lives || ended || memory.released.count(place.worker) > 0) continue;
+    if (lives || memory.released.count(place.worker) > 0) continue;
     const auto missed = static_cast<int32_t>(rank);
-    return Fault(
-        turn, job,
-        {.rank = missed,
-         .reason = fmt::format("{}: its worker is gone, and its end was not heard of", RankName(row, missed))});
+    const std::string name = RankName(row, missed);
+    return Fault(turn, job,
+                 {.rank = missed, .reason = fmt::format("{}: its worker is gone, and its end was not heard of", name)});
   }
 }
 
 void Progress(Turn& turn, const std::string& job) {
-  if (!turn.draft.Job(job).held) return;
-  MissUnheard(turn, job);
   const JobRow& row = turn.draft.Job(job);
+  if (!row.held) return;
   const JobMemory& memory = turn.MemoryOf(job);
   if (row.state == JobState::kPlaced && AllRan(memory)) {
     MoveJob(turn, job, JobState::kRunning, fmt::format("all {} ranks run", row.ranks.size()));

@@ -43,6 +43,9 @@ void Fault(Turn& turn, const std::string& job, const Cause& cause);
 void StartDraining(Turn& turn, const std::string& job, Intent intent, const std::string& reason);
 // Moves the job on where its ranks allow it: all run, all finished, all gone.
 void Progress(Turn& turn, const std::string& job);
+// A rank whose place is over and that nobody has heard of (a coordinator that was started anew may have forgotten its
+// end) will never be heard of again: a fault. Looks at all ranks: for WatchTime, not for every heartbeat.
+void MissUnheard(Turn& turn, const std::string& job);
 
 // scheduler.cc: who is placed next, and who grows.
 void Schedule(Turn& turn);

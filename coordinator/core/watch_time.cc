@@ -91,6 +91,7 @@ int64_t InStateFor(Turn& turn, const JobRow& row) {
 void WatchTime(Turn& turn) {
   for (const std::string& job : turn.draft.OpenJobs()) {
     WatchDeadlines(turn, job);
+    MissUnheard(turn, job);
     Progress(turn, job);
     if (!Ended(turn.draft.Job(job).state)) WatchStragglers(turn, turn.draft.Job(job));
   }

@@ -59,12 +59,19 @@ absl::Status Damaged(const std::string& path, const absl::Status& status) {
                   path, std::string(status.message())));
 }
 
-// One name for one file: its lock goes by the name, and the database follows links. A file that is not there yet, or
-// cannot be looked at, has the name it was given.
+// One name for one file: its lock goes by the name, and the database follows links, also to what is not there yet.
 std::string Resolved(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as the system has it
   std::error_code error;
-  const std::filesystem::path whole = std::filesystem::canonical(path, error);
-  return error ? path : whole.string();
+  std::filesystem::path file = path;
+  for (int links = 0; links < kMostLinks && std::filesystem::is_symlink(file, error); ++links) {
+    const std::filesystem::path to = std::filesystem::read_symlink(file, error);
+    if (error) return path;
+    file = file.parent_path() / to;  // an absolute one stands alone
+  }
+  const std::filesystem::path folder =
+      std::filesystem::canonical(file.has_parent_path() ? file.parent_path() : ".", error);
+  return error ? path : (folder / file.filename()).string();
 }
 
 }  // namespace

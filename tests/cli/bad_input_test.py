@@ -178,6 +178,9 @@ class BadCheckpoints(ProgramTest):
         self.assertEqual(self.state(), before)
         self.assertFalse(os.path.exists(other))
         self.assertExit(run("train", self.run_dir, f"--run.dir={self.run_dir}/"), 0)
+        shutil.copytree(self.run_dir, other)  # whose settings still name the first one
+        self.assertExit(run("train", other, f"--run.dir={self.run_dir}"), 2)
+        self.assertExit(run("train", other), 0)
 
     def test_a_run_before_its_first_checkpoint_is_said_to_be_one(self):
         os.makedirs(self.run_dir)

@@ -184,7 +184,8 @@ void Session::Heartbeats() {
     due_us = NowUs() + heartbeat_us_;
     const absl::Status status = Heartbeat(sequence, bare);
     if (status.ok()) {
-      SayOnce("");
+      SayOnce(again_ && !hurry_ ? "the coordinator can keep nothing just now (its log says why); the lease is renewed"
+                                : "");
       if (!bare && refusal_.Over()) hooks_.say("the coordinator takes whole heartbeats again");
       bare = false;
     } else if (IncarnationIsOver(status)) {

@@ -100,7 +100,7 @@ class Session {
   std::string nonce_, replaces_, said_, lost_why_;
   Complaint refusal_;  // of whole heartbeats
   int64_t epoch_ = 0, lease_us_ = 0, heartbeat_us_ = 0;
-  bool again_ = false, hurry_ = false;  // the coordinator has taken nothing of what was said; it would at once
+  bool again_ = false, hurry_ = false;  // the coordinator has kept nothing of what was said; it would at once
   std::map<std::string, std::string> figures_sent_;  // of a job, as the coordinator has them
 
   std::thread thread_, news_thread_;

@@ -50,7 +50,7 @@ constexpr int kUnknownSpeaker = parallel::Watchdog::kUnknownSpeaker;
 int EndLostJob(const parallel::World& world, const absl::Status& status, int speaker) {
   constexpr auto kOfOneRank = std::chrono::milliseconds(1000), kOfTheSpeaker = std::chrono::milliseconds(5000);
   const auto in_turn = kOfOneRank * world.rank();
-  if (speaker != world.rank()) {
+  if (speaker != world.rank() && comm::UnderMpi()) {  // without MPI nobody ends the others, who all say it
     std::this_thread::sleep_for(speaker == kUnknownSpeaker ? in_turn : kOfTheSpeaker + in_turn);
   }
   Print(stderr, "filigree: rank {}: {}; go on from the last checkpoint with the same command\n", world.rank(),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -221,8 +222,11 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
   const std::string path = is_run ? StoredSettingsPath(config) : config;
   const absl::StatusOr<std::string> named = config::RunDirOf(path, overrides);
   if (!named.ok()) return named.status();
-  const absl::StatusOr<std::string> stays = config::RunDirOf(path, {});
-  if (is_run && stays.ok() && *named != *stays && !SameFolder(*named, config)) {
+  const bool asked = std::any_of(overrides.begin(), overrides.end(), [](std::string_view text) {
+    if (text.starts_with("--")) text.remove_prefix(2);
+    return text.starts_with("run.dir=");
+  });
+  if (is_run && asked && !SameFolder(*named, config)) {
     return absl::InvalidArgumentError(fmt::format(
         "--run.dir={}: {} is a run, which goes on where it is; copy the folder and train the copy, or begin a "
         "new run with its weights by init.from",

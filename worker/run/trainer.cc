@@ -130,8 +130,10 @@ absl::Status Trainer::TrainOneStep() {
   if (skipped_in_a_row_ > kMostSkippedInARow) {
     const std::string weights =
         saved_step_ <= 0 ? ""
-                         : fmt::format("; init.from = \"{}\" gives it the weights that this one had after step {}",
-                                       run_.settings.run.dir, saved_step_);
+                         : fmt::format(
+                               "; init.from = \"{}\" gives it the weights that this one had after step {} (and, where "
+                               "nothing is said of sparsity.density_start, a dense start)",
+                               run_.settings.run.dir, saved_step_);
     return absl::InternalError(
         fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; start a new run "
                     "with a lower optim.lr (it is {}) in another run.dir{}",

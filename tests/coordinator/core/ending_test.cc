@@ -224,6 +224,7 @@ TEST_F(Ending, AnEndThatARestartForgotOnALostWorkerIsAFaultAndNotWaitedForForEve
   cluster.RestartCoordinator();
   cluster.Rank(job, 1).state = RankState::kFinished;
   ASSERT_TRUE(cluster.Beat(stays).ok());
+  ASSERT_TRUE(cluster.Keep(cluster.core().Tick(cluster.now())).ok());
   EXPECT_EQ(cluster.State(job), JobState::kRecovering) << cluster.Job(job).reason;
   EXPECT_NE(cluster.Job(job).reason.find("its end was not heard of"), std::string::npos) << cluster.Job(job).reason;
 }
