@@ -1,6 +1,7 @@
 """Faults of one rank of a cluster's job, which the coordinator names: a rank that hangs, whose state differs, that runs out of
 memory, whose port is taken, that is configured wrongly; and ranks that are to be gone and are not. Prints what each took.
 """
+import contextlib
 import json
 import os
 import re
@@ -95,7 +96,8 @@ class FaultsTest(ClusterTest):
         self.eventually(lambda: set(os.listdir(folder)) != there)
         moment = time.monotonic()
         for name in os.listdir(folder):
-            os.unlink(os.path.join(folder, name))
+            with contextlib.suppress(FileNotFoundError):  # taken meanwhile
+                os.unlink(os.path.join(folder, name))
         return moment
 
     def gone(self, what, since, pids):
