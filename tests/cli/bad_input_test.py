@@ -169,6 +169,18 @@ class BadCheckpoints(ProgramTest):
         self.assertEqual(self.log("step"), log)
         self.assertEqual(len(os.listdir(folder)), 2)
 
+    def test_a_manifest_that_cannot_be_looked_at_is_an_error_and_not_a_new_start(self):
+        self.assertExit(self.train(), 0)
+        log, manifest = self.log("step"), os.path.join(self.newest(), "manifest.json")
+        os.rename(manifest, manifest + ".aside")
+        os.symlink("manifest.json", manifest)  # a loop: an error for root, too
+        process = run("train", self.run_dir)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertSays(process, "manifest.json")
+        self.assertEqual(self.log("step"), log)
+        os.rename(manifest + ".aside", manifest)
+        self.assertSays(run("train", self.run_dir), "complete")
+
     def test_a_run_does_not_go_on_in_another_folder(self):
         self.assertExit(self.train(), 0)
         before, other = self.state(), os.path.join(self.folder, "fork")

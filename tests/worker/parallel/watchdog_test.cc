@@ -91,13 +91,15 @@ TEST(Watchdog, ARankWhosePoolWorksIsNotStuck) {
   testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
     const auto world = World::Make(config::Settings(), std::move(transport));
     ASSERT_TRUE(world.ok()) << world.status();
-    const auto watchdog = Watchdog::Start(**world, Quick(heard, nullptr));
+    std::promise<void> noticed;
+    std::future<void> complaint = noticed.get_future();
+    const auto watchdog = Watchdog::Start(**world, Quick(heard, &noticed));
     ASSERT_TRUE(watchdog.ok()) << watchdog.status();
     Progress& progress = (*world)->progress();
     progress.StepDone(0.01);
     progress.Enter("training", 7, Progress::Kind::kOfStep);
-    for (int i = 0; i < 100; ++i) {  // a second in all, more than three times stuck_after
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    // More than three times stuck_after in all: nobody complains meanwhile.
+    for (int i = 0; i < 100 && complaint.wait_for(std::chrono::milliseconds(10)) == std::future_status::timeout; ++i) {
       progress.work_done()->fetch_add(1);
     }
   });
