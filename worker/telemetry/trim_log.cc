@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "absl/strings/str_replace.h"
 #include "worker/telemetry/parse_record.h"
 #include "worker/telemetry/read_log.h"
 #include "worker/telemetry/z_score.h"
@@ -40,67 +41,35 @@ struct Filter {
   }
 };
 
-using Pieces = std::vector<std::pair<int64_t, int64_t>>;  // [begin, end) of a file, ascending
+// Where an open file can be opened once more, with a place of its own to read from.
+std::string NameOf(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
-// Pieces of one file as another.
-absl::Status CopyPieces(const std::string& path, const Pieces& pieces, const std::string& next) {
-  std::FILE* from = std::fopen(path.c_str(), "rb");
-  if (from == nullptr && !pieces.empty()) return LogError(path, "cannot be read", errno);
-  std::FILE* to = std::fopen(next.c_str(), "wb");
-  bool good = to != nullptr;
-  constexpr int64_t kBlock = int64_t{1} << 20;  // a log may be larger than memory
+// One piece, block by block: a log may be larger than memory.
+bool CopyPiece(std::FILE* from, int64_t begin, int64_t end, std::FILE* to) {
+  constexpr int64_t kBlock = int64_t{1} << 20;
   std::vector<char> buffer;
-  for (const auto& [begin, end] : pieces) {
-    good = good && std::fseek(from, begin, SEEK_SET) == 0;
-    for (int64_t at = begin; good && at < end; at += kBlock) {
-      buffer.resize(static_cast<size_t>(std::min(kBlock, end - at)));
-      good = std::fread(buffer.data(), 1, buffer.size(), from) == buffer.size() &&
-             std::fwrite(buffer.data(), 1, buffer.size(), to) == buffer.size();
-    }
+  bool good = std::fseek(from, begin, SEEK_SET) == 0;
+  for (int64_t at = begin; good && at < end; at += kBlock) {
+    buffer.resize(static_cast<size_t>(std::min(kBlock, end - at)));
+    good = std::fread(buffer.data(), 1, buffer.size(), from) == buffer.size() &&
+           std::fwrite(buffer.data(), 1, buffer.size(), to) == buffer.size();
   }
-  good = good && std::fflush(to) == 0 && fsync(fileno(to)) == 0;
-  int error = errno;
-  if (from != nullptr) std::fclose(from);
-  if (to != nullptr && std::fclose(to) != 0 && good) {
-    good = false;
-    error = errno;
-  }
-  if (good) return absl::OkStatus();
-  std::remove(next.c_str());
-  return LogError(path, "could not be written anew", error);
+  return good;
 }
 
-// What is kept of a log whose dropped lines lie between others, as a new file in its place.
-absl::Status Rewrite(const std::string& path, const Pieces& pieces) {
-  const std::string next = path + ".new";
-  if (absl::Status status = CopyPieces(path, pieces, next); !status.ok()) return status;
-  if (std::rename(next.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  const int error = errno;
-  std::remove(next.c_str());
-  return LogError(path, "could not be written anew", error);
-}
-
-// Pieces of the file that stay, neighbours joined.
-absl::StatusOr<Pieces> KeptPieces(const std::string& path, int64_t completed, KeptLog& kept) {
-  Pieces pieces;
-  if (completed == 0) return pieces;
-  Filter filter{completed, kept};
-  int64_t begin = 0;
-  const absl::Status read = ForEachLine(path, [&](const std::string& line, int64_t end) {
-    if (filter.Keeps(line)) {
-      if (!pieces.empty() && pieces.back().second == begin)
-        pieces.back().second = end;
-      else
-        pieces.emplace_back(begin, end);
-      kept.bytes += end - begin;
-    }
-    begin = end;
-    if (kept.losses.size() > 2 * ZScore::kWindow)
-      kept.losses.erase(kept.losses.begin(), kept.losses.end() - ZScore::kWindow);
-  });
-  if (absl::IsNotFound(read)) return absl::PermissionDeniedError(std::string(read.message()));
-  if (!read.ok()) return read;
-  return pieces;
+// Whether the file has room for so many bytes, which it then has for sure. Where the file system cannot promise that,
+// what is free has to do: a copy that is tried again and again must not take what others need.
+bool HasRoom(std::FILE* file, int64_t bytes) {
+  int failed = 0;
+  do {
+    failed = bytes == 0 ? 0 : fallocate(fileno(file), 0, 0, bytes);
+  } while (failed != 0 && errno == EINTR);
+  if (failed == 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) return failed == 0;
+  struct statvfs disk = {};
+  if (fstatvfs(fileno(file), &disk) != 0) return false;
+  const bool fits = static_cast<uint64_t>(disk.f_bavail) * disk.f_frsize > static_cast<uint64_t>(bytes);
+  if (!fits) errno = ENOSPC;
+  return fits;
 }
 
 }  // namespace
@@ -124,43 +93,46 @@ absl::Status LogError(const std::string& path, const std::string& what, int erro
   }
 }
 
-absl::StatusOr<KeptLog> TrimLog(const std::string& path, int64_t completed) {
+absl::StatusOr<KeptLog> ReadKept(const std::string& path, int fd, int64_t completed) {
   KeptLog kept;
-  struct stat file {};
-  if (stat(path.c_str(), &file) != 0) {
-    if (errno == ENOENT) return kept;
-    return LogError(path, "cannot be read", errno);
-  }
-  const absl::StatusOr<Pieces> pieces = KeptPieces(path, completed, kept);
-  if (!pieces.ok()) return pieces.status();
-  const bool beginning = pieces->empty() || (pieces->size() == 1 && pieces->front().first == 0);
-  if (!beginning) {
-    if (absl::Status status = Rewrite(path, *pieces); !status.ok()) return status;
-  } else if (file.st_size != kept.bytes && truncate(path.c_str(), kept.bytes) != 0) {
-    return LogError(path, "cannot be cut", errno);
-  }
-  return kept;
+  if (completed == 0) return kept;
+  Filter filter{completed, kept};
+  int64_t begin = 0;
+  const std::string name = NameOf(fd);
+  const absl::Status read = ForEachLine(name, [&](const std::string& line, int64_t end) {
+    if (filter.Keeps(line)) {
+      if (!kept.pieces.empty() && kept.pieces.back().second == begin)
+        kept.pieces.back().second = end;
+      else
+        kept.pieces.emplace_back(begin, end);
+      kept.bytes += end - begin;
+    }
+    begin = end;
+    if (kept.losses.size() > 2 * ZScore::kWindow)
+      kept.losses.erase(kept.losses.begin(), kept.losses.end() - ZScore::kWindow);
+  });
+  if (read.ok()) return kept;
+  return absl::Status(read.code(), absl::StrReplaceAll(read.message(), {{name, path}}));
 }
 
-absl::StatusOr<KeptLog> CopyTrimmedLog(const std::string& path, int64_t completed, const std::string& to) {
-  KeptLog kept;
-  absl::StatusOr<Pieces> pieces = Pieces();
-  struct stat file {};
-  if (stat(path.c_str(), &file) == 0) {
-    pieces = KeptPieces(path, completed, kept);
-  } else if (errno != ENOENT) {
-    return LogError(path, "cannot be read", errno);
+absl::Status CopyPieces(const std::string& path, int fd, const Pieces& pieces, const std::string& to) {
+  int64_t bytes = 0;
+  for (const auto& [begin, end] : pieces) bytes += end - begin;
+  std::FILE* in = pieces.empty() ? nullptr : std::fopen(NameOf(fd).c_str(), "rb");
+  if (in == nullptr && !pieces.empty()) return LogError(path, "cannot be read", errno);
+  std::FILE* out = std::fopen(to.c_str(), "wb");
+  bool good = out != nullptr && HasRoom(out, bytes);
+  for (const auto& [begin, end] : pieces) good = good && CopyPiece(in, begin, end, out);
+  good = good && std::fflush(out) == 0 && fsync(fileno(out)) == 0;
+  int error = errno;
+  if (in != nullptr) std::fclose(in);
+  if (out != nullptr && std::fclose(out) != 0 && good) {
+    good = false;
+    error = errno;
   }
-  if (!pieces.ok()) return pieces.status();
-  if (absl::Status status = CopyPieces(path, *pieces, to); !status.ok()) return status;
-  return kept;
-}
-
-absl::Status CopyLog(int from, int64_t bytes, const std::string& to) {
-  constexpr int64_t kPiece = 1 << 20;
-  Pieces pieces;
-  for (int64_t at = 0; at < bytes; at += kPiece) pieces.emplace_back(at, std::min(bytes, at + kPiece));
-  return CopyPieces(fmt::format("/proc/self/fd/{}", from), pieces, to);
+  if (good) return absl::OkStatus();
+  std::remove(to.c_str());
+  return LogError(path, "could not be written anew", error);
 }
 
 }  // namespace filigree::telemetry

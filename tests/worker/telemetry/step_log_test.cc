@@ -227,6 +227,43 @@ TEST_F(StepLogTest, FullDiskLosesNothing) {
   EXPECT_EQ(back.damaged_lines, 0);
 }
 
+// The disk is full before a later start of the run, which owns the log (a generation of a coordinator's job), has made
+// its own.
+TEST_F(StepLogTest, ADiskThatIsFullAtTheStartLosesNothing) {
+  Train(*Open(0), 0, 400);
+  const std::string whole = Text();
+  Train(*Open(0), 0, 150);
+  const std::string before = Text();
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit unlimited{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  rlimit full = unlimited;
+  full.rlim_cur = before.size() / 3;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &full), 0);
+  int owner = 1;
+  auto log = StepLog::Open(
+      Options(140, [&owner] { return owner == 1 ? absl::OkStatus() : absl::AbortedError("it is another's"); }));
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ((*log)->last_step(), 139);
+  for (int64_t s = 140; s < 143; ++s) {
+    StepRecord record;
+    record.step = s;
+    record.loss = 3 + std::sin(static_cast<double>(s) * 1.7);
+    EXPECT_EQ((*log)->Step(record).code(), absl::StatusCode::kResourceExhausted);
+  }
+  owner = 2;
+  EXPECT_TRUE(absl::IsAborted((*log)->Note({143, "of one that lost the run"})));
+  EXPECT_EQ(Text(), before);
+  owner = 1;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  Train(**log, 143, 400);
+  std::string text = Text();
+  const size_t note = text.find("{\"kind\":\"note\"");
+  ASSERT_NE(note, std::string::npos);
+  text.erase(note, text.find('\n', note) + 1 - note);
+  EXPECT_EQ(text, whole);
+}
+
 // What waits for space is bounded; the oldest is given up.
 TEST_F(StepLogTest, WhatWaitsIsBounded) {
   std::signal(SIGXFSZ, SIG_IGN);
