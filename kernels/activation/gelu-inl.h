@@ -66,11 +66,14 @@ HWY_INLINE V GeluNear(D d, V x) {
   const Lookup<D> piece(
       hn::MulAdd(z, hn::MulAdd(z, hn::Set(d, kValueBend), hn::Set(d, kValueSlope)), hn::Set(d, kRoundToIndex)));
   const V r = hn::Sub(z, piece(kValueTable[0]));
-  const V c0 = piece(kValueTable[1]), c1 = piece(kValueTable[2]), c2 = piece(kValueTable[3]);
-  V q = hn::MulAdd(piece(kValueTable[8]), r, piece(kValueTable[7]));
-  q = hn::MulAdd(q, r, piece(kValueTable[6]));
-  q = hn::MulAdd(q, r, piece(kValueTable[5]));
-  q = hn::MulAdd(q, r, piece(kValueTable[4]));
+  V first[4], last[4];
+  piece.template Four<8>(kValueTable + 5, kValueRows[0] + 4, last);
+  piece.template Four<8>(kValueTable + 1, kValueRows[0], first);
+  const V c0 = first[0], c1 = first[1], c2 = first[2];
+  V q = hn::MulAdd(last[3], r, last[2]);
+  q = hn::MulAdd(q, r, last[1]);
+  q = hn::MulAdd(q, r, last[0]);
+  q = hn::MulAdd(q, r, first[3]);
 
   const V high2 = hn::MulAdd(q, r, c2);
   const V low2 = hn::MulAdd(q, r, hn::Sub(c2, high2));
@@ -110,10 +113,12 @@ HWY_INLINE V GeluDerivative(D d, V x) {
   const V shifted = hn::MulAdd(z, hn::Set(d, 1 / kDerivativeStep), hn::Set(d, kRoundToIndex));
   const V r = hn::NegMulAdd(hn::Sub(shifted, hn::Set(d, kRoundToIndex)), hn::Set(d, kDerivativeStep), z);
   const Lookup<D> piece(shifted);
-  V s = hn::MulAdd(piece(kDerivativeTable[4]), r, piece(kDerivativeTable[3]));
-  s = hn::MulAdd(s, r, piece(kDerivativeTable[2]));
-  s = hn::MulAdd(s, r, piece(kDerivativeTable[1]));
-  s = hn::MulAdd(s, r, piece(kDerivativeTable[0]));
+  V c[4];
+  piece.template Four<4>(kDerivativeTable, kDerivativeRows[0], c);
+  V s = hn::MulAdd(piece(kDerivativeTable[4]), r, c[3]);
+  s = hn::MulAdd(s, r, c[2]);
+  s = hn::MulAdd(s, r, c[1]);
+  s = hn::MulAdd(s, r, c[0]);
   return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), s, hn::Sub(hn::Set(d, 1.0f), s));
 }
 

@@ -124,6 +124,13 @@ def table(name, comment, rows):
     print("};\n")
 
 
+def rows(name, comment, pieces):
+    print(f"// {comment}\nalignas(64) inline constexpr float {name}[][{len(pieces[0])}] = {{")
+    for piece in pieces:
+        print("{" + ", ".join(literal(c) for c in piece) + "},")
+    print("};\n")
+
+
 def main():
     assert END * (SLOPE + BEND * END) < PIECES - 0.5
     values = [value_piece(k) for k in range(PIECES)]
@@ -138,6 +145,8 @@ def main():
     table("kValueTable", f"Centres, then c0 ... c7 of T: relative error {worst:.1e}.",
           [[v[2] for v in values]] + [[v[1][j] for v in values] for j in range(8)])
     table("kDerivativeTable", f"c0 ... c4 of S: error {worst_slope:.1e}.", [[s[1][j] for s in slopes] for j in range(5)])
+    rows("kValueRows", "The same, piece by piece: c0 ... c7 of T.", [v[1] for v in values])
+    rows("kDerivativeRows", "c0 ... c3 of S.", [s[1][:4] for s in slopes])
     print(f"}}  // namespace filigree::kernels\n\n#endif  // {guard}")
 
 

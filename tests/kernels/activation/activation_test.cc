@@ -3,11 +3,13 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "kernels/activation/activation_ref.h"
 #include "tests/support/avx2_only.h"
+#include "tests/support/fingerprint.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/tiles.h"
 #include "tests/support/ulps.h"
@@ -17,6 +19,7 @@ namespace {
 
 using testing_support::Avx2Only;
 using testing_support::BitwiseEqual;
+using testing_support::Fingerprint;
 using testing_support::NumericDerivative;
 using testing_support::OwnedTile;
 using testing_support::Rng;
@@ -171,6 +174,18 @@ TEST(Activation, FollowsTheReferenceAtOddSizes) {
       }
     }
   }
+}
+
+TEST(Activation, HasTheRecordedBits) {
+  Rng rng(/*seed=*/5);
+  OwnedTile x(67), dy(67), out(67);
+  x.Fill([&] { return static_cast<float>(16 * rng.Uniform() - 8); });
+  dy.Fill([&] { return static_cast<float>(2 * rng.Uniform() - 1); });
+  const auto bits = [&] { return Fingerprint(std::span<const float>(out.tile().data, out.tile().size())); };
+  ActivationForward(Activation::kGelu, x, out);
+  EXPECT_EQ(bits(), 6337177467724552133u);
+  ActivationBackward(Activation::kGelu, dy, nullptr, x, out);
+  EXPECT_EQ(bits(), 12228691442607554062u);
 }
 
 TEST(Activation, HasTheSameBitsInAvx2AndInPlace) {
