@@ -26,8 +26,8 @@
 //                overlap nothing else.
 // Accuracy       any logits that are finite in that unit: the exact maximum of a query is subtracted. About half the
 //                error of plain fp32 loops.
-// Threads        may be called from several at once, on different heads; each keeps 30 KB and 12.5 KB for each tile of
-//                the longest sequence so far for itself, at K 16.
+// Threads        may be called from several at once, on different heads; each keeps 76 KB and 20.5 KB for each tile of
+//                the longest sequence so far for itself, forward and backward together, at K 16.
 // Determinism    bitwise, the same in AVX2 and AVX-512.
 // Cost           64 heads of 16 channels x 256 tokens, one entry in four kept, forward + backward: 3.2 ms on one Zen 4
 //                core at 3.7 GHz with operands in L2, 3.7 ms from memory; dense 8.0 ms. Of a pair of a key and a query,

@@ -15,7 +15,7 @@
 
 namespace filigree::kernels {
 
-// Names of the targets this machine would choose: "AVX3_ZEN4", "AVX3", "AVX2". Error text if there is none.
+// What this machine would choose: "AVX-512" or "AVX2"; "none" where it has neither.
 std::string SimdTargetName();
 
 // False on machines without AVX2 and FMA, where the program must refuse to start.

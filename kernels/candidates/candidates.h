@@ -51,7 +51,8 @@ class CandidateMatrix {
   // order of the entries.
   void SumPartials(std::span<const float* const> partials, bool add, float* gradient, ThreadPool& pool) const;
 
-  // The kept entries of W and of its transpose, until the next Set*.
+  // The kept entries of W and of its transpose, until the next Set*. Nothing is promised of what can be read past their
+  // ends.
   CsrView rows() const { return {out_, in_, rows_.offsets.data(), rows_.indices.data(), rows_.values.data()}; }
   CsrView columns() const { return columns_.view(); }
 

@@ -37,7 +37,7 @@ void Take(float* residual, uint16_t& value) {
 template <typename Value>
 void TopWithFeedbackOf(int64_t n, const float* gradient, int64_t k, float* residual, WeightThreshold* threshold,
                        ThreadPool& pool, uint64_t* kept, uint32_t* indices, Value* values) {
-  CHECK(0 <= k && k <= n && n < int64_t{1} << 32, "{} entries of {}", k, n);
+  CHECK(0 <= k && k <= n && n < UINT32_MAX, "{} entries of {}", k, n);
   AddGradient(n, gradient, pool, residual);
   if (n == 0) return;
   SelectWeights(residual, {.rows = 1, .cols = n, .k = k}, threshold, pool, kept);

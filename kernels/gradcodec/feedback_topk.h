@@ -22,8 +22,8 @@
 
 namespace filigree::kernels {
 
-// n < 2^32, 0 <= k <= n. indices, values: k elements, filled in ascending order of index. gradient: null: none to add.
-// kept: workspace of ceil(n / 64) words. threshold: as in kernels/weight_topk; may be null.
+// n < 2^32 - 1, 0 <= k <= n. indices, values: k elements, filled in ascending order of index. gradient: null: none to
+// add. kept: workspace of ceil(n / 64) words. threshold: as in kernels/weight_topk; may be null.
 void TopWithFeedback(int64_t n, const float* gradient, int64_t k, float* residual, WeightThreshold* threshold,
                      ThreadPool& pool, uint64_t* kept, uint32_t* indices, float* values);
 void TopWithFeedback(int64_t n, const float* gradient, int64_t k, float* residual, WeightThreshold* threshold,

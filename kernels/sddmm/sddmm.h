@@ -27,11 +27,10 @@
 // Writes         the part of dw asked for: overwrites, or adds where mode is kAdd. The whole sum over tokens
 //                is formed first and added last, once: so that dw = tree sum of shards.
 // Determinism    bitwise, the same bits in ref, AVX2 and AVX-512 and however dw is cut into parts. dw: fused
-// multiply-adds
-//                onto one running sum from 0, over the kept tokens in ascending order.
+//                multiply-adds onto one running sum from 0, over the kept tokens in ascending order.
 // Cost           2 * out * in * 64 * tiles dense FLOPs, a quarter with kept bits at afrac 1/4; a part reads its rows of
-// dy
-//                once for every 128 of its columns, and transposes its columns of x once for every 512 of its rows.
+//                dy once for every 128 of its columns (64 in AVX2, and where dy has no kept bits), and transposes its
+//                columns of x once for every 512 of its rows.
 
 namespace filigree::kernels {
 

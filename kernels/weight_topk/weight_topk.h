@@ -20,7 +20,7 @@ namespace filigree::kernels {
 enum class Unit { kNone, kRow, kColumn };
 
 struct WeightSelection {
-  int64_t rows = 0, cols = 0;  // rows * cols < 2^32
+  int64_t rows = 0, cols = 0;  // rows * cols < 2^32 - 1
   int64_t k = 0;               // 0 <= k <= rows * cols
   int min_alive = 0;           // with units * min(min_alive, unit length) <= k
   Unit unit = Unit::kNone;

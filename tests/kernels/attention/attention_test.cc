@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tests/kernels/attention/head.h"
 #include "tests/support/avx2_only.h"
+#include "tests/support/fingerprint.h"
 
 namespace filigree::kernels {
 namespace {
@@ -71,6 +72,20 @@ TEST_P(AttentionShapes, HaveTheSameBitsInAvx2) {
     avx2.Run(with_bits);
     EXPECT_TRUE(SameResults(head, avx2)) << (with_bits ? "with" : "without") << " kept bits";
   }
+}
+
+TEST(Attention, HasTheRecordedBits) {
+  uint64_t bits = 0;
+  for (const HeadShape& shape : {HeadShape{.tokens = 200, .sink = true}, HeadShape{.channels = 7, .tokens = 70}}) {
+    for (const bool with_bits : {true, false}) {
+      Head head(shape, /*seed=*/12);
+      head.Run(with_bits);
+      for (const OwnedSeries* out : {&head.y, &head.dq, &head.dk, &head.dv}) {
+        bits = testing_support::Fingerprint(out->all(), bits);
+      }
+    }
+  }
+  EXPECT_EQ(bits, 16584210848753126835u);
 }
 
 TEST_P(AttentionShapes, GiveTheSameForwardWithoutKeptBits) {

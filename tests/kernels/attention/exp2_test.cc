@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "kernels/base/simd_targets.h"
 #include "tests/support/avx2_only.h"
+#include "tests/support/fingerprint.h"
 #include "tests/support/ulps.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -66,6 +67,8 @@ TEST(Exp2, IsWithinOneUlp) {
   EXPECT_LT(worst, 1.0);
   EXPECT_GT(worst, 0.5) << "no rounding is that good: the test is blind";
 }
+
+TEST(Exp2, HasTheRecordedBits) { EXPECT_EQ(testing_support::Fingerprint(Exp2All(Arguments())), 13909317946416900658u); }
 
 TEST(Exp2, HasTheSameBitsInAvx2) {
   const std::vector<float> x = Arguments(), y = Exp2All(x);
