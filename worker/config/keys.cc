@@ -79,7 +79,7 @@ void AddModelKeys(std::vector<Key>& keys) {
       keys.end(),
       {{"model.d_model", OnResume::kFixed, "D, the width; a multiple of d_head", Int<S, &M::d_model>(1, 16384)},
        {"model.n_layer", OnResume::kFixed, "L", Int<S, &M::n_layer>(1, 256)},
-       {"model.d_head", OnResume::kFixed, "K; there are D / K heads", Int<S, &M::d_head>(1, 1024)},
+       {"model.d_head", OnResume::kFixed, "K; there are D / K heads", Int<S, &M::d_head>(1, 256)},
        {"model.d_mlp", OnResume::kFixed, "F, neurons a layer; 0: 4 D", Int<S, &M::d_mlp>(0, 65536)},
        {"model.n_ctx", OnResume::kFixed, "T, positions of a sequence", Int<S, &M::n_ctx>(2, 16384)},
        {"model.activation", OnResume::kFixed, "of the neurons", Choice<S, &M::activation>({"gelu", "relu"})},

@@ -25,12 +25,19 @@ Problem HeadsDivideWidth(const Settings& s) {
                       widths, heads)};
 }
 
-// AbsTopK must keep at least one channel wherever it acts.
-Problem TopkKeepsSomething(const Settings& s) {
+// AbsTopK must keep at least one channel wherever it acts, and can count those that there are.
+Problem TopkFitsItsChannels(const Settings& s) {
   const ModelSettings& m = s.model;
   for (const std::string& place : m.topk_places) {
     const bool input = place == "attn_in" || place == "mlp_in";
     const int64_t channels = place == "mlp_neuron" ? Neurons(m) : m.d_model + (input ? m.d_pos_emb : 0);
+    constexpr int64_t kMost = 32768;  // kernels/abs_topk counts channels in 16 bits
+    if (channels > kMost && m.afrac < 1) {
+      return {{"model.d_mlp", "model.d_model", "model.topk_places"},
+              fmt::format("AbsTopK at {} has {} channels, at most {} are possible; take model.d_mlp {} or fewer, or "
+                          "leave {} out of model.topk_places",
+                          place, channels, kMost, kMost, place)};
+    }
     if (std::floor(m.afrac * static_cast<double>(channels)) >= 1) continue;
     return {{"model.afrac", "model.d_model", "model.topk_places"},
             fmt::format("model.afrac {} keeps none of the {} channels at {}: floor(afrac * {}) is 0; at least 1/{} is "
@@ -157,7 +164,7 @@ Problem ProposalsAreOfAWholeModel(const Settings& s) {
 }  // namespace
 
 Problem FirstBrokenRule(const Settings& settings) {
-  for (const auto rule : {HeadsDivideWidth, TopkKeepsSomething, GroupsDivideHeads, AnnealHasLength,
+  for (const auto rule : {HeadsDivideWidth, TopkFitsItsChannels, GroupsDivideHeads, AnnealHasLength,
                           MatricesKeepSomething, UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit,
                           VotesCountTokens, LargestAreOfAWholeModel, ProposalsAreOfAWholeModel}) {
     Problem problem = rule(settings);

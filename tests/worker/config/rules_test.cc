@@ -67,6 +67,12 @@ TEST(Rules, AbsTopkKeepsAtLeastOneChannelWhereItActs) {
       {"--model.afrac=0.01", "--model.d_mlp=64", "--model.topk_places=mlp_neuron"},
       "--model.afrac=0.01: model.afrac 0.01 keeps none of the 64 channels at mlp_neuron: floor(afrac * 64) is "
       "0; at least 1/64 is needed");
+  ExpectTaken({"--model.d_mlp=32768"});
+  ExpectRefused({"--model.d_mlp=32769"},
+                "--model.d_mlp=32769: AbsTopK at mlp_neuron has 32769 channels, at most 32768 are possible; take "
+                "model.d_mlp 32768 or fewer, or leave mlp_neuron out of model.topk_places");
+  ExpectTaken({"--model.d_mlp=65536", "--model.afrac=1"});
+  ExpectTaken({"--model.d_mlp=65536", "--model.topk_places=attn_in"});
 }
 
 TEST(Rules, TensorGroupsDivideTheHeads) {
