@@ -76,6 +76,15 @@ class SlurmTest(ProgramTest):
         self.assertEqual(self.requeued(), ["requeue 17"])
         self.assertSays(given_up, "a rank or a host was lost; not queued again after 3 restarts")
 
+    def test_an_mpirun_that_ends_by_that_signal_itself_is_not_waited_for_again(self):
+        with open(os.path.join(self.folder, "mpirun"), "w", encoding="utf-8") as out:
+            out.write("#!/bin/sh\nexit 138\n")
+        os.chmod(os.path.join(self.folder, "mpirun"), 0o755)
+        ended = self.finish(self.sbatch(self.config(**CHANGES)))
+        self.assertExit(ended, 138)
+        self.assertEqual(self.requeued(), ["requeue 17"])
+        self.assertSays(ended, "a rank or a host was lost; queued again")
+
     def test_what_wants_a_person_is_not_queued_again(self):
         refused = self.finish(self.sbatch(self.config(**CHANGES), "--model.d_model=-3"))
         self.assertExit(refused, 2)
