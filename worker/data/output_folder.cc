@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -44,8 +45,16 @@ absl::Status CheckOurs(const std::string& dir) {
       dir, first->path().filename().string()));
 }
 
-bool IsShardName(const std::string& name) {
-  return (name.starts_with("train_") || name.starts_with("val_")) && name.ends_with(".bin");
+// A name that a split's shards have (shard_writer.h); other files in the folder are their owner's.
+bool IsShardName(std::string_view name) {
+  if (!name.ends_with(".bin")) return false;
+  name.remove_suffix(4);
+  for (const std::string_view split : {"train_", "val_"}) {
+    if (!name.starts_with(split)) continue;
+    const std::string_view number = name.substr(split.size());
+    return number.size() >= 6 && number.find_first_not_of("0123456789") == std::string_view::npos;
+  }
+  return false;
 }
 
 }  // namespace
@@ -55,7 +64,8 @@ OutputFolder::OutputFolder(std::string dir, int lock, bool created)
 
 OutputFolder::~OutputFolder() {
   std::error_code ignored;
-  fs::remove_all(staging_, ignored);
+  // Where the old manifest has gone and the new one has not come, what is staged says whose folder this is.
+  if (!torn_) fs::remove_all(staging_, ignored);
   if (created_) fs::remove(dir_, ignored);  // fails where anything is in it
   close(lock_);
 }
@@ -90,6 +100,7 @@ absl::Status OutputFolder::Commit(const std::string& manifest) {
   const std::string staged_manifest = staging_ + "/" + kManifestFile, final_manifest = dir_ + "/" + kManifestFile;
   if (absl::Status status = WriteWholeFile(staged_manifest, manifest); !status.ok()) return status;
   if (unlink(final_manifest.c_str()) != 0 && errno != ENOENT) return SystemError(errno, final_manifest, "replace");
+  torn_ = true;
   if (absl::Status status = SyncFolder(); !status.ok()) return status;
 
   std::error_code error;
@@ -109,7 +120,7 @@ absl::Status OutputFolder::Commit(const std::string& manifest) {
   if (absl::Status status = SyncFolder(); !status.ok()) return status;
   fs::rename(staged_manifest, final_manifest, error);
   if (error) return SystemError(error.value(), final_manifest, "replace");
-  created_ = false;
+  torn_ = created_ = false;
   return SyncFolder();
 }
 

@@ -38,8 +38,9 @@ class OutputFolder {
   absl::Status SyncFolder() const;
 
   std::string dir_, staging_;
-  int lock_;      // descriptor of the folder; closing it gives up the claim
-  bool created_;  // by this claim
+  int lock_;           // descriptor of the folder; closing it gives up the claim
+  bool created_;       // by this claim
+  bool torn_ = false;  // by a Commit that has taken the old manifest away and is not at its end
 };
 
 }  // namespace filigree::data
