@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <string_view>
 #include <vector>
 
 #include "worker/data/sha256.h"
@@ -12,24 +14,25 @@
 namespace filigree::data {
 namespace {
 
-absl::Status CheckHashes(const std::string& dir, const Manifest& manifest) {
-  std::vector<FileEntry> all = manifest.files;
-  all.insert(all.end(), manifest.train.shards.begin(), manifest.train.shards.end());
-  all.insert(all.end(), manifest.validation.shards.begin(), manifest.validation.shards.end());
-  for (const FileEntry& file : all) {
-    const absl::StatusOr<std::string> hash = Sha256OfFile(dir + "/" + file.name);
-    if (!hash.ok()) return hash.status();
-    if (*hash != file.sha256) {
-      return absl::DataLossError(
-          fmt::format("{}/{}: its SHA-256 is {}, the manifest says {}: the file was changed or damaged; run `filigree "
-                      "prepare` again",
-                      dir, file.name, *hash, file.sha256));
-    }
+// Of the bytes that the run will read: they are mapped already.
+absl::Status CheckHash(const std::string& path, std::string_view bytes, const FileEntry& shard,
+                       const std::function<void()>& tick) {
+  constexpr size_t kPiece = 16 << 20;
+  Sha256 sha256;
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(kPiece, bytes.size()))) {
+    sha256.Add(bytes.data(), std::min(kPiece, bytes.size()));
+    if (tick) tick();
   }
-  return absl::OkStatus();
+  const std::string hash = sha256.Hex();
+  if (hash == shard.sha256) return absl::OkStatus();
+  return absl::DataLossError(fmt::format(
+      "{}: its SHA-256 is {}, the manifest says {}: the file was changed or damaged; copy the corpus again, "
+      "or run `filigree prepare` again",
+      path, hash, shard.sha256));
 }
 
-absl::StatusOr<TokenStream> OpenSplit(const std::string& dir, const Split& split, int vocab) {
+absl::StatusOr<TokenStream> OpenSplit(const std::string& dir, const Split& split, int vocab,
+                                      const std::function<void()>& tick) {
   std::vector<std::string> paths;
   for (const FileEntry& shard : split.shards) paths.push_back(dir + "/" + shard.name);
   absl::StatusOr<TokenStream> stream = TokenStream::Open(paths);
@@ -39,7 +42,11 @@ absl::StatusOr<TokenStream> OpenSplit(const std::string& dir, const Split& split
         fmt::format("{}: its shards hold {} tokens, the manifest says {}; run `filigree prepare` again", dir,
                     stream->size(), split.tokens));
   }
-  if (absl::Status status = stream->CheckVocab(vocab); !status.ok()) return status;
+  if (absl::Status status = stream->CheckVocab(vocab, tick); !status.ok()) return status;
+  for (int i = 0; i < stream->shards(); ++i) {
+    absl::Status status = CheckHash(paths[i], stream->ShardBytes(i), split.shards[i], tick);
+    if (!status.ok()) return status;
+  }
   return stream;
 }
 
@@ -55,13 +62,10 @@ absl::Status NotPrepared(const std::string& dir) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Corpus>> Corpus::Open(const std::string& dir, Verify verify) {
+absl::StatusOr<std::unique_ptr<Corpus>> Corpus::Open(const std::string& dir, const std::function<void()>& tick) {
   absl::StatusOr<Manifest> manifest = ReadManifest(dir);
   if (absl::IsNotFound(manifest.status())) return NotPrepared(dir);
   if (!manifest.ok()) return manifest.status();
-  if (verify == Verify::kHashes) {
-    if (absl::Status status = CheckHashes(dir, *manifest); !status.ok()) return status;
-  }
   absl::StatusOr<Tokenizer> tokenizer = Tokenizer::Load(dir);
   if (!tokenizer.ok()) return tokenizer.status();
   if (tokenizer->digest() != manifest->tokenizer_sha256 || tokenizer->vocab_size() != manifest->vocab) {
@@ -69,9 +73,9 @@ absl::StatusOr<std::unique_ptr<Corpus>> Corpus::Open(const std::string& dir, Ver
         "{}: the tokenizer ({} ids) is not the one the manifest was made with ({} ids); run `filigree prepare` again",
         dir, tokenizer->vocab_size(), manifest->vocab));
   }
-  absl::StatusOr<TokenStream> train = OpenSplit(dir, manifest->train, manifest->vocab);
+  absl::StatusOr<TokenStream> train = OpenSplit(dir, manifest->train, manifest->vocab, tick);
   if (!train.ok()) return train.status();
-  absl::StatusOr<TokenStream> validation = OpenSplit(dir, manifest->validation, manifest->vocab);
+  absl::StatusOr<TokenStream> validation = OpenSplit(dir, manifest->validation, manifest->vocab, tick);
   if (!validation.ok()) return validation.status();
   return std::unique_ptr<Corpus>(
       new Corpus(dir, *std::move(manifest), *std::move(tokenizer), *std::move(train), *std::move(validation)));

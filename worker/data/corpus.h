@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_DATA_CORPUS_H_
 #define FILIGREE_WORKER_DATA_CORPUS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,17 +17,17 @@
 
 namespace filigree::data {
 
-// How much Open reads.
-enum class Verify {
-  kTokens,  // every header, size and count; that every token is below the vocabulary
-  kHashes   // and the SHA-256 of every file in the manifest
-};
-
 class Corpus {
  public:
+  // Reads every shard once: its header and size, its SHA-256, and whether all of its tokens are below the vocabulary.
+  // What the digest promises is therefore what the run gets. Other files are not looked at (documents.jsonl, which may
+  // be gone), but the tokenizer's.
+  //
   // NotFound: `dir` is missing or was never prepared (or `prepare` was interrupted); DataLoss: a file is missing, cut
   // short, foreign or disagrees with the manifest. The message names the file and says what to do.
-  static absl::StatusOr<std::unique_ptr<Corpus>> Open(const std::string& dir, Verify verify = Verify::kTokens);
+  //
+  // tick (may be empty) is called every now and then: a large corpus takes minutes.
+  static absl::StatusOr<std::unique_ptr<Corpus>> Open(const std::string& dir, const std::function<void()>& tick = {});
 
   const std::string& dir() const { return dir_; }
   const Manifest& manifest() const { return manifest_; }

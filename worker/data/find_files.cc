@@ -30,12 +30,15 @@ struct CloseFolder {
 int ListFolder(const std::string& path, std::vector<std::string>& names) {
   const std::unique_ptr<DIR, CloseFolder> folder(opendir(path.c_str()));
   if (folder == nullptr) return errno;
+  errno = 0;  // the end of a folder and an error look alike but for this
   while (const dirent* entry = readdir(folder.get())) {
     const std::string name = entry->d_name;
     if (name != "." && name != "..") names.push_back(name);
+    errno = 0;
   }
+  const int error = errno;
   std::sort(names.begin(), names.end());
-  return 0;
+  return error;
 }
 
 class Walker {

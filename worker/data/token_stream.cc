@@ -115,11 +115,16 @@ void TokenStream::Copy(int64_t begin, int count, int32_t* out) const {
   }
 }
 
-absl::Status TokenStream::CheckVocab(int vocab) const {
+absl::Status TokenStream::CheckVocab(int vocab, const std::function<void()>& tick) const {
+  constexpr int64_t kPiece = 8 << 20;
   for (const Shard& shard : shards_) {
     const uint16_t* tokens = shard.mapping.tokens();
     uint16_t largest = 0;
-    for (int64_t i = 0; i < shard.size; ++i) largest = std::max(largest, tokens[i]);
+    for (int64_t begin = 0; begin < shard.size; begin += kPiece) {
+      const int64_t end = std::min(shard.size, begin + kPiece);
+      for (int64_t i = begin; i < end; ++i) largest = std::max(largest, tokens[i]);
+      if (tick) tick();
+    }
     if (largest < vocab) continue;
     const int64_t at = std::find_if(tokens, tokens + shard.size, [&](int token) { return token >= vocab; }) - tokens;
     return absl::DataLossError(fmt::format("{}: token {} at position {} is not below the vocabulary of {}; {}",

@@ -2,7 +2,9 @@
 #define FILIGREE_WORKER_DATA_TOKEN_STREAM_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,13 +37,16 @@ class TokenStream {
   // Writes tokens [begin, begin + count) to `out`; 0 <= begin, begin + count <= size().
   void Copy(int64_t begin, int count, int32_t* out) const;
 
-  // DataLoss naming the shard and position of the first token that is not below `vocab`. Reads everything once.
-  absl::Status CheckVocab(int vocab) const;
+  // DataLoss naming the shard and position of the first token that is not below `vocab`. Reads everything once; tick
+  // (may be empty) is called every now and then.
+  absl::Status CheckVocab(int vocab, const std::function<void()>& tick = {}) const;
 
   // Number of shards, and the tokens of one, for code that reads everything.
   int shards() const { return static_cast<int>(shards_.size()); }
   const uint16_t* ShardTokens(int shard) const { return shards_[shard].mapping.tokens(); }
   int64_t ShardSize(int shard) const { return shards_[shard].size; }
+  // The whole file as it is mapped, header included.
+  std::string_view ShardBytes(int shard) const { return shards_[shard].mapping.bytes(); }
 
  private:
   class Mapping {
@@ -51,6 +56,7 @@ class TokenStream {
     Mapping& operator=(Mapping&& other) noexcept;
     ~Mapping();
     const uint16_t* tokens() const;
+    std::string_view bytes() const { return {static_cast<const char*>(address_), bytes_}; }
 
    private:
     void* address_ = nullptr;

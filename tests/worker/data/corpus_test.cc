@@ -40,8 +40,8 @@ class CorpusTest : public ::testing::Test {
   void SetUp() override { fs::copy(*shared_ / "out", dir_, fs::copy_options::recursive); }
 
   // Opens and expects DataLoss, naming `file`.
-  void ExpectDataLoss(const std::string& file, Verify verify = Verify::kTokens) {
-    const auto corpus = Corpus::Open(dir_, verify);
+  void ExpectDataLoss(const std::string& file) {
+    const auto corpus = Corpus::Open(dir_);
     ASSERT_TRUE(absl::IsDataLoss(corpus.status())) << corpus.status();
     EXPECT_NE(std::string(corpus.status().message()).find(file), std::string::npos) << corpus.status();
   }
@@ -54,7 +54,7 @@ class CorpusTest : public ::testing::Test {
 TempFolder* CorpusTest::shared_ = nullptr;
 
 TEST_F(CorpusTest, OpensWhole) {
-  const auto corpus = Corpus::Open(dir_, Verify::kHashes);
+  const auto corpus = Corpus::Open(dir_);
   ASSERT_TRUE(corpus.ok()) << corpus.status();
   const Manifest& m = (*corpus)->manifest();
   EXPECT_EQ(m.vocab, 300);
@@ -66,6 +66,15 @@ TEST_F(CorpusTest, OpensWhole) {
               static_cast<double>(m.validation.bytes), 1e-6);
   EXPECT_NEAR(BitsPerByte(m.baselines.bigram_nats, (*corpus)->validation_bytes_per_token()),
               m.baselines.bigram_bits_per_byte, 1e-12);
+}
+
+// A large one takes minutes, and whoever watches is to know that it is read.
+TEST_F(CorpusTest, TicksForEveryShardAtLeastTwice) {
+  size_t ticks = 0;
+  const auto corpus = Corpus::Open(dir_, [&] { ++ticks; });
+  ASSERT_TRUE(corpus.ok()) << corpus.status();
+  const Manifest& m = (*corpus)->manifest();
+  EXPECT_GE(ticks, 2 * (m.train.shards.size() + m.validation.shards.size()));
 }
 
 TEST_F(CorpusTest, MissingFoldersAndManifestsSayHowToMakeOne) {
@@ -88,7 +97,7 @@ TEST_F(CorpusTest, AMissingTruncatedOrForeignShardIsNamed) {
   fs::remove(shard);
   EXPECT_TRUE(absl::IsNotFound(Corpus::Open(dir_).status()));
   folder_.Write("corpus/train_000001.bin", good);
-  EXPECT_TRUE(Corpus::Open(dir_, Verify::kHashes).ok());
+  EXPECT_TRUE(Corpus::Open(dir_).ok());
 }
 
 TEST_F(CorpusTest, AShardOfAnotherLengthDisagreesWithTheManifest) {
@@ -100,10 +109,10 @@ TEST_F(CorpusTest, OneFlippedTokenIsFoundByItsHash) {
   std::string bytes = ReadAll(dir_ + "/val_000000.bin");
   bytes[1500] = static_cast<char>(bytes[1500] ^ 1);
   folder_.Write("corpus/val_000000.bin", bytes);
-  ExpectDataLoss("val_000000.bin", Verify::kHashes);
+  ExpectDataLoss("val_000000.bin");
 }
 
-TEST_F(CorpusTest, ATokenBeyondTheVocabularyIsFoundWithoutHashes) {
+TEST_F(CorpusTest, ATokenBeyondTheVocabularyIsCalledThat) {
   std::string bytes = ReadAll(dir_ + "/val_000000.bin");
   bytes[1501] = static_cast<char>(0xFF);
   folder_.Write("corpus/val_000000.bin", bytes);

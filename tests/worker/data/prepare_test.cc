@@ -67,7 +67,7 @@ TEST(PrepareTest, TheCorpusHoldsEveryDocumentWhole) {
   WriteSources(folder, 1);
   const absl::StatusOr<Manifest> manifest = RunPrepare(Options(folder));
   ASSERT_TRUE(manifest.ok()) << manifest.status();
-  const auto corpus = Corpus::Open(folder / "out", Verify::kHashes);
+  const auto corpus = Corpus::Open(folder / "out");
   ASSERT_TRUE(corpus.ok()) << corpus.status();
   EXPECT_EQ(FormatManifest((*corpus)->manifest()), FormatManifest(*manifest))
       << "what was written is what was returned";
@@ -116,11 +116,28 @@ TEST(PrepareTest, ASecondRunReplacesTheFirstAndLeavesForeignFilesAlone) {
   options.shard_tokens = 500;
   ASSERT_TRUE(RunPrepare(options).ok());
   folder.Write("out/notes.txt", "mine");
+  folder.Write("out/train_notes.bin", "mine");
   options.shard_tokens = 1'000'000;
   ASSERT_TRUE(RunPrepare(options).ok());
   EXPECT_FALSE(fs::exists(folder / "out/train_000001.bin")) << "a shard without a successor";
   EXPECT_EQ(ReadAll(folder / "out/notes.txt"), "mine");
-  EXPECT_TRUE(Corpus::Open(folder / "out", Verify::kHashes).ok());
+  EXPECT_EQ(ReadAll(folder / "out/train_notes.bin"), "mine");
+  EXPECT_TRUE(Corpus::Open(folder / "out").ok());
+}
+
+// The old corpus is taken apart by then: the folder has to stay one that a second try may write into.
+TEST(PrepareTest, AnErrorWhileTheNewCorpusTakesTheOldOnesPlaceCanBeMended) {
+  const TempFolder folder;
+  WriteSources(folder, 3);
+  ASSERT_TRUE(RunPrepare(Options(folder)).ok());
+  fs::remove(folder / "out/val_000000.bin");
+  folder.Write("out/val_000000.bin/in-the-way", "a folder with a shard's name");
+  EXPECT_FALSE(RunPrepare(Options(folder)).ok());
+  EXPECT_TRUE(absl::IsNotFound(Corpus::Open(folder / "out").status()));
+  fs::remove_all(folder / "out/val_000000.bin");
+  const absl::Status again = RunPrepare(Options(folder)).status();
+  EXPECT_TRUE(again.ok()) << again;
+  EXPECT_TRUE(Corpus::Open(folder / "out").ok());
 }
 
 TEST(PrepareTest, RefusesAFolderOfOthersAndChangesNothing) {
@@ -163,7 +180,7 @@ TEST(PrepareTest, AnInterruptedFolderIsNoCorpusAndIsTakenOver) {
   const auto corpus = Corpus::Open(folder / "out");
   EXPECT_TRUE(absl::IsNotFound(corpus.status()) && Says(corpus.status(), "interrupted")) << corpus.status();
   ASSERT_TRUE(RunPrepare(Options(folder)).ok());
-  EXPECT_TRUE(Corpus::Open(folder / "out", Verify::kHashes).ok());
+  EXPECT_TRUE(Corpus::Open(folder / "out").ok());
   EXPECT_FALSE(fs::exists(folder / "out/.filigree-partial"));
 }
 
