@@ -164,17 +164,19 @@ class Checkpoint {
   std::shared_ptr<const StoredTensors> stored_;
 };
 
-// The newest good checkpoint of a run: the highest step, of two generations' the later one's. Bad and partial ones, and
-// those of a generation that were never committed, are passed over, each with a line in `warnings` (may be null).
+// The newest good checkpoint of a run: the highest step, of two generations' the later one's. Damaged and partial ones,
+// and those of a generation that were never committed, are passed over, each with a line in `warnings` (may be null).
 // NotFound: the run has none, or none but what an interrupted save left; DataLoss: it has some, but none is good, or
-// more than one has lost its manifest. Other errors: what is there cannot be looked at, which is not the same as none.
-absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir,
-                                      std::vector<std::string>* warnings);
+// more than one has lost its manifest. Other errors: one that may be good cannot be read now; as saves to come would
+// remove what was passed over, nothing is. most_step: those of later steps are left alone.
+absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir, std::vector<std::string>* warnings,
+                                      int64_t most_step = INT64_MAX);
 
 // The checkpoint of a commit, and no other that is newer. Where it is gone or damaged: the newest committed one before
-// it, with lines in `warnings` (may be null) that say so. DataLoss: there is none that is good; names the commit.
+// it, with lines in `warnings` (may be null) that say so. DataLoss: there is none that is good; names the commit. Other
+// errors: as above.
 absl::StatusOr<Checkpoint> LoadCommitted(FileSystem& files, const std::string& run_dir, const CommitPoint& point,
-                                         std::vector<std::string>* warnings);
+                                         std::vector<std::string>* warnings, int64_t most_step = INT64_MAX);
 
 // `path` is a checkpoint folder (or an import) or a run folder, of which the newest good checkpoint is taken.
 absl::StatusOr<Checkpoint> LoadAny(FileSystem& files, const std::string& path, std::vector<std::string>* warnings);

@@ -54,6 +54,16 @@ absl::Status OpenAll(FileSystem& files, const std::string& folder, const Manifes
   return absl::DataLossError(fmt::format("{}/{} names no file of weights", folder, kManifestName));
 }
 
+// Whether a checkpoint is lost, or could not be read now: by a disk that does not answer, without permission, or by a
+// program that is too old. Only the first is a reason to go on without it, as saves to come would remove it.
+bool IsLost(const absl::Status& why) { return absl::IsDataLoss(why) || absl::IsNotFound(why); }
+
+absl::Status NotNow(const std::string& path, const absl::Status& why) {
+  return absl::Status(why.code(), fmt::format("{}; nothing says that the checkpoint {} is damaged: mend that and try "
+                                              "again, or move it away to go on from the one before",
+                                              std::string(why.message()), path));
+}
+
 std::string PassedOver(const std::string& path, const absl::Status& why) {
   return fmt::format("checkpoint {} passed over: {}", path, std::string(why.message()));
 }
@@ -73,7 +83,9 @@ absl::StatusOr<Checkpoint> LoadStep(FileSystem& files, const StepFolder& step) {
   if (!step.committed) return absl::DataLossError("its generation has not committed it");
   auto checkpoint = Checkpoint::Load(files, step.path);
   if (!checkpoint.ok() || step.generation == 0) return checkpoint;
-  if (SaysCommitted(files, step.path, {step.generation, step.step, checkpoint->digest()})) return checkpoint;
+  const auto said = SaysCommitted(files, step.path, {step.generation, step.step, checkpoint->digest()});
+  if (!said.ok()) return said.status();
+  if (*said) return checkpoint;
   return absl::DataLossError(fmt::format("what was committed there is not this: see {}/{}", step.path, kCommittedName));
 }
 
@@ -106,8 +118,8 @@ absl::StatusOr<Checkpoint> Checkpoint::Load(FileSystem& files, const std::string
   return checkpoint;
 }
 
-absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir,
-                                      std::vector<std::string>* warnings) {
+absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_dir, std::vector<std::string>* warnings,
+                                      int64_t most_step) {
   auto steps = ListSteps(files, run_dir);
   if (absl::IsNotFound(steps.status()) || (steps.ok() && steps->empty())) {
     return absl::NotFoundError(fmt::format("{} has no checkpoint yet", run_dir));
@@ -117,8 +129,10 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
   bool any_committed = false;
   for (const StepFolder& step : *steps) {
     any_committed = any_committed || step.committed;
+    if (step.step > most_step) continue;
     auto checkpoint = LoadStep(files, step);
     if (checkpoint.ok()) return checkpoint;
+    if (!IsLost(checkpoint.status())) return NotNow(step.path, checkpoint.status());
     const std::string warning = PassedOver(step.path, checkpoint.status());
     if (first.empty()) first = warning;
     if (warnings != nullptr) warnings->push_back(warning);
@@ -138,11 +152,13 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
 }
 
 absl::StatusOr<Checkpoint> LoadCommitted(FileSystem& files, const std::string& run_dir, const CommitPoint& point,
-                                         std::vector<std::string>* warnings) {
+                                         std::vector<std::string>* warnings, int64_t most_step) {
   const std::string folder =
       fmt::format("{}/{}/{}", run_dir, kCheckpointsFolder, StepFolderName(point.step, point.generation));
-  auto checkpoint = LoadPoint(files, folder, point);
+  auto checkpoint =
+      point.step > most_step ? absl::DataLossError("some ranks cannot read it") : LoadPoint(files, folder, point);
   if (checkpoint.ok()) return checkpoint;
+  if (!IsLost(checkpoint.status())) return NotNow(folder, checkpoint.status());
   const std::string lost = fmt::format("the last checkpoint that was committed, step {} of generation {}, is lost: {}",
                                        point.step, point.generation, std::string(checkpoint.status().message()));
   if (warnings != nullptr) warnings->push_back(lost);
@@ -150,8 +166,10 @@ absl::StatusOr<Checkpoint> LoadCommitted(FileSystem& files, const std::string& r
   if (!steps.ok() && !absl::IsNotFound(steps.status())) return steps.status();
   for (const StepFolder& step : steps.ok() ? *steps : std::vector<StepFolder>()) {
     if (step.generation == 0 || step.generation > point.generation || step.step >= point.step) continue;
+    if (step.step > most_step) continue;
     checkpoint = LoadStep(files, step);
     if (checkpoint.ok()) return checkpoint;
+    if (!IsLost(checkpoint.status())) return NotNow(step.path, checkpoint.status());
     if (warnings != nullptr) warnings->push_back(PassedOver(step.path, checkpoint.status()));
   }
   return absl::DataLossError(

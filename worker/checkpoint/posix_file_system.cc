@@ -126,11 +126,15 @@ class PosixFileSystem : public FileSystem {
     DIR* folder = ::opendir(path.c_str());
     if (folder == nullptr) return Failure("list", path);
     std::vector<std::string> names;
+    errno = 0;  // the end of a folder and an error look alike but for this: half of a list is no list
     while (const dirent* entry = ::readdir(folder)) {
       const std::string name = entry->d_name;
       if (name != "." && name != "..") names.push_back(name);
+      errno = 0;
     }
+    absl::Status status = errno == 0 ? absl::OkStatus() : Failure("list", path);
     ::closedir(folder);
+    if (!status.ok()) return status;
     std::sort(names.begin(), names.end());
     return names;
   }

@@ -146,9 +146,11 @@ std::string CommittedText(const CommitPoint& point) {
   return fmt::format("generation {} step {} manifest {}\n", point.generation, point.step, point.digest);
 }
 
-bool SaysCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point) {
+absl::StatusOr<bool> SaysCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point) {
   const auto text = ReadFile(files, fmt::format("{}/{}", folder, kCommittedName), kMostMarkBytes);
-  return text.ok() && *text == CommittedText(point);
+  if (absl::IsNotFound(text.status())) return false;
+  if (!text.ok()) return text.status();
+  return *text == CommittedText(point);
 }
 
 absl::Status MarkCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point) {

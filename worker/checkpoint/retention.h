@@ -52,8 +52,8 @@ absl::Status RemoveUnwanted(FileSystem& files, const std::string& folder, const 
 
 // The mark of a committed folder: "generation 7 step 250 manifest HEX\n".
 std::string CommittedText(const CommitPoint& point);
-// Does the folder say that this very point was committed?
-bool SaysCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point);
+// Does the folder say that this very point was committed? Errors: nobody can tell now.
+absl::StatusOr<bool> SaysCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point);
 // Durably. Errors as file_system.h.
 absl::Status MarkCommitted(FileSystem& files, const std::string& folder, const CommitPoint& point);
 

@@ -29,20 +29,22 @@ absl::Status Check(const DataFiles& data, const std::string& name, DType dtype, 
 }  // namespace
 
 absl::Status DataFiles::Add(DataFile file) {
-  for (const TensorEntry& entry : file.header.tensors) {
-    if (const DataFile* other = Find(entry.name).in; other != nullptr) {
-      return absl::DataLossError(fmt::format("{} is both in {} and in {}", entry.name, other->path, file.path));
-    }
+  for (size_t i = 0; i < file.header.tensors.size(); ++i) {
+    const std::string& name = file.header.tensors[i].name;
+    const auto [place, is_new] = places_.try_emplace(name, files_.size(), i);
+    if (is_new) continue;
+    return absl::DataLossError(
+        fmt::format("{} is both in {} and in {}", name, files_[place->second.first].path, file.path));
   }
   files_.push_back(std::move(file));
   return absl::OkStatus();
 }
 
 DataFiles::Component DataFiles::Find(const std::string& name) const {
-  for (const DataFile& file : files_) {
-    if (const TensorEntry* entry = file.header.Find(name); entry != nullptr) return {&file, entry};
-  }
-  return {};
+  const auto place = places_.find(name);
+  if (place == places_.end()) return {};
+  const auto [file, entry] = place->second;
+  return {&files_[file], &files_[file].header.tensors[entry]};
 }
 
 std::string DataFiles::text() const {

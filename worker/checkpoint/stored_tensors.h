@@ -6,6 +6,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -40,6 +42,7 @@ class DataFiles {
 
  private:
   std::vector<DataFile> files_;
+  std::unordered_map<std::string, std::pair<size_t, size_t>> places_;  // by name: the file, and the entry in it
 };
 
 // Values and global indices of a tensor that is stored sparse.

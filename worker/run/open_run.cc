@@ -135,7 +135,7 @@ void MarkResumed(const CommitPoint& point, OpenedRun& run) {
   checkpoint::FileSystem& files = checkpoint::RealFileSystem();
   const std::string folder = fmt::format("{}/{}/{}", run.settings.run.dir, checkpoint::kCheckpointsFolder,
                                          checkpoint::StepFolderName(point.step, point.generation));
-  if (run.state->step != point.step || checkpoint::SaysCommitted(files, folder, point)) return;
+  if (run.state->step != point.step || checkpoint::SaysCommitted(files, folder, point).value_or(false)) return;
   const absl::Status marked = checkpoint::MarkCommitted(files, folder, point);
   if (!marked.ok()) run.notes.push_back(std::string(marked.message()));
 }

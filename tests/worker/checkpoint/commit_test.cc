@@ -275,6 +275,23 @@ TEST_F(CommitTest, AnotherManifestUnderTheNameOfACommitIsRefused) {
   EXPECT_EQ(loaded->step(), 1);
 }
 
+// Nothing before it could be committed again: a rank that took an older one for a moment's error would compute in vain.
+TEST_F(CommitTest, ACommitThatCannotBeReadNowIsNotLost) {
+  ASSERT_TRUE(SaveStep(1).ok());
+  ASSERT_TRUE(SaveStep(2).ok());
+  for (const char* name : {"manifest.json", "weights.safetensors"}) {
+    files_.FailReadsOf(std::string("step-0000000002-g1/") + name, absl::UnknownError("input/output error"));
+    std::vector<std::string> warnings;
+    const auto loaded = LoadCommitted(files_, "run", *coordinator_.last(), &warnings);
+    EXPECT_TRUE(absl::IsUnknown(loaded.status())) << loaded.status();
+    EXPECT_TRUE(warnings.empty());
+  }
+  files_.FailReadsOf("", absl::OkStatus());
+  EXPECT_EQ(LoadCommitted(files_, "run", *coordinator_.last(), nullptr)->step(), 2);
+  // Some other rank cannot read it: all take the one before.
+  EXPECT_EQ(LoadCommitted(files_, "run", *coordinator_.last(), nullptr, /*most_step=*/1)->step(), 1);
+}
+
 TEST_F(CommitTest, NothingNewerThanTheCommitIsTaken) {
   ASSERT_TRUE(SaveStep(1).ok());
   const CommitPoint first = *coordinator_.last();
