@@ -6,11 +6,11 @@
 #include "worker/cli/command.h"
 #include "worker/cli/print.h"
 #include "worker/data/corpus.h"
+#include "worker/machine/memory.h"
 #include "worker/model/spec.h"
 #include "worker/plan/plan.h"
 #include "worker/plan/plan_text.h"
 #include "worker/run/open_run.h"
-#include "worker/train/memory.h"
 
 namespace filigree::cli {
 namespace {
@@ -23,7 +23,7 @@ absl::StatusOr<plan::RunPlan> PlanOf(const std::string& config, const std::vecto
   if (!corpus.ok()) return corpus.status();
   const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(settings->model, (*corpus)->manifest().vocab);
   if (!spec.ok()) return spec.status();
-  return plan::PlanRun(*spec, *settings, {options.ranks, options.ranks_per_host, train::MachineMemory()});
+  return plan::PlanRun(*spec, *settings, {options.ranks, options.ranks_per_host, machine::UsableMemory()});
 }
 
 }  // namespace

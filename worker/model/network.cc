@@ -112,7 +112,7 @@ void Network::Impl::Forward(PassBuffers& buffers, const SequenceSlot& slot, int 
 // Forward passes that keep nothing, as many sequences at a time as there are threads.
 void Network::Impl::ForEachSequence(
     const Batch& batch, Tap* tap, const std::function<void(const SequenceSlot&, HeadPass&, HeadActivations&)>& visit) {
-  const int at_once = std::min(pool.threads(), batch.sequences);
+  const int at_once = SequencesAtOnce(pool.threads(), batch.sequences, /*shared=*/false);
   Reserve(inference, at_once, batch.positions, /*backward=*/false);
   for (int begin = 0; begin < batch.sequences; begin += at_once) {
     const int count = std::min(at_once, batch.sequences - begin);
@@ -216,14 +216,19 @@ double Network::Impl::ShardedLossAndGradient(const Batch& batch, double loss_sca
 // Forward passes that keep nothing, some sequences at a time: as many on every rank, whatever threads it has.
 void Network::Impl::ForEachSharded(const Batch& batch,
                                    const std::function<absl::Status(const ShardedPass::Call&, int first)>& visit) {
-  constexpr int kAtOnce = 8;
-  for (int begin = 0; begin < batch.sequences && status.ok(); begin += kAtOnce) {
-    const int count = std::min(kAtOnce, batch.sequences - begin);
+  const int at_once = SequencesAtOnce(pool.threads(), batch.sequences, /*shared=*/true);
+  for (int begin = 0; begin < batch.sequences && status.ok(); begin += at_once) {
+    const int count = std::min(at_once, batch.sequences - begin);
     const ShardedPass::Call call = ShardedCall(inference, batch.tokens + static_cast<size_t>(begin) * batch.positions,
                                                count, batch.positions, false);
     status = shared->Forward(call);
     if (status.ok()) status = visit(call, begin);
   }
+}
+
+int SequencesAtOnce(int threads, int sequences, bool shared) {
+  constexpr int kShared = 8;
+  return std::min(shared ? kShared : threads, sequences);
 }
 
 Network::Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool, TensorGroup* group)

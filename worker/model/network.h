@@ -36,6 +36,10 @@ struct PassTimes {
   double forward = 0, backward = 0, exchange = 0;
 };
 
+// How many of `sequences` a pass that keeps nothing (a loss, logits) works on at once: as many as there are threads, or
+// where ranks share the model the same number on each of them.
+int SequencesAtOnce(int threads, int sequences, bool shared);
+
 class Network {
  public:
   // Borrows spec and registry and pool; they outlive the network. spec: of the whole model.

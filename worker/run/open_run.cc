@@ -17,6 +17,7 @@
 #include "worker/config/load.h"
 #include "worker/config/value.h"
 #include "worker/data/loader.h"
+#include "worker/machine/memory.h"
 #include "worker/mask/min_alive.h"
 #include "worker/model/spec.h"
 #include "worker/parallel/threads.h"
@@ -167,8 +168,8 @@ absl::Status Prepare(parallel::World* world, const Fencing* fencing, double lock
   absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
   if (!made.ok()) return made.status();
   spec.emplace(*std::move(made));
-  absl::Status fits = world == nullptr ? CheckMemory(*spec, run.settings, MachineMemory())
-                                       : CheckMemory(*spec, run.settings, MachineMemory() / world->ranks_on_this_host(),
+  absl::Status fits = world == nullptr ? CheckMemory(*spec, run.settings, machine::UsableMemory())
+                                       : CheckMemory(*spec, run.settings, machine::UsableMemory() / world->ranks_on_this_host(),
                                                      world->grid(), world->rank());
   if (!fits.ok() || (world != nullptr && !world->first())) return fits;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;

@@ -10,31 +10,28 @@ namespace filigree::train {
 
 namespace {
 
-// Windows that are computed together: a rank takes a whole chunk, so that sums are the same for any number of ranks.
-constexpr int64_t kChunk = 16;
-
 class Chunks {
  public:
   Chunks(const data::TokenStream& stream, int n_ctx, int64_t sequences) : stream_(stream), n_ctx_(n_ctx) {
     const int64_t all = stream.size() / n_ctx;
     CHECK(all > 0, "{} tokens, n_ctx {}", stream.size(), n_ctx);
     begins_ = data::ValidationSequences(stream, n_ctx, sequences == 0 ? all : sequences);
-    tokens_.resize(static_cast<size_t>(kChunk) * n_ctx);
+    tokens_.resize(static_cast<size_t>(kEvaluatedTogether) * n_ctx);
   }
 
-  int64_t count() const { return (windows() + kChunk - 1) / kChunk; }
+  int64_t count() const { return (windows() + kEvaluatedTogether - 1) / kEvaluatedTogether; }
   int64_t predicted(int64_t chunk) const { return Windows(chunk) * (n_ctx_ - 1); }
   double Loss(model::Network& network, int64_t chunk) {
     const auto windows = static_cast<int>(Windows(chunk));
     for (int i = 0; i < windows; ++i) {
-      stream_.Copy(begins_[chunk * kChunk + i], n_ctx_, tokens_.data() + static_cast<size_t>(i) * n_ctx_);
+      stream_.Copy(begins_[chunk * kEvaluatedTogether + i], n_ctx_, tokens_.data() + static_cast<size_t>(i) * n_ctx_);
     }
     return network.Loss({tokens_.data(), windows, n_ctx_});
   }
 
  private:
   int64_t windows() const { return static_cast<int64_t>(begins_.size()); }
-  int64_t Windows(int64_t chunk) const { return std::min(kChunk, windows() - chunk * kChunk); }
+  int64_t Windows(int64_t chunk) const { return std::min(kEvaluatedTogether, windows() - chunk * kEvaluatedTogether); }
 
   const data::TokenStream& stream_;
   int n_ctx_;

@@ -11,6 +11,9 @@
 
 namespace filigree::train {
 
+// Windows that are computed together: a rank takes all of them, so that sums are the same for any number of ranks.
+inline constexpr int64_t kEvaluatedTogether = 16;
+
 struct Evaluation {
   double loss = 0;     // mean cross-entropy in nats a predicted token
   int64_t tokens = 0;  // predicted

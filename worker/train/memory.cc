@@ -1,9 +1,6 @@
 #include "worker/train/memory.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -13,9 +10,12 @@
 #include "worker/exchange/gradient_tree.h"
 #include "worker/exchange/traffic.h"
 #include "worker/model/layout.h"
+#include "worker/model/network.h"
 #include "worker/model/registry.h"
+#include "worker/parallel/threads.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/candidates.h"
+#include "worker/train/evaluate.h"
 #include "worker/train/ownership.h"
 #include "worker/train/rank_layout.h"
 
@@ -43,6 +43,24 @@ int64_t BytesPerToken(const model::ModelSpec& here, int ranks) {
   const int64_t layers = here.n_layer * (values * (here.rounds() ? kBf16 : kFloat) + stats * kFloat);
   const int64_t working = here.rounds() && ranks > 1 ? values * kFloat : 0;
   return (residuals / ranks + head + backward) * kFloat + layers + working;
+}
+
+// Bytes a token of a pass that keeps nothing: two layers in turn, as floats, and the head.
+int64_t BytesPerEvaluatedToken(const model::ModelSpec& here, int ranks) {
+  const int64_t D = here.d_model, X = here.input_width(), HK = here.attention_width(), F = here.d_mlp;
+  const int64_t layers = std::min(here.n_layer, 2), residuals = layers * 2 * D + D;
+  const int64_t layer = 2 * X + 4 * HK + 2 * F + 2 * here.n_head;
+  return kFloat * (residuals / ranks + layers * layer + D + here.vocab);
+}
+
+// Of evaluations, or of samples where there are none: threads are what this machine would give a rank if all were here.
+int64_t BytesOfEvaluation(const model::ModelSpec& spec, const model::ModelSpec& here, const config::Settings& settings,
+                          const parallel::Grid& grid) {
+  int64_t sequences = settings.sample.every > 0 ? 1 : 0;
+  if (settings.eval.every > 0) sequences = std::min(kEvaluatedTogether, settings.eval.sequences);
+  const int threads = parallel::ThreadsOfRank(settings.run, grid.size());
+  const int64_t at_once = model::SequencesAtOnce(threads, static_cast<int>(sequences), grid.tensor > 1);
+  return at_once * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens * BytesPerEvaluatedToken(here, grid.tensor);
 }
 
 // Bytes a token that are widened at once for what looks for newcomers: the inputs of one matrix.
@@ -165,13 +183,6 @@ std::string WhatFits(const model::ModelSpec& spec, const config::Settings& setti
   return "fewer layers, a shorter model.n_ctx and a smaller train.batch need less";
 }
 
-// A limit file of a control group; no limit: a number beyond any memory.
-int64_t LimitIn(const char* path) {
-  int64_t bytes = 0;
-  std::ifstream file(path);
-  return file >> bytes && bytes > 0 ? bytes : INT64_MAX;
-}
-
 }  // namespace
 
 RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& settings) {
@@ -208,6 +219,7 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   const int64_t tokens = sequences * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens;
   memory.activations =
       tokens * (BytesPerToken(local, shard.size) + WidenedBytesPerToken(local, settings)) + biases * sequences * kFloat;
+  memory.evaluation = BytesOfEvaluation(spec, local, settings, grid);
   memory.passed = tokens * MessageFloatsPerToken(local, shard.size) * kFloat;
   if (grid.data > 1) {
     // Where ranks are and how many cores they have is not known here: "auto" may send all gradients at once.
@@ -225,12 +237,6 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   return memory;
 }
 
-int64_t MachineMemory() {
-  const int64_t machine = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  return std::min(
-      {machine, LimitIn("/sys/fs/cgroup/memory.max"), LimitIn("/sys/fs/cgroup/memory/memory.limit_in_bytes")});
-}
-
 absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available,
                          const parallel::Grid& grid, int rank) {
   const RunMemory need = MemoryOfRank(spec, settings, grid, rank);
@@ -241,11 +247,12 @@ absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& s
   return absl::InvalidArgumentError(fmt::format(
       "the run needs at least {} of memory and this machine has {}{}: {} for weights and moments of {:.1f} M "
       "parameters, "
-      "{} for gradients{}{}, {} for the activations of one of {} shards; {}",
+      "{} for gradients{}{}, {} for the activations of one of {} shards{}; {}",
       Text(need.total()), Text(available), grid.size() == 1 ? "" : " for each rank on it", Text(need.state),
       static_cast<double>(need.elements) / 1e6, Text(need.gradients), part(need.sets + need.refresh, "candidate sets"),
       part(need.copies + need.passed + need.messages, "what ranks exchange"), Text(need.activations),
-      settings.train.shards, WhatFits(spec, settings, {available, grid, rank})));
+      settings.train.shards, part(need.evaluation, "evaluations and samples"),
+      WhatFits(spec, settings, {available, grid, rank})));
 }
 
 }  // namespace filigree::train

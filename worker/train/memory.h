@@ -24,11 +24,12 @@ struct RunMemory {
                             // and what is looked at for newcomers
   int64_t refresh = 0;      // while candidates change, and not between
   int64_t activations = 0;  // of the largest shard, forward and backward
+  int64_t evaluation = 0;   // of evaluations and samples, which keep their own from the first one on
   int64_t copies = 0;       // of this rank's part of a model that ranks share
   int64_t passed = 0;       // activations on their way between those ranks
   int64_t messages = 0;     // gradients on theirs, and what is held back of them
 
-  int64_t steady() const { return state + gradients + sets + activations + copies + passed + messages; }
+  int64_t steady() const { return state + gradients + sets + activations + evaluation + copies + passed + messages; }
   int64_t total() const { return steady() + refresh; }  // at the worst moment
 };
 
@@ -40,9 +41,6 @@ RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& sett
 // each is taken as even: that depends on the weights drawn.
 RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,
                        int rank);
-
-// Bytes this process may use: what the machine has, or its control group allows.
-int64_t MachineMemory();
 
 // InvalidArgument where the rank needs more than `available` bytes: says what for, and what would fit.
 absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available,

@@ -50,6 +50,34 @@ TEST(Memory, IsWhatTheNetworkAndTheTreeHold) {
   }
 }
 
+TEST(Memory, OfEvaluationsIsWhatTheNetworkHolds) {
+  const model::ModelSpec spec = testing_support::SmallSpec();
+  const model::Registry registry(spec);
+  const std::vector<int32_t> tokens(16 * spec.n_ctx, 1);
+  for (const int threads : {1, 3, 16}) {
+    config::Settings settings = Settings(4, 2);
+    settings.run.threads = threads;
+    settings.eval.every = 5;
+    settings.eval.sequences = 64;
+    kernels::ThreadPool pool(threads);
+    model::Network network(spec, registry, pool);
+    model::Arena weights(registry);
+    network.SetWeights(weights);
+    const size_t before = network.bytes();
+    network.Loss({tokens.data(), 16, spec.n_ctx});
+    const auto held = static_cast<double>(network.bytes() - before);
+    const auto said = static_cast<double>(MemoryOfRun(spec, settings).evaluation);
+    EXPECT_LE(said, held) << threads;
+    EXPECT_GE(said, 0.9 * held) << threads;
+    EXPECT_GT(MemoryOfRun(spec, settings).total() - static_cast<int64_t>(said), 0);
+    settings.eval.every = 0;
+    settings.sample.every = 10;
+    EXPECT_EQ(MemoryOfRun(spec, settings).evaluation * threads, static_cast<int64_t>(said));
+    settings.sample.every = 0;
+    EXPECT_EQ(MemoryOfRun(spec, settings).evaluation, 0);
+  }
+}
+
 // Scratch of a thread is not counted: it is of a sequence, and of sixteen a small part.
 TEST(Memory, ActivationsAsBf16TakeWhatTheNetworkHolds) {
   model::ModelSpec spec = testing_support::SmallSpec();
@@ -190,8 +218,6 @@ TEST(Memory, CountsWhatIsLookedAtForNewcomers) {
   settings.sparsity.refresh_every = 0;
   EXPECT_EQ(total(config::Newcomers::kGradient), norms);
 }
-
-TEST(Memory, TheMachineHasSome) { EXPECT_GT(MachineMemory(), int64_t{1} << 28); }
 
 }  // namespace
 }  // namespace filigree::train
