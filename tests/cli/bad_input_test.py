@@ -76,6 +76,21 @@ class BadFolders(ProgramTest):
         self.assertExit(process, 3)
         self.assertSays(process, os.path.basename(shard))
 
+    def test_a_shard_with_other_tokens_than_were_prepared(self):
+        self.assertExit(self.train(), 0)
+        data = os.path.join(self.folder, "data")
+        shutil.copytree(self.data, data)
+        shard = next(os.path.join(data, name) for name in sorted(os.listdir(data)) if name.startswith("train"))
+        with open(shard, "r+b") as out:
+            out.seek(2000)  # the low byte of a token: any value is one that the vocabulary has
+            byte = out.read(1)[0]
+            out.seek(2000)
+            out.write(bytes([byte ^ 1]))
+        new = self.config("new.toml", run__dir=os.path.join(self.folder, "new"), data__dir=data)
+        for process in (self.train(new), run("eval", self.run_dir, "--data", data)):
+            self.assertExit(process, 3)
+            self.assertSays(process, os.path.basename(shard), "SHA-256", "filigree prepare")
+
     def test_a_run_folder_that_cannot_be_written(self):
         locked = os.path.join(self.folder, "locked")
         os.mkdir(locked, 0o555)
@@ -104,6 +119,16 @@ class BadFolders(ProgramTest):
         self.assertExit(process, 3)
         self.assertSays(process, "optim.lr", "0.01")
         self.assertEqual(self.state(), before)
+
+    def test_a_changed_setting_of_a_run_that_has_lost_its_config(self):
+        config = self.config(run__steps=12, checkpoint__every=4)
+        self.assertExit(self.train(config, env={"FILIGREE_FAULT": "kill:data:6"}), -9)
+        os.unlink(os.path.join(self.run_dir, "config.toml"))
+        process = self.train(self.config("other.toml", run__steps=12, checkpoint__every=4, optim__lr=0.01))
+        self.assertExit(process, 3)
+        self.assertSays(process, "optim.lr", "0.01")
+        self.assertEqual(self.state()[0], 4)
+        self.assertExit(self.train(config), 0)
 
     def test_a_run_folder_in_use_by_a_live_process(self):
         config = self.config(run__steps=100000)

@@ -75,7 +75,8 @@ class GlooTest(ProgramTest):
                    for rank, regime in ((1, "active"), (1, "exact"), (0, "active"))]
         # overlap: while some gradients are with the others and backward is still at work on the rest.
         moments += [(1, "overlap", rng.randrange(5, 11), "active"), (0, "overlap", rng.randrange(5, 11), "exact")]
-        for rank, phase, step, regime in [*moments, (2, "checkpoint", 11, "exact")]:  # the last one
+        # The last save, and the evaluation before it, which is over the whole split.
+        for rank, phase, step, regime in [*moments, (2, "checkpoint", 11, "exact"), (1, "log", 11, "active")]:
             with self.subTest(rank=rank, phase=phase, step=step, regime=regime):
                 print(f"rank {rank} is killed in {phase} of step {step}, {regime} regime", flush=True)
                 self.run_dir = os.path.join(self.folder, f"run{rank}{phase}{regime}")
@@ -93,6 +94,16 @@ class GlooTest(ProgramTest):
                 self.assertIn("done after 12 of 12 steps", said[first])
                 self.assertEqual(self.state(), self.alone(**regimes[regime]))
                 self.assertEqual([record["step"] for record in self.log("step")], list(range(12)))
+                self.assertEqual([record["step"] for record in self.log("eval")], [6, 12])
+
+    def test_ranks_that_only_lose_each_other_do_not_leave_the_rest_waiting(self):
+        # Their connections alone break: all processes live, and those of the other pair wait in a group that is whole.
+        codes, said = self.lose(1, "cut:tensor:7", count=4, arguments=["--parallel.tensor=2"], model__tensor_groups=2,
+                                **SPARSE_START)
+        self.assertCodes(codes, [0] * 4, said)
+        self.assertIn("connections were cut on request", said[0])
+        self.assertIn("going on as generation 1: 4 ranks (2 data x 2 tensor)", said[0])
+        self.assertEqual(self.state(), self.alone(model__tensor_groups=2, **SPARSE_START))
 
     def test_a_rank_that_hangs_is_left_behind_at_once(self):
         # Its other threads live, and would have it counted among those that are left, who would wait for it; the first rank

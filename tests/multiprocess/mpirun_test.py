@@ -63,6 +63,14 @@ class MpirunTest(ProgramTest):
                 self.assertSays(together, f"{ranks} ranks ({ranks // 2} data x 2 tensor) over mpi")
                 self.assertGreater(self.log("step")[-1]["wire_bytes"]["sent"], 0)
 
+    def test_gradients_of_several_buckets_beside_backward_end_in_the_same_bits(self):
+        # A layer's gradients are 1.2 MB, more than a bucket (worker/exchange/buckets.h), the table's 0.4 MB.
+        wide = {"model__d_model": 256, "model__n_layer": 4, "run__steps": 5, "eval__every": 0, "sample__every": 0}
+        for ranks, grid, changes in ((2, [], {}), (4, ["--parallel.tensor=2"], {"model__tensor_groups": 2})):
+            with self.subTest(ranks=ranks):
+                self.run_dir = os.path.join(self.folder, f"run{ranks}")
+                self.same_as_alone(ranks, "--parallel.overlap=on", *grid, **wide, **changes, **SPARSE_START)
+
     def test_a_run_goes_on_with_another_number_of_ranks(self):
         alone = os.path.join(self.folder, "alone")
         self.assertExit(self.train(self.config("alone.toml", run__dir=alone)), 0)

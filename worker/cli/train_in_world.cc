@@ -50,18 +50,22 @@ absl::Status OpenOrKeep(const Surroundings& surroundings, const config::Settings
   if (!kept.ok()) return kept.status();
   if (kept->way == train::Kept::Way::kMemory) {
     run->resumed = false;
+    run->owed = kept->owed;
     run->notes = {
         fmt::format("ranks were lost; going on at step {} from the state that the others have", run->state->step)};
     return absl::OkStatus();
   }
+  train::OpenOptions options;
+  options.program = world.size() > 1 ? Identity() : std::string();
+  options.fencing = fencing;
+  options.lock_patience = surroundings.first_start ? 0 : train::kLockPatience;
+  if (run != nullptr) options.corpus = std::move(run->corpus);
   run = nullptr;  // and with it the lock of the folder
-  absl::StatusOr<train::OpenedRun> opened =
-      train::OpenRun(settings, &world, world.size() > 1 ? Identity() : std::string(), fencing,
-                     surroundings.first_start ? 0 : train::kLockPatience);
+  absl::StatusOr<train::OpenedRun> opened = train::OpenRun(settings, &world, std::move(options));
   if (!opened.ok()) return opened.status();
   run = std::make_unique<train::OpenedRun>(*std::move(opened));
   if (kept->way == train::Kept::Way::kCheckpoint) {
-    run->last_save_owed = run->state->step >= run->settings.run.steps;  // the log has not heard that it is over
+    if (run->state->step >= run->settings.run.steps) run->owed = kept->owed;
     run->notes.push_back(fmt::format("newcomers take over the state of step {} that other ranks had", kept->step));
     run->last_steps = std::move(kept->last_steps);
   }
@@ -92,7 +96,7 @@ Attempt TrainOn(const Surroundings& surroundings, const config::Settings& settin
   if (first_attempt && surroundings.first_start && !surroundings.quiet && world.first()) {
     Print("{}\n", config::ToToml(run->settings));
   }
-  if (run->state->step >= run->settings.run.steps && !run->last_save_owed) {
+  if (run->state->step >= run->settings.run.steps && run->owed == train::Owed::kNothing) {
     if (world.first()) {
       Print("The run in {} is complete: {} of {} steps.\n", run->settings.run.dir, run->state->step,
             run->settings.run.steps);
@@ -141,7 +145,7 @@ parallel::Outcome TrainTogether(const Surroundings& surroundings, const config::
     const Attempt attempt = TrainOn(surroundings, settings, furthest < 0, world, shown->metrics.get(), run);
     if (attempt.exit_code == kExitRankLost) return {attempt.exit_code, attempt.why};
     if (attempt.exit_code != kExitReplicasDiffer) return Over(attempt);
-    run = nullptr;
+    run->state = nullptr;  // nothing to go on from; the corpus is
     if (shown->metrics != nullptr) shown->metrics->ReplicasDiffered();
     without_progress = attempt.began_at > furthest ? 1 : without_progress + 1;
     furthest = std::max(furthest, attempt.began_at);
@@ -186,6 +190,8 @@ parallel::Outcome TrainInWorld(const Surroundings& surroundings, const config::S
     outcome = Over(Failed(world, watchdog.status()));
   }
   over = true;
+  // Somebody may wait in a group of its own that is whole, and would until its deadline.
+  if (!outcome.lost.ok()) world.Abort(outcome.lost);
   return outcome;
 }
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <thread>
 
 #include "worker/comm/host_name.h"
@@ -54,8 +55,17 @@ absl::Status WriteWhole(const std::string& path, const std::string& value) {
   return error == 0 ? absl::OkStatus() : Failed("write", path, error);
 }
 
-// Of the process, not of a store: several stores of one folder must not write the same draft.
+// Of the process, not of a store: several stores of one folder must not write the same draft. Nor must several
+// processes, nor one in the place of one that was killed: host and number are not enough, as every container's first
+// process is number 1.
 std::atomic<int> next_draft{0};
+uint64_t ProcessToken() {
+  static const uint64_t token = [] {
+    std::random_device random;
+    return uint64_t{random()} << 32 | random();
+  }();
+  return token;
+}
 
 class Folder : public KeyValueStore {
  public:
@@ -64,7 +74,7 @@ class Folder : public KeyValueStore {
   // A link is made where there is none yet, or not at all: who comes second sees what the first one wrote.
   absl::Status Set(const std::string& key, const std::string& value) override {
     const std::string path = Path(key);
-    const std::string draft = fmt::format("{}/draft-{}-{}-{}", folder_, HostName(), getpid(), next_draft++);
+    const std::string draft = fmt::format("{}/draft-{}-{:016x}-{}", folder_, HostName(), ProcessToken(), next_draft++);
     absl::Status status = WriteWhole(draft, value);
     const int error = status.ok() && link(draft.c_str(), path.c_str()) != 0 ? errno : 0;
     unlink(draft.c_str());

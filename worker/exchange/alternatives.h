@@ -41,7 +41,7 @@ class GradientSum {
   virtual absl::Status Sum(std::span<float> gradient, std::span<float> residual) = 0;
 };
 
-// Borrow the communicator and the pool. n < 2^32 elements, 0 <= k <= n; the same on every rank.
+// Borrow the communicator and the pool. n < 2^32 - 1 elements, 0 <= k <= n; the same on every rank.
 std::unique_ptr<GradientSum> DenseSum(comm::Communicator& data);
 std::unique_ptr<GradientSum> TopKSum(comm::Communicator& data, int64_t n, int64_t k, WireValue wire,
                                      kernels::ThreadPool& pool);

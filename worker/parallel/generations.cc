@@ -48,7 +48,8 @@ absl::StatusOr<Outcome> RunOne(const absl::StatusOr<config::Settings>& settings,
     tell(fmt::format("{}; going on as generation {}: {}", before, generation.number, (*world)->Describe()));
   }
   Outcome outcome = work(**world, generation);
-  if (Over(outcome) && (*world)->first()) membership.Finish(outcome.exit_code);
+  // That it is done all know alike, and whoever is first may be killed before it has said so.
+  if (Over(outcome) && ((*world)->first() || outcome.exit_code == 0)) membership.Finish(outcome.exit_code);
   return outcome;
 }
 

@@ -46,7 +46,7 @@ class Membership {
   // The group of a generation, whose members all call it. Errors: those of the backend; whoever does not come is lost.
   virtual absl::StatusOr<std::unique_ptr<comm::Transport>> Join(const Generation& generation) = 0;
 
-  // The job has ended: nobody needs to wait any more.
+  // The job has ended: nobody needs to wait any more. By as many members as know it, with the same code.
   virtual void Finish(int exit_code) = 0;
 };
 

@@ -28,7 +28,7 @@ namespace {
 // Can the run go on from what this rank has in memory, together with what others have?
 bool Usable(const OpenedRun* run, const Fencing* fencing) {
   if (run == nullptr || run->state == nullptr || run->state->torn) return false;
-  if (run->state->step >= run->settings.run.steps && !run->last_save_owed) return false;
+  if (run->state->step >= run->settings.run.steps && run->owed == Owed::kNothing) return false;
   if (fencing != nullptr && fencing->rollback) return false;
   if (fencing != nullptr && fencing->resume && run->state->step < fencing->resume->step) return false;
   const config::ParallelSettings& parallel = run->settings.parallel;
@@ -36,18 +36,19 @@ bool Usable(const OpenedRun* run, const Fencing* fencing) {
          parallel.wire == config::Wire::kFp32;  // else something is owed
 }
 
-// What a rank has: the step of its state, -1: none that is usable; whether that is all it needs in the new world; and
-// of which tensors it has the moments.
+// What a rank has: the step of its state, -1: none that is usable; whether that is all it needs in the new world; what
+// is owed at it, as far as this rank knows; and of which tensors it has the moments.
 struct Holding {
   int64_t step = -1;
   bool fits = false;
+  Owed owed = Owed::kNothing;
   std::string moments;  // a character a tensor, '1': yes
 };
 
 Holding HoldingOf(const OpenedRun& run, const parallel::World& world) {
   const TrainState& state = *run.state;
   const std::vector<bool> needed = HeldBy(run.settings, state.registry, world.grid(), world.rank());
-  Holding holding = {state.step, true, std::string(state.registry.size(), '0')};
+  Holding holding = {state.step, true, run.owed, std::string(state.registry.size(), '0')};
   for (int tensor = 0; tensor < state.registry.size(); ++tensor) {
     const bool holds = state.HoldsMoments(tensor);
     const bool needs = needed.empty() || needed[tensor];
@@ -62,23 +63,27 @@ absl::StatusOr<std::vector<Holding>> HoldingsOfRanks(const OpenedRun* run, paral
   Holding mine;
   if (Usable(run, fencing)) mine = HoldingOf(*run, world);
   world.all().Name("what each rank has");
-  const auto words = world.all().AllGatherStrings(fmt::format("{} {} {}", mine.step, mine.fits ? 1 : 0, mine.moments));
+  const auto words = world.all().AllGatherStrings(
+      fmt::format("{} {} {} {}", mine.step, mine.fits ? 1 : 0, static_cast<int>(mine.owed), mine.moments));
   if (!words.ok()) return words.status();
   std::vector<Holding> holdings(words->size());
   size_t tensors = 0;
   for (size_t rank = 0; rank < holdings.size(); ++rank) {
     const std::vector<std::string> parts = absl::StrSplit((*words)[rank], ' ');
-    if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &holdings[rank].step)) {
+    int owed = 0;
+    if (parts.size() != 4 || !absl::SimpleAtoi(parts[0], &holdings[rank].step) || !absl::SimpleAtoi(parts[2], &owed) ||
+        owed < 0 || owed > static_cast<int>(Owed::kEverything)) {
       return absl::InternalError(fmt::format("rank {} says '{}' of its state", rank, (*words)[rank]));
     }
     holdings[rank].fits = parts[1] == "1";
-    holdings[rank].moments = parts[2];
+    holdings[rank].owed = static_cast<Owed>(owed);
+    holdings[rank].moments = parts[3];
     if (holdings[rank].step < 0) continue;
-    if (tensors == 0) tensors = parts[2].size();
-    if (parts[2].size() != tensors) {
+    if (tensors == 0) tensors = parts[3].size();
+    if (parts[3].size() != tensors) {
       return absl::InvalidArgumentError(
           fmt::format("rank {} has a state of {} tensors where others have {}: they do not train the same model", rank,
-                      parts[2].size(), tensors));
+                      parts[3].size(), tensors));
     }
   }
   return holdings;
@@ -87,6 +92,7 @@ absl::StatusOr<std::vector<Holding>> HoldingsOfRanks(const OpenedRun* run, paral
 // The ranks that have the state of a step, and what they have of it.
 struct Holders {
   int64_t step = -1;
+  Owed owed = Owed::kNothing;  // after the last step: what none of them knows to be done
   std::vector<int> ranks;
   bool all_fit = false;  // every rank of the world is one of them and has what it needs
   // One a tensor: of its moments how many holders have them, and the place of one among `ranks`.
@@ -101,11 +107,13 @@ struct Holders {
 Holders HoldersAt(int64_t step, const std::vector<Holding>& holdings) {
   Holders holders;
   holders.step = step;
+  holders.owed = Owed::kEverything;
   holders.all_fit = true;
   for (int rank = 0; rank < std::ssize(holdings); ++rank) {
     const Holding& holding = holdings[rank];
     holders.all_fit = holders.all_fit && holding.step == holders.step && holding.fits;
     if (holding.step != holders.step) continue;
+    holders.owed = std::min(holders.owed, holding.owed);
     holders.holders_of.resize(holding.moments.size());
     holders.holder_of.resize(holding.moments.size(), -1);
     for (size_t tensor = 0; tensor < holding.moments.size(); ++tensor) {
@@ -214,19 +222,16 @@ absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int k
   const int64_t newest = holders.step;
   if (newest < 0) {
     const bool some = std::any_of(holdings->begin(), holdings->end(), [](const Holding& h) { return h.step >= 0; });
-    return Kept{Kept::Way::kNothing,
-                0,
-                some ? "no state in memory is whole: moments that lost ranks owned are lost with them" : "",
-                {}};
+    return Kept{.note = some ? "no state in memory is whole: moments that lost ranks owned are lost with them" : ""};
   }
   const bool holds = (*holdings)[world.rank()].step == newest;
   const absl::StatusOr<bool> same = Agree(run, holds, holders, world);
   if (!same.ok()) return same.status();
-  if (!*same) return Kept{Kept::Way::kNothing, 0, "the ranks that are left do not hold the same state", {}};
+  if (!*same) return Kept{.note = "the ranks that are left do not hold the same state"};
   std::optional<checkpoint::RunLock> newcomers;
   absl::Status locked = LockFolder(run_dir, world, fencing, run == nullptr ? newcomers : run->lock);
   if (!locked.ok()) return locked;
-  if (holders.all_fit) return Kept{Kept::Way::kMemory, newest, "", {}};
+  if (holders.all_fit) return Kept{Kept::Way::kMemory, newest, holders.owed, "", {}};
   // What was committed is there already.
   if (fencing != nullptr && fencing->resume && fencing->resume->step == newest) return Kept();
   std::optional<checkpoint::State> state;
@@ -240,16 +245,13 @@ absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int k
   if (checkpoint::IsSuperseded(saved.status())) return saved.status();
   if (!world.failure().ok()) return saved.ok() ? world.failure() : saved.status();
   if (!saved.ok()) {
-    return Kept{Kept::Way::kNothing,
-                0,
-                fmt::format("the state of step {} that some ranks held could not be saved: {}", newest,
-                            std::string(saved.status().message())),
-                {}};
+    return Kept{.note = fmt::format("the state of step {} that some ranks held could not be saved: {}", newest,
+                                    std::string(saved.status().message()))};
   }
   if (fencing != nullptr) fencing->resume = saved->point;
   absl::StatusOr<std::vector<telemetry::StepRecord>> steps_so_far = TellLastSteps(run, holders.ranks.front(), world);
   if (!steps_so_far.ok()) return steps_so_far.status();
-  return Kept{Kept::Way::kCheckpoint, newest, "", *std::move(steps_so_far)};
+  return Kept{Kept::Way::kCheckpoint, newest, holders.owed, "", *std::move(steps_so_far)};
 }
 
 }  // namespace filigree::train

@@ -23,16 +23,17 @@ struct Kept {
     kNothing,     // all open the run from its last checkpoint
   };
   Way way = Way::kNothing;
-  int64_t step = 0;                               // of the state that is kept
-  std::string note;                               // what the user should know; empty: nothing
-  std::vector<telemetry::StepRecord> last_steps;  // of kCheckpoint, as OpenedRun's: a newcomer may write the log
+  int64_t step = 0;                                    // of the state that is kept
+  Owed owed = Owed::kNothing;                          // at it, where it is that after the last step
+  std::string note = {};                               // what the user should know; empty: nothing
+  std::vector<telemetry::StepRecord> last_steps = {};  // of kCheckpoint, as OpenedRun's: a newcomer may write the log
 };
 
 // Which way the ranks go on, the same answer on all; collective. `run`: of this rank, null: it has none. A state counts
 // where no update was broken off in it and none is owed an unsent gradient (parallel.wire, parallel.exchange); of those
 // the newest of which some ranks together have everything (moments of a matrix with an owner, ownership.h, may have
-// been lost with that rank), if its holders have the same digests. The state after the last step counts where its save
-// alone is missing (OpenedRun::last_save_owed): else the evaluation at the end would be left out.
+// been lost with that rank), if its holders have the same digests. The state after the last step counts where something
+// is owed at it (OpenedRun::owed): else the run is over.
 //
 // Where all hold it, with the moments that they own in the new world, the first rank takes the lock of the run folder
 // if it has it not. Where newcomers do not, or ranks that are behind or own other matrices now, those who do save it

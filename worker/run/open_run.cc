@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "fmt/format.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/retention.h"
@@ -17,6 +20,7 @@
 #include "worker/config/load.h"
 #include "worker/config/value.h"
 #include "worker/data/loader.h"
+#include "worker/exchange/state_digest.h"
 #include "worker/machine/memory.h"
 #include "worker/mask/min_alive.h"
 #include "worker/model/spec.h"
@@ -24,6 +28,9 @@
 #include "worker/run/start_from.h"
 #include "worker/train/candidates.h"
 #include "worker/train/memory.h"
+#include "worker/train/ownership.h"
+#include "worker/train/rank_layout.h"
+#include "worker/train/replicas.h"
 #include "worker/train/stored_state.h"
 
 namespace filigree::train {
@@ -59,6 +66,14 @@ absl::Status CheckCorpus(const checkpoint::Checkpoint& from, const data::Corpus&
       fmt::format("{} was trained on a corpus with digest {:.12}, but {} has {:.12}; prepare the same input again, or "
                   "start a new run in another folder",
                   from.path(), *digest, corpus.dir(), corpus.digest()));
+}
+
+// Where the folder has lost its config.toml nobody has compared the settings yet (WantedSettings): a checkpoint has
+// them too.
+absl::Status CheckSettings(const checkpoint::Checkpoint& from, const config::Settings& settings) {
+  if (IsFile(StoredSettingsPath(settings.run.dir))) return absl::OkStatus();
+  const absl::StatusOr<config::Settings> stored = StoredSettings(from);
+  return stored.ok() ? config::CheckResume(*stored, settings) : stored.status();
 }
 
 bool SameFolder(const std::string& a, const std::string& b) {
@@ -104,20 +119,21 @@ absl::Status RefuseOtherRun(const std::string& run_dir) {
 
 // Where the run goes on. NotFound: it begins.
 absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(checkpoint::FileSystem& files, const Fencing* fencing,
-                                                      OpenedRun& run) {
+                                                      int64_t most_step, OpenedRun& run) {
   const std::string& run_dir = run.settings.run.dir;
-  if (fencing == nullptr) return checkpoint::LoadNewest(files, run_dir, &run.notes);
-  if (fencing->resume) return checkpoint::LoadCommitted(files, run_dir, *fencing->resume, &run.notes);
+  if (fencing == nullptr) return checkpoint::LoadNewest(files, run_dir, &run.notes, most_step);
+  if (fencing->resume) return checkpoint::LoadCommitted(files, run_dir, *fencing->resume, &run.notes, most_step);
   absl::Status other = RefuseOtherRun(run_dir);
   return other.ok() ? absl::NotFoundError(fmt::format("{} has no checkpoint yet", run_dir)) : other;
 }
 
-// The checkpoint it goes on from, or the beginning.
+// The checkpoint it goes on from, of a step up to most_step, or the beginning.
 absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& files, const Fencing* fencing,
-                         const PlaceInGrid& place, OpenedRun& run) {
-  absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(files, fencing, run);
+                         const PlaceInGrid& place, int64_t most_step, OpenedRun& run) {
+  absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(files, fencing, most_step, run);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
+    if (absl::Status status = CheckSettings(*newest, run.settings); !status.ok()) return status;
     absl::StatusOr<std::unique_ptr<TrainState>> state =
         Restore(*newest, spec, run.settings, *run.pool, run.notes, place);
     if (!state.ok()) return state.status();
@@ -131,6 +147,46 @@ absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& f
   return Begin(spec, run);
 }
 
+// The least and the largest step that ranks go on from.
+absl::StatusOr<std::pair<int64_t, int64_t>> StepsOfRanks(parallel::World& world, int64_t mine) {
+  const parallel::Progress::Waiting waiting(world.progress());
+  world.all().Name("the step that the run goes on from");
+  const auto words = world.all().AllGatherStrings(std::to_string(mine));
+  if (!words.ok()) return words.status();
+  std::pair<int64_t, int64_t> steps = {mine, mine};
+  for (const std::string& word : *words) {
+    int64_t step = 0;
+    if (!absl::SimpleAtoi(word, &step)) return absl::InternalError(fmt::format("a rank says '{}' of its step", word));
+    steps = {std::min(steps.first, step), std::max(steps.second, step)};
+  }
+  return steps;
+}
+
+// Where a host sees a damaged copy of the newest checkpoint, or a list of the folder that is old, all ranks take the
+// newest that each of them can. Not the beginning: who sees none at all is in the wrong place.
+absl::Status TakeTheSame(parallel::World& world, const std::function<absl::Status(int64_t most_step)>& load,
+                         OpenedRun& run) {
+  while (true) {
+    const auto steps = StepsOfRanks(world, run.state->step);
+    if (!steps.ok()) return steps.status();
+    const auto [least, most] = *steps;
+    if (least == most || least == 0) return absl::OkStatus();
+    run.notes.push_back(fmt::format("not every rank can read the checkpoint of step {}", most));
+    absl::Status loaded = run.state->step > least ? load(least) : absl::OkStatus();
+    if (loaded = world.Agree(loaded); !loaded.ok()) return loaded;
+  }
+}
+
+// What all ranks must begin with alike. The state: init.from may name a run that goes on saving meanwhile.
+absl::Status CompareStates(const OpenedRun& run, parallel::World& world) {
+  const TrainState& state = *run.state;
+  const std::vector<int> owners = OwnersIn(run.settings, state.registry, world.grid());
+  const std::string digest = exchange::Hex(exchange::Together(DigestsOf(state, *run.pool, owners)));
+  return world.Compare({{"the step that the run goes on from", std::to_string(state.step)},
+                        {"the position in the corpus", std::to_string(state.position)},
+                        {"the state that it begins with (its digest)", digest}});
+}
+
 // Its writer may have been lost between the commit and the mark. The run can do without.
 void MarkResumed(const CommitPoint& point, OpenedRun& run) {
   checkpoint::FileSystem& files = checkpoint::RealFileSystem();
@@ -141,10 +197,12 @@ void MarkResumed(const CommitPoint& point, OpenedRun& run) {
   if (!marked.ok()) run.notes.push_back(std::string(marked.message()));
 }
 
-absl::Status OpenCorpus(OpenedRun& run) {
-  absl::StatusOr<std::unique_ptr<data::Corpus>> corpus = data::Corpus::Open(run.settings.data.dir);
-  if (!corpus.ok()) return corpus.status();
-  run.corpus = *std::move(corpus);
+absl::Status OpenCorpus(const std::function<void()>& tick, OpenedRun& run) {
+  if (run.corpus == nullptr) {
+    absl::StatusOr<std::unique_ptr<data::Corpus>> corpus = data::Corpus::Open(run.settings.data.dir, tick);
+    if (!corpus.ok()) return corpus.status();
+    run.corpus = *std::move(corpus);
+  }
   const int n_ctx = static_cast<int>(run.settings.model.n_ctx);
   if (absl::Status status = data::Loader::Check(run.corpus->train(), n_ctx); !status.ok()) return status;
   return run.settings.eval.every > 0 ? data::Loader::Check(run.corpus->validation(), n_ctx) : absl::OkStatus();
@@ -160,20 +218,34 @@ absl::Status CheckNewcomers(const config::SparsitySettings& s, const parallel::W
       s.newcomers == config::Newcomers::kVotes ? "votes" : "gradient", world->size()));
 }
 
+// The largest of all entries are found by 32-bit indices.
+absl::Status CheckExchange(const model::ModelSpec& spec, const config::Settings& settings) {
+  const config::Exchange exchange = settings.parallel.exchange;
+  if (exchange != config::Exchange::kTopK && exchange != config::Exchange::kBalanced) return absl::OkStatus();
+  const model::Registry registry(spec);
+  const int64_t floats = RankLayout(registry, settings, registry).floats();
+  if (floats < UINT32_MAX) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("parallel.exchange \"{}\" is for models of fewer than {} entries, and this one has {}; take \"tree\"",
+                  exchange == config::Exchange::kTopK ? "top-k" : "balanced", UINT32_MAX, floats));
+}
+
 // Corpus, memory and, on the first rank, the folder and its lock.
-absl::Status Prepare(parallel::World* world, const Fencing* fencing, double lock_patience, OpenedRun& run,
-                     std::optional<model::ModelSpec>& spec) {
+absl::Status Prepare(parallel::World* world, const OpenOptions& options, const std::function<void()>& tick,
+                     OpenedRun& run, std::optional<model::ModelSpec>& spec) {
   if (absl::Status status = CheckNewcomers(run.settings.sparsity, world); !status.ok()) return status;
-  if (absl::Status status = OpenCorpus(run); !status.ok()) return status;
+  if (absl::Status status = OpenCorpus(tick, run); !status.ok()) return status;
   absl::StatusOr<model::ModelSpec> made = model::MakeSpec(run.settings.model, run.corpus->manifest().vocab);
   if (!made.ok()) return made.status();
   spec.emplace(*std::move(made));
-  absl::Status fits = world == nullptr ? CheckMemory(*spec, run.settings, machine::UsableMemory())
-                                       : CheckMemory(*spec, run.settings, machine::UsableMemory() / world->ranks_on_this_host(),
-                                                     world->grid(), world->rank());
+  if (absl::Status status = CheckExchange(*spec, run.settings); !status.ok()) return status;
+  absl::Status fits = world == nullptr
+                          ? CheckMemory(*spec, run.settings, machine::UsableMemory())
+                          : CheckMemory(*spec, run.settings, machine::UsableMemory() / world->ranks_on_this_host(),
+                                        world->grid(), world->rank());
   if (!fits.ok() || (world != nullptr && !world->first())) return fits;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
-  return TakeLock(run.settings.run.dir, fencing, run.lock, lock_patience, world);
+  return TakeLock(run.settings.run.dir, options.fencing, run.lock, options.lock_patience, world);
 }
 
 // What must be the same on all ranks before the first step.
@@ -255,31 +327,34 @@ absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<s
   return OpenRun(*std::move(settings));
 }
 
-absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world, const std::string& program,
-                                  const Fencing* fencing, double lock_patience) {
-  const bool together = world != nullptr && world->size() > 1;
-  const int ranks_here = together ? world->ranks_on_this_host() : 1;
+absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world, OpenOptions options) {
+  parallel::World* const others = world != nullptr && world->size() > 1 ? world : nullptr;
+  const Fencing* const fencing = options.fencing;
+  const std::function<void()> tick = [world] {
+    if (world != nullptr) world->progress().Tick();
+  };
   OpenedRun run;
   run.settings = std::move(settings);
+  run.corpus = std::move(options.corpus);
   std::optional<model::ModelSpec> spec;
-  absl::Status status = Prepare(together ? world : nullptr, fencing, lock_patience, run, spec);
-  if (together) status = world->Agree(status);
-  if (status.ok() && together) status = world->Compare(FieldsToCompare(run, program, fencing));
+  absl::Status status = Prepare(others, options, tick, run, spec);
+  if (others != nullptr) status = others->Agree(status);
+  if (status.ok() && others != nullptr) status = others->Compare(FieldsToCompare(run, options.program, fencing));
   if (!status.ok()) return status;
 
-  run.pool = std::make_unique<kernels::ThreadPool>(parallel::ThreadsOfRank(run.settings.run, ranks_here));
-  checkpoint::TickingFiles files(checkpoint::RealFileSystem(), [world] {
-    if (world != nullptr) world->progress().Tick();
-  });
+  run.pool = std::make_unique<kernels::ThreadPool>(
+      parallel::ThreadsOfRank(run.settings.run, others == nullptr ? 1 : others->ranks_on_this_host()));
+  if (world != nullptr) run.pool->CountInto(world->progress().work_done());  // to draw weights may take minutes
+  checkpoint::TickingFiles files(options.files == nullptr ? checkpoint::RealFileSystem() : *options.files, tick);
   const PlaceInGrid place = world == nullptr ? PlaceInGrid() : PlaceInGrid{world->grid(), world->rank()};
-  status = LoadOrBegin(*spec, files, fencing, place, run);
-  if (together) status = world->Agree(status);
+  const auto load = [&](int64_t most_step) { return LoadOrBegin(*spec, files, fencing, place, most_step, run); };
+  status = load(INT64_MAX);
+  if (others != nullptr) status = others->Agree(status);
+  if (status.ok() && others != nullptr) status = TakeTheSame(*others, load, run);
   if (!status.ok()) return status;
   if (run.lock.has_value() && fencing != nullptr && fencing->resume) MarkResumed(*fencing->resume, run);
-  if (together) {
-    status = world->Compare({{"the step that the run goes on from", std::to_string(run.state->step)},
-                             {"the position in the corpus", std::to_string(run.state->position)}});
-    if (!status.ok()) return status;
+  if (others != nullptr) {
+    if (status = CompareStates(run, *others); !status.ok()) return status;
   }
   const config::SparsitySettings& sparsity = run.settings.sparsity;
   for (std::string& note : mask::MinAliveNotes(run.state->registry, {sparsity.density, sparsity.embedding_density},

@@ -21,6 +21,9 @@
 
 namespace filigree::train {
 
+// What comes after the last step, once that is done: evaluation and sample, then the save.
+enum class Owed { kNothing, kSave, kEverything };
+
 struct OpenedRun {
   config::Settings settings;                      // resolved
   std::optional<checkpoint::RunLock> lock;        // of the first rank
@@ -29,8 +32,8 @@ struct OpenedRun {
   std::unique_ptr<kernels::ThreadPool> pool;
   std::unique_ptr<TrainState> state;
   bool resumed = false;
-  // All steps are done, and what comes after the last one, on all ranks; only the last checkpoint is not known to be.
-  bool last_save_owed = false;
+  // All steps are done, but this of what comes then is not known to be, on any rank.
+  Owed owed = Owed::kNothing;
   std::optional<checkpoint::Checkpoint> resumed_from;  // until the trainer has taken what is left in it
   std::vector<std::string> notes;                      // what the user should know before the first step
 };
@@ -46,17 +49,23 @@ absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const
 //
 // `world`: all ranks open the same run, in memory of their own; the first alone holds the lock. Where one fails, all
 // do, with its reason; where their program, settings or corpus differ, FailedPrecondition names rank and field. Null:
-// alone. program: what identifies this program to other ranks.
-//
-// fencing: who commits checkpoints, on every rank or on none; null: no coordinator. The run goes on from
-// fencing->resume and nothing newer; where its files are lost, from an older one that was committed, which is noted
-// (DataLoss: there is none). Without a commit it begins; FailedPrecondition: the folder holds another run.
-// IsSuperseded: a later generation has the folder.
-//
-// lock_patience: TakeLock's.
+// alone.
+// Where not all can read the newest checkpoint, all take the newest that each of them can.
+struct OpenOptions {
+  // What identifies this program to other ranks.
+  std::string program = {};
+  // Who commits checkpoints, on every rank or on none; null: no coordinator. The run goes on from fencing->resume and
+  // nothing newer; where its files are lost, from an older one that was committed, which is noted (DataLoss: there is
+  // none). Without a commit it begins; FailedPrecondition: the folder holds another run. IsSuperseded: a later
+  // generation has the folder.
+  const Fencing* fencing = nullptr;
+  double lock_patience = 0;                 // TakeLock's
+  checkpoint::FileSystem* files = nullptr;  // that checkpoints are read from; null: the real one
+  // Of an earlier opening of the run by this process, whose files need not be read again; null: there was none.
+  std::unique_ptr<data::Corpus> corpus = nullptr;
+};
 absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world = nullptr,
-                                  const std::string& program = {}, const Fencing* fencing = nullptr,
-                                  double lock_patience = 0);
+                                  OpenOptions options = {});
 absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides);
 
 // The lock of the run folder, for the first rank: of its generation where there is one. patience: so many seconds it is

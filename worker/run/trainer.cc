@@ -49,6 +49,7 @@ absl::StatusOr<RunEnd> Trainer::Run() {
   if (together()) opened = options_.world->Agree(opened);
   if (!opened.ok()) return opened;
   const int64_t S = run_.settings.run.steps;
+  if (state_.step == S && run_.owed == Owed::kEverything) AfterStep();  // a rank was lost in it
   while (state_.step < S && !Stopping()) {
     if (absl::Status status = TrainOneStep(); !status.ok()) {
       log_.End({state_.step, 0, std::string(status.message())});
@@ -228,6 +229,7 @@ telemetry::WireBytes Trainer::WireOf(const StepResult& result) const {
 void Trainer::AfterStep() {
   const config::Settings& settings = run_.settings;
   const bool last = state_.step == settings.run.steps;
+  if (last) run_.owed = Owed::kEverything;
   const auto due = [&](int64_t every) { return every > 0 && (state_.step % every == 0 || last); };
   if (due(settings.eval.every)) EvaluateNow(last ? 0 : settings.eval.sequences);
   if (due(settings.sample.every)) SampleNow();
@@ -278,7 +280,7 @@ void Trainer::EvaluateNow(int64_t sequences) {
   }
   const Evaluation& evaluation = *evaluated;
   if (!evaluation.whole) {  // a mean over the first windows would look like one over all
-    Note("the evaluation was broken off: asked to stop; filigree eval makes up for it");
+    if (world_failure_.ok()) Note("the evaluation was broken off: asked to stop; filigree eval makes up for it");
     return;
   }
   telemetry::EvalRecord record;
@@ -352,7 +354,7 @@ absl::StatusOr<checkpoint::SaveResult> Trainer::Save() {
   absl::Status mine = CheckLock();
   if (together()) mine = options_.world->Agree(mine);
   if (!mine.ok()) return mine;
-  run_.last_save_owed = state_.step == run_.settings.run.steps;
+  run_.owed = state_.step == run_.settings.run.steps ? Owed::kSave : Owed::kNothing;
   if (!together()) return checkpoint::Save(*options_.file_system, dir, StateToSave(), keep, options_.fencing);
   // Every rank writes a share: one that has gone wrong since the last step must not get into the checkpoint to which
   // all go back.

@@ -1,5 +1,6 @@
 #include "worker/train/batch_gradient.h"
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -13,6 +14,13 @@ namespace filigree::train {
 namespace {
 
 double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// A fault on request (fault.h), once a process.
+void CutOnRequest(int64_t step, parallel::World* world) {
+  static std::atomic<bool> cut = false;
+  if (world == nullptr || world->grid().tensor == 1 || !FaultAsked("cut", "tensor", step) || cut.exchange(true)) return;
+  world->tensor().Abort(absl::UnavailableError("connections were cut on request"));
+}
 
 }  // namespace
 
@@ -54,6 +62,7 @@ BatchGradient::BatchGradient(const config::Settings& settings, const TrainState&
 
 absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch, model::Network& network,
                                                              Evidence* evidence) {
+  CutOnRequest(state_.step, world_);
   model::PassTimes times;
   ComputeOwnShards(batch, network, evidence, times);
   if (!network.status().ok()) {

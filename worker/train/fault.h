@@ -21,6 +21,8 @@
 //   flip:WHAT:STEP      one bit of the state changes before a step: weight, moment or mask; or, WHAT is update, of a
 //                       weight while the step updates it. Once a process.
 //
+//   cut:tensor:STEP     the rank's connections to those that it shares the model with break before a step, and no other
+//
 //   nan:gradient:STEP   a rank's part of the gradient of a step has a NaN, however often it is computed
 //
 //   huge:loss:STEP      its part of the loss is too large by a million, likewise

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/ranks.h"
 #include "worker/comm/local.h"
 
 namespace filigree::parallel {
@@ -25,11 +26,13 @@ class Written : public Membership {
   }
   absl::StatusOr<std::unique_ptr<comm::Transport>> Join(const Generation& generation) override {
     if (generation.number == unreachable) return absl::UnavailableError("nobody came");
+    if (transport != nullptr) return std::move(transport);
     return std::move(comm::LocalTransports(1).front());
   }
   void Finish(int exit_code) override { finished = exit_code; }
 
   int64_t unreachable = -1;
+  std::unique_ptr<comm::Transport> transport;  // of the first generation; null: a world of one
   std::vector<std::string> told;
   int finished = -1;
 
@@ -76,6 +79,22 @@ TEST(Generations, EndWithTheWork) {
   EXPECT_EQ(*seen.exit_code, 75);
   EXPECT_EQ(membership.finished, 75);
   EXPECT_TRUE(seen.said.empty());
+}
+
+// Whoever is first may be killed before it has said so; a failure of another's own ends nobody's job.
+TEST(Generations, AreSaidToBeOverByEveryMemberThatIsDone) {
+  for (const int code : {0, 1}) {
+    testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+      Generation both = Of(0);
+      both.members = {0, 1};
+      const bool first = transport->rank() == 0;
+      Written membership({both});
+      membership.transport = std::move(transport);
+      const Seen seen = RunAll(membership, {{code}});
+      ASSERT_TRUE(seen.exit_code.ok()) << seen.exit_code.status();
+      EXPECT_EQ(membership.finished, first || code == 0 ? code : -1);
+    });
+  }
 }
 
 TEST(Generations, GoOnAfterALossAndSayWhatWasMissed) {

@@ -121,7 +121,7 @@ class FencedRunTest : public ::testing::Test {
       ASSERT_TRUE(world.ok()) << world.status();
       Fencing mine = fencing;
       Ended& ended = all[(*world)->rank()];
-      auto run = OpenRun(settings, world->get(), "program", &mine);
+      auto run = OpenRun(settings, world->get(), {.program = "program", .fencing = &mine});
       ended.status = run.status();
       if (run.ok()) ended = TrainOpened(*run, world->get(), &mine, steps);
     });
@@ -195,7 +195,7 @@ TEST_F(FencedRunTest, WhatWasCommittedIsWhereTheSameGenerationGoesBackTo) {
     ASSERT_TRUE(world.ok()) << world.status();
     Fencing mine = fencing;
     for (const int64_t from : {0, 3}) {
-      auto run = OpenRun(settings, world->get(), "program", &mine);
+      auto run = OpenRun(settings, world->get(), {.program = "program", .fencing = &mine});
       ASSERT_TRUE(run.ok()) << run.status();
       EXPECT_EQ(run->state->step, from);
       EXPECT_TRUE(TrainOpened(*run, world->get(), &mine, from + 3).status.ok());
@@ -248,7 +248,7 @@ TEST_F(FencedRunTest, ALateWriterLeavesAndSpoilsNothing) {
 // Where the folder has changed hands there is nobody to ask.
 TEST_F(FencedRunTest, AFirstRankThatWakesUpLateWritesNothingMore) {
   Fencing first = coordinator_.Place(1);
-  auto asleep = OpenRun(SettingsOf(RunDir()), nullptr, {}, &first);
+  auto asleep = OpenRun(SettingsOf(RunDir()), nullptr, {.fencing = &first});
   ASSERT_TRUE(asleep.ok()) << asleep.status();
   Ended successor;
   TrainerOptions options;

@@ -94,9 +94,10 @@ class KeptStateTest : public ::testing::Test {
       kept[(*world)->rank()] = *found;
       if (found->way == Way::kMemory) {
         mine.run->resumed = false;
+        mine.run->owed = found->owed;
       } else {
         mine.run = nullptr;
-        auto opened = OpenRun(settings, world->get(), "program", fencing);
+        auto opened = OpenRun(settings, world->get(), {.program = "program", .fencing = fencing});
         ASSERT_TRUE(opened.ok()) << opened.status();
         mine.run = std::make_unique<OpenedRun>(*std::move(opened));
         mine.run->last_steps = found->last_steps;
@@ -416,9 +417,9 @@ TEST_F(FencedKeptStateTest, NobodyGoesBehindTheLastCommitNorCommitsItAgain) {
 }
 
 // Whoever asks for the commit is lost before there is an answer.
-TEST_F(FencedKeptStateTest, AfterTheLastStepWhatIsKeptWantsTheSaveAlone) {
-  enum Next { kAllWhoAreLeft, kANewcomerToo, kNotThatFar };
-  for (const Next next : {kAllWhoAreLeft, kANewcomerToo, kNotThatFar}) {
+TEST_F(FencedKeptStateTest, AfterTheLastStepWhatIsKeptWantsWhatComesThen) {
+  enum Next { kAllWhoAreLeft, kANewcomerToo, kInTheEvaluation };
+  for (const Next next : {kAllWhoAreLeft, kANewcomerToo, kInTheEvaluation}) {
     fs::remove_all(RunDir());
     last_.reset();
     Process a, b, c;
@@ -428,21 +429,26 @@ TEST_F(FencedKeptStateTest, AfterTheLastStepWhatIsKeptWantsTheSaveAlone) {
     Generation({&a, &b}, 9);
     Lose(a);
     EXPECT_EQ(b.run->state->step, 9);
-    EXPECT_TRUE(b.run->last_save_owed);
-    if (next == kNotThatFar) b.run->last_save_owed = false;  // lost in the evaluation at the end
+    EXPECT_EQ(b.run->owed, Owed::kSave);
+    if (next == kInTheEvaluation) {
+      b.run->owed = Owed::kEverything;
+      b.run->settings.eval.every = 100;  // and at the end
+    }
     answer_ = absl::OkStatus();
     last_save_works_ = true;
     std::vector<Process*> processes = {&b};
     if (next == kANewcomerToo) processes.insert(processes.begin(), &c);
     Place(2, processes);
-    const auto kept = Generation(processes, 9);
-    constexpr Way kWays[] = {Way::kMemory, Way::kCheckpoint, Way::kNothing};
+    // An evaluation asks whether to stop, which is where these tests lose a rank: here nobody is.
+    const auto kept = Generation(processes, next == kInTheEvaluation ? 10 : 9);
+    constexpr Way kWays[] = {Way::kMemory, Way::kCheckpoint, Way::kMemory};
     EXPECT_EQ(kept[0].way, kWays[next]);
-    EXPECT_EQ(kept[0].step, next == kNotThatFar ? 0 : 9);
+    EXPECT_EQ(kept[0].step, 9);
     EXPECT_EQ(last_->step, 9);
     EXPECT_EQ(last_->generation, 2);
     EXPECT_EQ(Sha(b), Undisturbed());
     ExpectWholeLog();
+    EXPECT_EQ(telemetry::ReadLog(RunDir() + "/steps.jsonl")->evals.size(), next == kInTheEvaluation ? 1u : 0u);
   }
 }
 

@@ -15,6 +15,7 @@
 #include "tests/support/ranks.h"
 #include "tests/worker/run/small_corpus.h"
 #include "worker/checkpoint/checkpoint.h"
+#include "worker/checkpoint/ticking_files.h"
 #include "worker/config/load.h"
 #include "worker/train/stored_state.h"
 
@@ -169,7 +170,7 @@ class RanksOfARun {
     testing_support::RunRanks(static_cast<int>(states_.size()), [&](std::unique_ptr<comm::Transport> transport) {
       const auto world = parallel::World::Make(settings_, std::move(transport));
       ASSERT_TRUE(world.ok()) << world.status();
-      auto run = OpenRun(settings_, world->get(), "program");
+      auto run = OpenRun(settings_, world->get(), {.program = "program"});
       ASSERT_TRUE(run.ok()) << run.status();
       TrainerOptions options;
       options.output = telemetry::Output::kQuiet;
@@ -215,6 +216,45 @@ TEST_F(TrainerTest, RanksThatRoundGoOnFromACheckpointAsIfNothingHadBeen) {
   }
 }
 
+// A host whose copy of a checkpoint is damaged.
+class DamagedFiles : public checkpoint::TickingFiles {
+ public:
+  explicit DamagedFiles(std::string part) : TickingFiles(checkpoint::RealFileSystem(), [] {}), part_(std::move(part)) {}
+  absl::StatusOr<std::unique_ptr<checkpoint::ReadableFile>> OpenForRead(const std::string& path) override {
+    if (path.find(part_) != std::string::npos) return absl::DataLossError(path + " was cut");
+    return TickingFiles::OpenForRead(path);
+  }
+
+ private:
+  const std::string part_;
+};
+
+TEST_F(TrainerTest, RanksGoOnFromTheNewestCheckpointThatAllOfThemCanRead) {
+  RanksOfARun ranks(folder_ + "/data", RunDir(), 2);
+  for (const int64_t steps : {2, 4}) ranks.TrainTo(steps);
+  DamagedFiles second_host("step-0000000004");
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(ranks.settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    OpenOptions options{.program = "program"};
+    if ((*world)->rank() == 1) options.files = &second_host;
+    const auto run = OpenRun(ranks.settings(), world->get(), std::move(options));
+    ASSERT_TRUE(run.ok()) << run.status();
+    EXPECT_EQ(run->state->step, 2);
+    EXPECT_TRUE(
+        Has(fmt::format("{}", fmt::join(run->notes, "\n")), "not every rank can read the checkpoint of step 4"));
+  });
+  // Nor does the run begin anew where one of them sees none.
+  DamagedFiles blind("step-");
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(ranks.settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    OpenOptions options{.program = "program"};
+    if ((*world)->rank() == 1) options.files = &blind;
+    EXPECT_FALSE(OpenRun(ranks.settings(), world->get(), std::move(options)).ok());
+  });
+}
+
 // It would be what all go back to.
 TEST_F(TrainerTest, AStateThatRanksDoNotShareIsNotSaved) {
   RanksOfARun good(folder_ + "/data", RunDir(), 2);
@@ -249,10 +289,19 @@ TEST_F(TrainerTest, AnotherGridTakesOverWhatRanksHadNotSent) {
 }
 
 TEST_F(TrainerTest, AModelThatNoMemoryHoldsIsRefusedBeforeAnythingIsWritten) {
-  const auto run = OpenSmall({"model.d_model=16384", "model.n_layer=256"}, RunDir());
+  const auto run = OpenSmall({"model.d_model=16384", "model.d_mlp=32768", "model.n_layer=256"}, RunDir());
   ASSERT_EQ(run.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(Has(std::string(run.status().message()), "memory")) << run.status();
   EXPECT_TRUE(Has(std::string(run.status().message()), "would fit")) << run.status();
+  EXPECT_FALSE(fs::exists(RunDir()));
+}
+
+TEST_F(TrainerTest, AnExchangeThatCannotNumberSoManyEntriesIsRefused) {
+  const auto run = OpenSmall(
+      {"model.d_model=8192", "model.n_layer=8", "sparsity.regime=exact", "parallel.exchange=balanced"}, RunDir());
+  ASSERT_EQ(run.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(Has(std::string(run.status().message()), "parallel.exchange \"balanced\" is for models of fewer than"))
+      << run.status();
   EXPECT_FALSE(fs::exists(RunDir()));
 }
 
