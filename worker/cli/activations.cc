@@ -1,7 +1,4 @@
 #include <algorithm>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +11,7 @@
 #include "worker/cli/command.h"
 #include "worker/cli/model_tokenizer.h"
 #include "worker/cli/print.h"
+#include "worker/data/files.h"
 #include "worker/machine/processor.h"
 #include "worker/train/record_activations.h"
 #include "worker/train/stored_state.h"
@@ -30,11 +28,8 @@ struct ActivationsOptions {
 
 absl::StatusOr<std::string> TextOf(const ActivationsOptions& options) {
   if (!options.text.empty()) return options.text;
-  if (options.file.empty()) return std::string(std::istreambuf_iterator<char>(std::cin), {});
-  std::ifstream in(options.file, std::ios::binary);
-  if (!in)
-    return absl::NotFoundError(fmt::format("cannot read {}; give a text file, or the text with --text", options.file));
-  return std::string(std::istreambuf_iterator<char>(in), {});
+  constexpr int64_t kMostBytes = 64 << 20;
+  return data::ReadInput(options.file, kMostBytes);
 }
 
 // Names as the model has them: what was asked for, or everything. "attn.q" stands for that place in every layer.

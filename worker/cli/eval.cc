@@ -37,7 +37,7 @@ void PrintEvaluation(const EvalOptions& options, const train::LoadedModel& model
       out["baselines"] = {
           {"uniform", baselines.uniform_nats}, {"unigram", baselines.unigram_nats}, {"bigram", baselines.bigram_nats}};
     }
-    Print("{}\n", out.dump());
+    Print("{}\n", OneLine(out));
     return;
   }
   Print("{}, step {}\n{} loss {:.4f} nats a token, {:.4f} bits a byte, over {} tokens\n", model.path, model.step,

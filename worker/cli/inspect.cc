@@ -119,7 +119,7 @@ absl::Status InspectCheckpoint(const InspectOptions& options) {
   Totals totals;
   const ordered_json out = CheckpointJson(*loaded, *summary, totals);
   if (options.json) {
-    Print("{}\n", out.dump());
+    Print("{}\n", OneLine(out));
   } else {
     PrintCheckpoint(out);
   }
@@ -155,7 +155,7 @@ absl::Status InspectSafetensors(const InspectOptions& options) {
   }
   if (options.json) {
     const ordered_json out = {{"path", options.path}, {"metadata", file->metadata()}, {"tensors", tensors}};
-    Print("{}\n", out.dump());
+    Print("{}\n", OneLine(out));
     return absl::OkStatus();
   }
   Print("{}\n", options.path);

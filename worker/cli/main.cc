@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -108,6 +109,8 @@ int main(int argc, char** argv) {
     const bool asked = error.get_exit_code() == 0;  // --help, --version
     app.exit(error);
     return asked ? cli::kExitDone : cli::kExitUsage;
+  } catch (const std::exception& error) {
+    return cli::Finish(absl::InternalError(fmt::format("an error that nothing was prepared for: {}", error.what())));
   }
   return cli::CheckOutput(app, exit_code);
 }

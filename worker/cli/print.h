@@ -23,6 +23,12 @@ void Print(fmt::format_string<Args...> format, Args&&... args) {
   Print(stdout, format, std::forward<Args>(args)...);
 }
 
+// JSON on one line; bytes that are not UTF-8 (a path may have some) become U+FFFD.
+template <typename Json>
+std::string OneLine(const Json& json) {
+  return json.dump(/*indent=*/-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+}
+
 }  // namespace filigree::cli
 
 #endif  // FILIGREE_WORKER_CLI_PRINT_H_
