@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -34,6 +35,26 @@ inline void TransposeBits(const uint64_t* bits, int channels, uint16_t* by_key) 
   }
 }
 
+// Writes a whole vector, the lanes of v whose bits are set (one a lane, from `bits` on) at its front: their number.
+#if HWY_TARGET == HWY_AVX2
+// By a permutation from a table. Highway's own Compress copies its table to the stack at every call under GCC.
+template <class D>
+HWY_INLINE int StoreCompressed(D d, hn::Vec<D> v, const uint8_t* bits, int32_t* to) {
+  const hn::RebindToUnsigned<D> du;
+  const auto packed = hn::Set(du, kLanesToFront[*bits]);
+  const auto lanes = hn::And(hn::Shr(packed, hn::ShiftLeft<2>(hn::Iota(du, 0))), hn::Set(du, 7));
+  hn::StoreU(hn::TableLookupLanes(v, hn::IndicesFromVec(d, lanes)), d, to);
+  return std::popcount(*bits);
+}
+#else
+template <class D>
+HWY_INLINE int StoreCompressed(D d, hn::Vec<D> v, const uint8_t* bits, int32_t* to) {
+  const auto kept = hn::LoadMaskBits(d, bits);
+  hn::StoreU(hn::Compress(v, kept), d, to);
+  return static_cast<int>(hn::CountTrue(d, kept));
+}
+#endif
+
 // Fills counts and lists from one word of bits a channel; then sorts.
 inline void ListByKey(const uint64_t* bits, ConstTile x, KeyLists& lists) {
   const hn::CappedTag<int32_t, 16> d;
@@ -51,9 +72,7 @@ inline void ListByKey(const uint64_t* bits, ConstTile x, KeyLists& lists) {
     for (int c = 0; c < 16 * groups; c += kStep) {
       const uint8_t* word = reinterpret_cast<const uint8_t*>(by_key[c / 16] + key) + c % 16 / 8;
       const auto channel = hn::Add(from_zero, hn::Set(d, c * kTileTokens + key));
-      const auto kept = hn::LoadMaskBits(d, word);
-      hn::StoreU(hn::Compress(channel, kept), d, places + n);
-      n += static_cast<int>(hn::CountTrue(d, kept));
+      n += StoreCompressed(d, channel, word, places + n);
     }
     lists.count[key] = n - lists.first[key];
   }

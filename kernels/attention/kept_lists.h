@@ -1,6 +1,7 @@
 #ifndef FILIGREE_KERNELS_ATTENTION_KEPT_LISTS_H_
 #define FILIGREE_KERNELS_ATTENTION_KEPT_LISTS_H_
 
+#include <array>
 #include <cstdint>
 
 #include "kernels/attention/attention_check.h"
@@ -18,6 +19,18 @@ enum class WithoutBits { kAll, kNonzero };
 
 // One word a channel of x. Keys at and after `keys` have no entries.
 void ReadKeptBits(ConstTile x, const uint64_t* kept, WithoutBits without_bits, int keys, uint64_t* bits);
+
+// For every set of eight lanes, a bit each: their numbers, ascending, four bits each from the lowest on.
+inline constexpr std::array<uint32_t, 256> kLanesToFront = [] {
+  std::array<uint32_t, 256> packed = {};
+  for (uint32_t set = 0; set < packed.size(); ++set) {
+    int n = 0;
+    for (uint32_t lane = 0; lane < 8; ++lane) {
+      if ((set >> lane & 1) != 0) packed[set] |= lane << 4 * n++;
+    }
+  }
+  return packed;
+}();
 
 // The entries of a tile, key after key, channels ascending: place c * 64 + key within the tile, and value. Written by
 // ListByKey (kept_lists-inl.h).
