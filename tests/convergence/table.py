@@ -125,6 +125,9 @@ for point, settings in (("d256", D256), ("d512", D512), ("d1024", D1024)):
                      {**way(settings), "optim.lr": lr, "run.steps": STEPS // 4}) for lr in (0.0128, 0.0256, 0.0512, 0.1024, 0.2048)]
         RUNS += [Run(f"{point}-{regime}-lr{lr}-s1", "sweep", "learning rate, 4 M tokens",
                      {**way(settings), "optim.lr": lr, "run.seed": 1}) for lr in (0.0128, 0.0256, 0.0512) if lr != settings["optim.lr"]]
+# Whether the better rate of exact training is better with other seeds, too.
+RUNS += [Run(f"d256-exact-lr0.0256-s{seed}", "sweep", "learning rate, 4 M tokens, another seed",
+             {**exact({**D256, "run.seed": seed}), "optim.lr": 0.0256}) for seed in (2, 3)]
 
 POINTS = [
     Point("D 256, 1/16", 256, "1/16", "1/4", triples["d256"],
