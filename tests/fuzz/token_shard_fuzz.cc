@@ -27,7 +27,7 @@ void Try(std::string_view input) {
         stream->size(), input.size());
   std::vector<int32_t> tokens(static_cast<size_t>(stream->size()));
   stream->Copy(0, static_cast<int>(stream->size()), tokens.data());
-  stream->CheckVocab(300).IgnoreError();
+  for (int shard = 0; shard < stream->shards(); ++shard) stream->CheckVocab(shard, 300).IgnoreError();
 }
 
 }  // namespace filigree::fuzz

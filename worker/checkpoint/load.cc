@@ -137,6 +137,12 @@ absl::StatusOr<Checkpoint> LoadNewest(FileSystem& files, const std::string& run_
     if (first.empty()) first = warning;
     if (warnings != nullptr) warnings->push_back(warning);
   }
+  if (first.empty() && !steps->empty() && steps->back().step > most_step) {
+    return absl::DataLossError(
+        fmt::format("{} has no checkpoint up to step {}, the newest one that another rank can read; the ranks must see "
+                    "the same files",
+                    run_dir, most_step));
+  }
   // Its next save would remove them.
   const auto lost = std::count_if(steps->begin(), steps->end(), [](const StepFolder& s) { return s.generation == 0; });
   if (!any_committed && lost > 1) {

@@ -28,8 +28,7 @@ struct ActivationsOptions {
 
 absl::StatusOr<std::string> TextOf(const ActivationsOptions& options) {
   if (!options.text.empty()) return options.text;
-  constexpr int64_t kMostBytes = 64 << 20;
-  return data::ReadInput(options.file, kMostBytes);
+  return data::ReadInput(options.file, data::kMaxInputBytes);
 }
 
 // Names as the model has them: what was asked for, or everything. "attn.q" stands for that place in every layer.

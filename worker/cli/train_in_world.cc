@@ -64,8 +64,8 @@ absl::Status OpenOrKeep(const Surroundings& surroundings, const config::Settings
   absl::StatusOr<train::OpenedRun> opened = train::OpenRun(settings, &world, std::move(options));
   if (!opened.ok()) return opened.status();
   run = std::make_unique<train::OpenedRun>(*std::move(opened));
+  if (run->state->step >= run->settings.run.steps) run->owed = kept->owed;
   if (kept->way == train::Kept::Way::kCheckpoint) {
-    if (run->state->step >= run->settings.run.steps) run->owed = kept->owed;
     run->notes.push_back(fmt::format("newcomers take over the state of step {} that other ranks had", kept->step));
     run->last_steps = std::move(kept->last_steps);
   }
@@ -191,7 +191,11 @@ parallel::Outcome TrainInWorld(const Surroundings& surroundings, const config::S
   }
   over = true;
   // Somebody may wait in a group of its own that is whole, and would until its deadline.
-  if (!outcome.lost.ok()) world.Abort(outcome.lost);
+  // Whatever it is called here, to them it is the loss of a rank.
+  if (!outcome.lost.ok()) {
+    const std::string why(outcome.lost.message());
+    world.Abort(train::IsSuperseded(outcome.lost) ? outcome.lost : absl::UnavailableError(why));
+  }
   return outcome;
 }
 

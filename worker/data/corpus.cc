@@ -42,9 +42,9 @@ absl::StatusOr<TokenStream> OpenSplit(const std::string& dir, const Split& split
         fmt::format("{}: its shards hold {} tokens, the manifest says {}; run `filigree prepare` again", dir,
                     stream->size(), split.tokens));
   }
-  if (absl::Status status = stream->CheckVocab(vocab, tick); !status.ok()) return status;
-  for (int i = 0; i < stream->shards(); ++i) {
-    absl::Status status = CheckHash(paths[i], stream->ShardBytes(i), split.shards[i], tick);
+  for (int i = 0; i < stream->shards(); ++i) {  // both of a shard, while the system has it in memory
+    absl::Status status = stream->CheckVocab(i, vocab, tick);
+    if (status.ok()) status = CheckHash(paths[i], stream->ShardBytes(i), split.shards[i], tick);
     if (!status.ok()) return status;
   }
   return stream;

@@ -19,7 +19,7 @@ namespace filigree::data {
 
 class Corpus {
  public:
-  // Reads every shard once: its header and size, its SHA-256, and whether all of its tokens are below the vocabulary.
+  // Reads every shard: its header and size, its SHA-256, and whether all of its tokens are below the vocabulary.
   // What the digest promises is therefore what the run gets. Other files are not looked at (documents.jsonl, which may
   // be gone), but the tokenizer's.
   //

@@ -86,6 +86,8 @@ absl::StatusOr<std::unique_ptr<OutputFolder>> OutputFolder::Claim(const std::str
     return status;
   }
   std::unique_ptr<OutputFolder> folder(new OutputFolder(dir, lock, created));
+  // One that stopped in the middle of Commit: till that is made up for, what is staged has to stay.
+  folder->torn_ = fs::exists(folder->staging_, error) && !fs::exists(dir + "/" + kManifestFile, error);
   fs::remove_all(folder->staging_, error);
   if (!error) fs::create_directory(folder->staging_, error);
   if (error) return SystemError(error.value(), folder->staging_, "make this folder");

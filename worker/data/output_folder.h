@@ -40,7 +40,7 @@ class OutputFolder {
   std::string dir_, staging_;
   int lock_;           // descriptor of the folder; closing it gives up the claim
   bool created_;       // by this claim
-  bool torn_ = false;  // by a Commit that has taken the old manifest away and is not at its end
+  bool torn_ = false;  // there is no manifest, by a Commit that has not come to its end
 };
 
 }  // namespace filigree::data

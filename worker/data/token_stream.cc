@@ -115,22 +115,20 @@ void TokenStream::Copy(int64_t begin, int count, int32_t* out) const {
   }
 }
 
-absl::Status TokenStream::CheckVocab(int vocab, const std::function<void()>& tick) const {
+absl::Status TokenStream::CheckVocab(int shard, int vocab, const std::function<void()>& tick) const {
   constexpr int64_t kPiece = 8 << 20;
-  for (const Shard& shard : shards_) {
-    const uint16_t* tokens = shard.mapping.tokens();
-    uint16_t largest = 0;
-    for (int64_t begin = 0; begin < shard.size; begin += kPiece) {
-      const int64_t end = std::min(shard.size, begin + kPiece);
-      for (int64_t i = begin; i < end; ++i) largest = std::max(largest, tokens[i]);
-      if (tick) tick();
-    }
-    if (largest < vocab) continue;
-    const int64_t at = std::find_if(tokens, tokens + shard.size, [&](int token) { return token >= vocab; }) - tokens;
-    return absl::DataLossError(fmt::format("{}: token {} at position {} is not below the vocabulary of {}; {}",
-                                           shard.path, tokens[at], at, vocab, kPrepareAgain));
+  const uint16_t* tokens = ShardTokens(shard);
+  const int64_t size = ShardSize(shard);
+  uint16_t largest = 0;
+  for (int64_t begin = 0; begin < size; begin += kPiece) {
+    const int64_t end = std::min(size, begin + kPiece);
+    for (int64_t i = begin; i < end; ++i) largest = std::max(largest, tokens[i]);
+    if (tick) tick();
   }
-  return absl::OkStatus();
+  if (largest < vocab) return absl::OkStatus();
+  const int64_t at = std::find_if(tokens, tokens + size, [&](int token) { return token >= vocab; }) - tokens;
+  return absl::DataLossError(fmt::format("{}: token {} at position {} is not below the vocabulary of {}; {}",
+                                         shards_[shard].path, tokens[at], at, vocab, kPrepareAgain));
 }
 
 }  // namespace filigree::data

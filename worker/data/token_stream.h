@@ -37,9 +37,9 @@ class TokenStream {
   // Writes tokens [begin, begin + count) to `out`; 0 <= begin, begin + count <= size().
   void Copy(int64_t begin, int count, int32_t* out) const;
 
-  // DataLoss naming the shard and position of the first token that is not below `vocab`. Reads everything once; tick
+  // DataLoss naming the shard and position of its first token that is not below `vocab`. Reads all of the shard; tick
   // (may be empty) is called every now and then.
-  absl::Status CheckVocab(int vocab, const std::function<void()>& tick = {}) const;
+  absl::Status CheckVocab(int shard, int vocab, const std::function<void()>& tick = {}) const;
 
   // Number of shards, and the tokens of one, for code that reads everything.
   int shards() const { return static_cast<int>(shards_.size()); }

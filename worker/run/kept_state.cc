@@ -72,7 +72,7 @@ absl::StatusOr<std::vector<Holding>> HoldingsOfRanks(const OpenedRun* run, paral
     const std::vector<std::string> parts = absl::StrSplit((*words)[rank], ' ');
     int owed = 0;
     if (parts.size() != 4 || !absl::SimpleAtoi(parts[0], &holdings[rank].step) || !absl::SimpleAtoi(parts[2], &owed) ||
-        owed < 0 || owed > static_cast<int>(Owed::kEverything)) {
+        owed < 0 || owed > static_cast<int>(Owed::kEvaluation)) {
       return absl::InternalError(fmt::format("rank {} says '{}' of its state", rank, (*words)[rank]));
     }
     holdings[rank].fits = parts[1] == "1";
@@ -107,7 +107,7 @@ struct Holders {
 Holders HoldersAt(int64_t step, const std::vector<Holding>& holdings) {
   Holders holders;
   holders.step = step;
-  holders.owed = Owed::kEverything;
+  holders.owed = Owed::kEvaluation;
   holders.all_fit = true;
   for (int rank = 0; rank < std::ssize(holdings); ++rank) {
     const Holding& holding = holdings[rank];
@@ -233,7 +233,7 @@ absl::StatusOr<Kept> KeepState(OpenedRun* run, const std::string& run_dir, int k
   if (!locked.ok()) return locked;
   if (holders.all_fit) return Kept{Kept::Way::kMemory, newest, holders.owed, "", {}};
   // What was committed is there already.
-  if (fencing != nullptr && fencing->resume && fencing->resume->step == newest) return Kept();
+  if (fencing != nullptr && fencing->resume && fencing->resume->step == newest) return Kept{.owed = holders.owed};
   std::optional<checkpoint::State> state;
   if (holds) state = SavedView(*run);
   std::vector<int> writers = holders.holder_of;

@@ -130,6 +130,8 @@ absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(checkpoint::FileSystem& fi
 // The checkpoint it goes on from, of a step up to most_step, or the beginning.
 absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& files, const Fencing* fencing,
                          const PlaceInGrid& place, int64_t most_step, OpenedRun& run) {
+  run.state = nullptr;  // of an attempt before; memory is for one
+  run.resumed_from.reset();
   absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(files, fencing, most_step, run);
   if (newest.ok()) {
     if (absl::Status status = CheckCorpus(*newest, *run.corpus); !status.ok()) return status;
@@ -147,19 +149,27 @@ absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& f
   return Begin(spec, run);
 }
 
-// The least and the largest step that ranks go on from.
-absl::StatusOr<std::pair<int64_t, int64_t>> StepsOfRanks(parallel::World& world, int64_t mine) {
+// The step that each rank would go on from, and what it was told on the way there.
+struct Found {
+  int64_t step = 0;
+  std::string note;
+};
+absl::StatusOr<std::vector<Found>> WhatRanksFound(parallel::World& world, const OpenedRun& run) {
   const parallel::Progress::Waiting waiting(world.progress());
   world.all().Name("the step that the run goes on from");
-  const auto words = world.all().AllGatherStrings(std::to_string(mine));
+  const std::string note = run.notes.empty() ? "" : run.notes.front();
+  const auto words = world.all().AllGatherStrings(fmt::format("{} {}", run.state->step, note));
   if (!words.ok()) return words.status();
-  std::pair<int64_t, int64_t> steps = {mine, mine};
-  for (const std::string& word : *words) {
-    int64_t step = 0;
-    if (!absl::SimpleAtoi(word, &step)) return absl::InternalError(fmt::format("a rank says '{}' of its step", word));
-    steps = {std::min(steps.first, step), std::max(steps.second, step)};
+  std::vector<Found> found(words->size());
+  for (size_t rank = 0; rank < found.size(); ++rank) {
+    const std::string& word = (*words)[rank];
+    const size_t space = std::min(word.find(' '), word.size());
+    if (!absl::SimpleAtoi(word.substr(0, space), &found[rank].step)) {
+      return absl::InternalError(fmt::format("rank {} says '{}' of its step", rank, word));
+    }
+    found[rank].note = word.substr(std::min(space + 1, word.size()));
   }
-  return steps;
+  return found;
 }
 
 // Where a host sees a damaged copy of the newest checkpoint, or a list of the folder that is old, all ranks take the
@@ -167,11 +177,15 @@ absl::StatusOr<std::pair<int64_t, int64_t>> StepsOfRanks(parallel::World& world,
 absl::Status TakeTheSame(parallel::World& world, const std::function<absl::Status(int64_t most_step)>& load,
                          OpenedRun& run) {
   while (true) {
-    const auto steps = StepsOfRanks(world, run.state->step);
-    if (!steps.ok()) return steps.status();
-    const auto [least, most] = *steps;
-    if (least == most || least == 0) return absl::OkStatus();
-    run.notes.push_back(fmt::format("not every rank can read the checkpoint of step {}", most));
+    const auto found = WhatRanksFound(world, run);
+    if (!found.ok()) return found.status();
+    const auto by_step = [](const Found& a, const Found& b) { return a.step < b.step; };
+    const auto [behind, ahead] = std::minmax_element(found->begin(), found->end(), by_step);
+    const int64_t least = behind->step;
+    if (least == ahead->step || least == 0) return absl::OkStatus();
+    const auto rank = static_cast<int>(behind - found->begin());
+    run.notes.push_back(fmt::format("rank {} on {} cannot read the checkpoint of step {}, so all go back to {}: {}",
+                                    rank, world.all().host(rank), ahead->step, least, behind->note));
     absl::Status loaded = run.state->step > least ? load(least) : absl::OkStatus();
     if (loaded = world.Agree(loaded); !loaded.ok()) return loaded;
   }

@@ -21,8 +21,9 @@
 
 namespace filigree::train {
 
-// What comes after the last step, once that is done: evaluation and sample, then the save.
-enum class Owed { kNothing, kSave, kEverything };
+// What comes after the last step, in this order: evaluation, sample, save. What is owed are this one and those after
+// it.
+enum class Owed { kNothing, kSave, kSample, kEvaluation };
 
 struct OpenedRun {
   config::Settings settings;                      // resolved
@@ -42,15 +43,6 @@ struct OpenedRun {
 // `overrides` as config::Load. InvalidArgument, NotFound: says what is wrong with them.
 absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const std::vector<std::string>& overrides);
 
-// A new run begins in settings.run.dir, which is created; where it holds a run already, that run goes on if the
-// settings allow it (config::CheckResume). InvalidArgument: settings; NotFound, DataLoss: corpus or checkpoints;
-// FailedPrecondition: another live process has the folder, the checkpoint is of another model or the corpus another
-// one; PermissionDenied: the folder cannot be written.
-//
-// `world`: all ranks open the same run, in memory of their own; the first alone holds the lock. Where one fails, all
-// do, with its reason; where their program, settings or corpus differ, FailedPrecondition names rank and field. Null:
-// alone.
-// Where not all can read the newest checkpoint, all take the newest that each of them can.
 struct OpenOptions {
   // What identifies this program to other ranks.
   std::string program = {};
@@ -64,6 +56,16 @@ struct OpenOptions {
   // Of an earlier opening of the run by this process, whose files need not be read again; null: there was none.
   std::unique_ptr<data::Corpus> corpus = nullptr;
 };
+
+// A new run begins in settings.run.dir, which is created; where it holds a run already, that run goes on if the
+// settings allow it (config::CheckResume). InvalidArgument: settings; NotFound, DataLoss: corpus or checkpoints;
+// FailedPrecondition: another live process has the folder, the checkpoint is of another model or the corpus another
+// one; PermissionDenied: the folder cannot be written.
+//
+// `world`: all ranks open the same run, in memory of their own; the first alone holds the lock. Where one fails, all
+// do, with its reason; where their program, settings or corpus differ, FailedPrecondition names rank and field. Null:
+// alone.
+// Where not all can read the newest checkpoint, all take the newest that each of them can.
 absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* world = nullptr,
                                   OpenOptions options = {});
 absl::StatusOr<OpenedRun> OpenRun(const std::string& config, const std::vector<std::string>& overrides);

@@ -49,7 +49,7 @@ absl::StatusOr<RunEnd> Trainer::Run() {
   if (together()) opened = options_.world->Agree(opened);
   if (!opened.ok()) return opened;
   const int64_t S = run_.settings.run.steps;
-  if (state_.step == S && run_.owed == Owed::kEverything) AfterStep();  // a rank was lost in it
+  if (state_.step == S && run_.owed > Owed::kSave) AfterStep();  // a rank was lost in it
   while (state_.step < S && !Stopping()) {
     if (absl::Status status = TrainOneStep(); !status.ok()) {
       log_.End({state_.step, 0, std::string(status.message())});
@@ -229,10 +229,17 @@ telemetry::WireBytes Trainer::WireOf(const StepResult& result) const {
 void Trainer::AfterStep() {
   const config::Settings& settings = run_.settings;
   const bool last = state_.step == settings.run.steps;
-  if (last) run_.owed = Owed::kEverything;
+  if (last && run_.owed == Owed::kNothing) run_.owed = Owed::kEvaluation;
   const auto due = [&](int64_t every) { return every > 0 && (state_.step % every == 0 || last); };
-  if (due(settings.eval.every)) EvaluateNow(last ? 0 : settings.eval.sequences);
-  if (due(settings.sample.every)) SampleNow();
+  // After the last step: is it owed still, and what is when it is done?
+  const auto owed = [&](Owed what) { return !last || run_.owed >= what; };
+  const auto then = [&](Owed what) {
+    if (last && world_failure_.ok()) run_.owed = std::min(run_.owed, what);
+  };
+  if (due(settings.eval.every) && owed(Owed::kEvaluation)) EvaluateNow(last ? 0 : settings.eval.sequences);
+  then(Owed::kSample);
+  if (due(settings.sample.every) && owed(Owed::kSample)) SampleNow();
+  then(Owed::kSave);
   const bool retry = retry_save_at_ >= 0 && state_.step >= retry_save_at_;
   if (!last && (due(settings.checkpoint.every) || retry)) {
     const absl::Status saved = SaveNow();

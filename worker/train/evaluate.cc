@@ -57,9 +57,9 @@ absl::StatusOr<Evaluation> Evaluate(model::Network& network, const data::TokenSt
     result.whole = done == 0 || !go_on || go_on();
     if (!result.whole) break;
     if (done + rank < chunks.count()) losses[done + rank] = chunks.Loss(network, done + rank);
+    if (absl::Status status = network.status(); !status.ok()) return status;  // losses are NaN from here on
     if (world != nullptr) world->progress().Tick();
   }
-  if (absl::Status status = network.status(); !status.ok()) return status;  // losses are NaN since
   if (ranks > 1) {  // all but one of the addends of each loss are 0
     const parallel::Progress::Waiting waiting(world->progress());
     world->data().Name("losses of an evaluation");

@@ -57,7 +57,7 @@ int64_t BytesPerEvaluatedToken(const model::ModelSpec& here, int ranks) {
 int64_t BytesOfEvaluation(const model::ModelSpec& spec, const model::ModelSpec& here, const config::Settings& settings,
                           const parallel::Grid& grid) {
   int64_t sequences = settings.sample.every > 0 ? 1 : 0;
-  if (settings.eval.every > 0) sequences = std::min(kEvaluatedTogether, settings.eval.sequences);
+  if (settings.eval.every > 0) sequences = kEvaluatedTogether;  // the last evaluation is over the whole split
   const int threads = parallel::ThreadsOfRank(settings.run, grid.size());
   const int64_t at_once = model::SequencesAtOnce(threads, static_cast<int>(sequences), grid.tensor > 1);
   return at_once * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens * BytesPerEvaluatedToken(here, grid.tensor);

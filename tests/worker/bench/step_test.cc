@@ -127,7 +127,7 @@ TEST(StepBenchTest, SizesThatMakeNoModelAreRefusedByName) {
   sizes.vocab = 1;
   ExpectRefused(sizes, {"--vocab is 1"});
   sizes = Small();
-  sizes.d_model = 16384;
+  sizes.d_model = 8192;
   sizes.layers = 256;
   ExpectRefused(sizes, {"GiB", "make them smaller"});
 }

@@ -135,6 +135,9 @@ TEST(PrepareTest, AnErrorWhileTheNewCorpusTakesTheOldOnesPlaceCanBeMended) {
   EXPECT_FALSE(RunPrepare(Options(folder)).ok());
   EXPECT_TRUE(absl::IsNotFound(Corpus::Open(folder / "out").status()));
   fs::remove_all(folder / "out/val_000000.bin");
+  PrepareOptions mistyped = Options(folder);
+  mistyped.inputs = {folder / "nowhere"};
+  EXPECT_FALSE(RunPrepare(mistyped).ok()) << "and that may fail as well";
   const absl::Status again = RunPrepare(Options(folder)).status();
   EXPECT_TRUE(again.ok()) << again;
   EXPECT_TRUE(Corpus::Open(folder / "out").ok());

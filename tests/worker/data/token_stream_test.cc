@@ -114,8 +114,9 @@ TEST(TokenStreamTest, ATokenBeyondTheVocabularyIsNamed) {
   const TokenStream stream = TokenStream::Open({folder.Write("a", Shard(20240520, 1, 3, {1, 2, 2000})),
                                                 folder.Write("b", Shard(20240520, 1, 3, {5, 2048, 6}))})
                                  .value();
-  EXPECT_TRUE(stream.CheckVocab(2049).ok());
-  const absl::Status status = stream.CheckVocab(2048);
+  EXPECT_TRUE(stream.CheckVocab(1, 2049).ok());
+  EXPECT_TRUE(stream.CheckVocab(0, 2048).ok());
+  const absl::Status status = stream.CheckVocab(1, 2048);
   EXPECT_TRUE(absl::IsDataLoss(status));
   EXPECT_NE(std::string(status.message()).find("token 2048 at position 1"), std::string::npos) << status;
 }

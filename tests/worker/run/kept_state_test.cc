@@ -431,7 +431,7 @@ TEST_F(FencedKeptStateTest, AfterTheLastStepWhatIsKeptWantsWhatComesThen) {
     EXPECT_EQ(b.run->state->step, 9);
     EXPECT_EQ(b.run->owed, Owed::kSave);
     if (next == kInTheEvaluation) {
-      b.run->owed = Owed::kEverything;
+      b.run->owed = Owed::kEvaluation;
       b.run->settings.eval.every = 100;  // and at the end
     }
     answer_ = absl::OkStatus();
