@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh machine to a trained sparse model of Python and its report: about a minute of training on two cores.
+# From a fresh machine to a trained sparse model of Python and its report: one to three minutes of training on two cores.
 # Nothing to type. Run again it does only what is missing; stopped by Ctrl-C it goes on where it was.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

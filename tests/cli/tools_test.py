@@ -1,7 +1,9 @@
 """What a trained model is asked for: its loss, text, activations, a report."""
 import json
 import os
+import shutil
 import struct
+import subprocess
 
 import program
 from program import ProgramTest, run
@@ -87,6 +89,18 @@ class ToolsTest(ProgramTest):
                       os.path.join(self.folder, "a"))
         self.assertExit(process, 2)
         self.assertSays(process, "attn.z", "0.attn.q")
+
+    def test_activations_of_a_folder_are_refused_in_words(self):
+        process = run("activations", self.trained, "--file", self.folder, "--out", os.path.join(self.folder, "a"))
+        self.assertIn(process.returncode, (1, 2, 3), process.stderr[-500:])
+        self.assertSays(process, self.folder)
+
+    def test_inspect_says_a_path_that_is_not_utf_8(self):
+        odd = os.fsdecode(os.fsencode(self.folder) + b"/run-\xff")
+        shutil.copytree(self.trained, odd)
+        process = subprocess.run([program.PROGRAM, "inspect", odd, "--json"], capture_output=True)
+        self.assertEqual(process.returncode, 0, process.stderr[-500:])
+        self.assertIn("run-\ufffd", json.loads(process.stdout)["path"])
 
     def test_inspect_names_tensors_and_counts_nonzeros(self):
         process = run("inspect", self.trained)

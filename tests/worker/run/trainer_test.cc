@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -241,13 +242,19 @@ class BlindFiles : public checkpoint::TickingFiles {
 TEST_F(TrainerTest, RanksGoOnFromTheNewestCheckpointThatAllOfThemCanRead) {
   RanksOfARun ranks(folder_ + "/data", RunDir(), 2);
   for (const int64_t steps : {2, 4}) ranks.TrainTo(steps);
-  DamagedFiles second_host("step-0000000004");
-  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
-    const auto world = parallel::World::Make(ranks.settings(), std::move(transport));
-    ASSERT_TRUE(world.ok()) << world.status();
-    OpenOptions options{.program = "program"};
-    if ((*world)->rank() == 1) options.files = &second_host;
-    const auto run = OpenRun(ranks.settings(), world->get(), std::move(options));
+  // Opens the run on two ranks, of which the second sees its files through `files`.
+  const auto open = [&](checkpoint::FileSystem& files,
+                        const std::function<void(const absl::StatusOr<OpenedRun>&)>& look) {
+    testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+      const auto world = parallel::World::Make(ranks.settings(), std::move(transport));
+      ASSERT_TRUE(world.ok()) << world.status();
+      OpenOptions options{.program = "program"};
+      if ((*world)->rank() == 1) options.files = &files;
+      look(OpenRun(ranks.settings(), world->get(), std::move(options)));
+    });
+  };
+  DamagedFiles damaged("step-0000000004");
+  open(damaged, [](const absl::StatusOr<OpenedRun>& run) {
     ASSERT_TRUE(run.ok()) << run.status();
     EXPECT_EQ(run->state->step, 2);
     const std::string notes = fmt::format("{}", fmt::join(run->notes, "\n"));
@@ -257,12 +264,7 @@ TEST_F(TrainerTest, RanksGoOnFromTheNewestCheckpointThatAllOfThemCanRead) {
   });
   // Nor does the run begin anew where one of them sees none.
   BlindFiles blind;
-  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
-    const auto world = parallel::World::Make(ranks.settings(), std::move(transport));
-    ASSERT_TRUE(world.ok()) << world.status();
-    OpenOptions options{.program = "program"};
-    if ((*world)->rank() == 1) options.files = &blind;
-    const auto run = OpenRun(ranks.settings(), world->get(), std::move(options));
+  open(blind, [](const absl::StatusOr<OpenedRun>& run) {
     EXPECT_TRUE(Has(std::string(run.status().message()), "the step that the run goes on from")) << run.status();
   });
 }
