@@ -18,7 +18,7 @@
 //   newcomers          as many as |C'| then lacks, from outside those who stay (so who was dropped may be drawn again,
 //                      but comes back as a newcomer)
 //
-// Newcomers come first from `ranked`, in its order, then into units that have too few, and all others are drawn without
+// Newcomers come first into units that have too few, then from `ranked`, in its order, and all others are drawn without
 // replacement with probability proportional to row_weight[o] * col_weight[i] (newcomers.h). |C'| is met exactly,
 // whatever the weights are; where they leave no choice the draw is uniform over what is free.
 //
@@ -45,8 +45,8 @@ struct RefreshInput {
 
   // Weights of rows [rows] and columns [cols], null: all alike. Negative ones and what is no finite number count as 0.
   const float *row_weight = nullptr, *col_weight = nullptr;
-  // Global indices r * cols + c, each at most once, that come before every draw; those that are candidates already are
-  // passed over.
+  // Global indices r * cols + c, each at most once, that come before every draw but that for short units; those that
+  // are candidates already are passed over.
   std::span<const uint32_t> ranked;
 
   // Every unit gets at least so many candidates (min alive's units need them), every row and every column at least so
