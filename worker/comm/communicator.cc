@@ -224,6 +224,9 @@ absl::StatusOr<std::vector<std::string>> Communicator::AllGatherStrings(const st
   return strings;
 }
 
+// Once all have come to make a group, it takes no longer than to reach each other.
+constexpr std::chrono::seconds kToReachEachOther{30};
+
 absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Split(int color, int key) {
   using Place = std::array<int64_t, 3>;  // color, key, rank
   std::vector<Place> places(static_cast<size_t>(size()));
@@ -241,7 +244,9 @@ absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Split(int color, int
                           for (const Place& place : places) {
                             if (place[0] == color) ranks.push_back(static_cast<int>(place[2]));
                           }
-                          part = rounds.transport().Subgroup(rounds.NextRound(), ranks, rounds.deadline());
+                          const auto soon = std::chrono::steady_clock::now() + kToReachEachOther;
+                          part =
+                              rounds.transport().Subgroup(rounds.NextRound(), ranks, std::min(rounds.deadline(), soon));
                           return part.status();
                         }});
   if (!status.ok()) return status;

@@ -38,7 +38,7 @@
 
 namespace filigree::comm {
 
-// An operation under way. Move-only; dropped without Wait it still runs to its end.
+// An operation under way, and its copies. Dropped without Wait it still runs to its end.
 class Pending {
  public:
   struct State;
@@ -70,8 +70,7 @@ class Communicator {
   // Of operations that begin after this.
   void SetDeadline(std::chrono::milliseconds deadline);
 
-  // What the next operations are for; stands in messages and in the traffic count: "gradients of layer 3". Not
-  // compared.
+  // What the next operations are for; stands in messages: "gradients of layer 3". Not compared.
   void Name(std::string what);
 
   // array = reduction over ranks. As reduce-scatter and all-gather.

@@ -12,7 +12,7 @@
 //
 // Open MPI ends the whole job when a process of it dies, so that Unavailable is rare here; a rank that stops answering
 // is noticed by the deadlines of operations, none of which waits inside MPI. After such a failure MPI may still read
-// arrays that were being sent, until the job ends.
+// arrays that were being sent, and write those that were being received, until the job ends; so end it soon.
 
 namespace filigree::comm {
 

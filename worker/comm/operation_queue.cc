@@ -1,5 +1,6 @@
 #include "worker/comm/operation_queue.h"
 
+#include <exception>
 #include <utility>
 
 namespace filigree::comm {
@@ -80,6 +81,19 @@ void OperationQueue::Work() {
   }
 }
 
+// An exception goes on to the caller of this thread; to all others the communicator is broken.
+absl::Status OperationQueue::RunBody(Operation& operation, Rounds& rounds, std::unique_lock<std::mutex>& lock) {
+  try {
+    return operation.body(rounds);
+  } catch (const std::exception& error) {
+    lock.lock();
+    Break(absl::InternalError(error.what()), lock);
+    running_ = false;
+    changed_.notify_all();
+    throw;
+  }
+}
+
 absl::Status OperationQueue::Execute(Operation& operation, std::unique_lock<std::mutex>& lock) {
   absl::Status status = broken_;
   if (status.ok()) {
@@ -87,7 +101,7 @@ absl::Status OperationQueue::Execute(Operation& operation, std::unique_lock<std:
     Call& call = operation.call;
     Rounds rounds(transport_.get(), &call, std::chrono::steady_clock::now() + deadline(), &scratch_);
     if (operation.refused.ok()) {
-      status = operation.body(rounds);
+      status = RunBody(operation, rounds, lock);
     } else {
       call.refusal = std::string(operation.refused.message());
       rounds.First({}, {}).IgnoreError();

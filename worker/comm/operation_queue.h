@@ -57,6 +57,7 @@ class OperationQueue {
   void Work();
   // Runs it on this thread, which has set running_, with lock held before and after.
   absl::Status Execute(Operation& operation, std::unique_lock<std::mutex>& lock);
+  absl::Status RunBody(Operation& operation, Rounds& rounds, std::unique_lock<std::mutex>& lock);
   void Break(absl::Status why, std::unique_lock<std::mutex>& lock);
 
   const std::unique_ptr<Transport> transport_;

@@ -92,8 +92,10 @@ absl::Status Rounds::First(std::span<const OutgoingMessage> out, std::span<const
     }
   }
   // Every rank knows from its own messages whether it takes part in the second round; between two ranks both know the
-  // same.
-  return large ? Next(large_out, large_in) : absl::OkStatus();
+  // same. A third may not take part, and what comes after it has the same number on all.
+  if (large) return Next(large_out, large_in);
+  NextRound();
+  return absl::OkStatus();
 }
 
 absl::Status Rounds::Next(std::span<const OutgoingMessage> out, std::span<const IncomingMessage> in) {

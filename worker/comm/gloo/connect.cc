@@ -70,9 +70,13 @@ class Connecting {
     }
   }
 
-  absl::Status Finish(Clock::time_point deadline) {
+  absl::Status Finish(const GlooMeeting& meeting) {
+    constexpr std::chrono::milliseconds kLook{50};
+    const auto given_up = [&] { return meeting.given_up && meeting.given_up(); };
     std::unique_lock lock(mutex_);
-    over_.wait_until(lock, deadline, [&] { return open_ == 0; });
+    while (open_ > 0 && !(failed_ && meeting.missing == nullptr) && !given_up() && Clock::now() < meeting.deadline) {
+      over_.wait_until(lock, std::min(meeting.deadline, Clock::now() + kLook));
+    }
     std::vector<int> late;
     for (int r = 0; r < context_.size; ++r) {
       if (r != context_.rank && !peers_[static_cast<size_t>(r)].done) late.push_back(r);
@@ -103,8 +107,9 @@ class Connecting {
   void Connect(int r) {
     const std::string& address = cards_[static_cast<size_t>(r)].address;
     std::string error;
-    (void)Calls([&] { context_.getPair(r)->connect({address.begin(), address.end()}); }, &error);
+    const bool connected = Calls([&] { context_.getPair(r)->connect({address.begin(), address.end()}); }, &error);
     const std::lock_guard lock(mutex_);
+    failed_ = failed_ || !connected;
     peers_[static_cast<size_t>(r)] = {true, std::move(error)};
     --open_;
     over_.notify_all();
@@ -134,6 +139,7 @@ class Connecting {
   std::condition_variable over_;
   std::vector<Peer> peers_;  // guarded by mutex_
   int open_ = 0;             // guarded by mutex_
+  bool failed_ = false;      // guarded by mutex_
   std::vector<std::thread> threads_;
 };
 
@@ -255,7 +261,7 @@ absl::StatusOr<std::unique_ptr<Transport>> ConnectGloo(std::shared_ptr<gloo::tra
   if (!cards.ok()) return cards.status();
   for (int r = 0; r < meeting.size; ++r) group.hosts[static_cast<size_t>(r)] = (*cards)[static_cast<size_t>(r)].host;
   Connecting connecting(*group.context, *cards);
-  if (absl::Status status = connecting.Finish(meeting.deadline); !status.ok()) {
+  if (absl::Status status = connecting.Finish(meeting); !status.ok()) {
     if (meeting.missing != nullptr) *meeting.missing = connecting.Missing();
     return status;
   }

@@ -25,7 +25,9 @@ struct GlooMeeting {
   int rank = 0, size = 1;
   std::string host;  // what this machine calls itself
   std::chrono::steady_clock::time_point deadline;
-  std::vector<int>* missing = nullptr;  // as GlooOptions'
+  // As GlooOptions'; null: nobody asks who else is missing, and the first pair that fails ends the meeting.
+  std::vector<int>* missing = nullptr;
+  std::function<bool()> given_up;  // asked now and then, from then on it is over; empty: never
   // Gives card r to rank r; returns theirs for this rank, in rank order; its own place is ignored. Cards may come back
   // longer than they were given, with zeros behind.
   std::function<absl::StatusOr<std::vector<std::string>>(const std::vector<std::string>& mine)> swap_cards;

@@ -264,6 +264,7 @@ absl::StatusOr<std::unique_ptr<Transport>> GlooTransport::Subgroup(uint64_t roun
   meeting.size = static_cast<int>(ranks.size());
   meeting.deadline = deadline;
   meeting.host = host(rank());
+  meeting.given_up = [this] { return interrupted_.load(); };
   meeting.swap_cards = [&](const std::vector<std::string>& mine) -> absl::StatusOr<std::vector<std::string>> {
     std::vector<std::string> theirs(mine.size(), std::string(kMostCardBytes, '\0'));
     std::vector<OutgoingMessage> out;
