@@ -119,6 +119,18 @@ class MpirunTest(ProgramTest):
                     self.assertEqual(stuck.stderr.count("go on from the last checkpoint"), 1, stuck.stderr[-2000:])
                 print(f"{fault}: reported {seconds:.1f} s after the start of the job", flush=True)
 
+    def test_an_error_that_one_rank_did_not_expect_ends_all_of_them_with_its_words(self):
+        for phase, overlap, rank in (("optimizer", "off", 1), ("overlap", "on", 0)):
+            with self.subTest(phase=phase):
+                self.run_dir = os.path.join(self.folder, phase)
+                config = self.config(run__threads=1, parallel__overlap=overlap)
+                failed = mpirun(3, "train", config,
+                                env={"FILIGREE_FAULT": f"throw:{phase}:7", "FILIGREE_FAULT_RANK": str(rank)})
+                self.assertEqual(failed.returncode, 1, failed.stderr[-2000:])
+                words = "an error that nothing was prepared for: thrown on request"
+                self.assertSays(failed, words)
+                self.assertEqual(failed.stderr.count(words), 1, failed.stderr[-2000:])
+
     def test_a_wrong_bit_is_named_and_the_run_goes_back_to_the_bits_of_one(self):
         alone = os.path.join(self.folder, "alone")
         self.assertExit(self.train(self.config("alone.toml", run__dir=alone)), 0)

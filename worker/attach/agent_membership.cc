@@ -87,15 +87,20 @@ absl::StatusOr<std::unique_ptr<comm::Transport>> AgentMembership::Join(const par
   return comm::GlooGroup(options, AgentStore(link_, generation.number, [this] { return teller_.MustLeave(); }));
 }
 
-absl::Status CommitThroughAgent(AgentLink& link, const Teller& teller, const CommitPoint& point) {
+absl::Status CommitThroughAgent(AgentLink& link, const Teller& teller, const CommitPoint& point,
+                                std::optional<milliseconds> patience, const std::function<void()>& asking) {
+  const auto begin = std::chrono::steady_clock::now();
   while (true) {
+    asking();
     absl::Status status = link.Commit(point);
     if (!MayWork(status)) return status;
-    if (teller.MustLeave()) {
+    const bool leaves = teller.MustLeave();
+    if (leaves || (patience && std::chrono::steady_clock::now() - begin >= *patience)) {
       return absl::UnavailableError(
-          fmt::format("generation {} is to be left; whether its checkpoint of step {} counts "
-                      "is not known: {}",
-                      point.generation, point.step, std::string(status.message())));
+          fmt::format("{}; whether its checkpoint of step {} counts is not known: {}",
+                      leaves ? fmt::format("generation {} is to be left", point.generation)
+                             : fmt::format("the coordinator commits nothing for generation {} now", point.generation),
+                      point.step, std::string(status.message())));
     }
     std::this_thread::sleep_for(kPause);
   }

@@ -111,7 +111,7 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
     surroundings.on_failure = [&](const std::string& report, int) {
       if (settings->parallel.elastic) (*membership)->Announce(generation);
       world.Abort(absl::UnavailableError(report));
-      EndUnless(over);
+      EndUnless(over, world);
     };
     // It would be counted among those that are left, who would then wait for it; and what it holds is to be free.
     surroundings.on_stuck = [&](const std::string& report, int) {

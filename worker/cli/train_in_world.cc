@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -73,6 +74,23 @@ absl::Status OpenOrKeep(const Surroundings& surroundings, const config::Settings
   return absl::OkStatus();
 }
 
+// An exception that nothing was prepared for ends the run on all ranks: by itself it would only end this one, and the
+// others would wait for it.
+absl::Status AbortFor(const std::exception& error, parallel::World& world) {
+  const absl::Status why = absl::InternalError(fmt::format("an error that nothing was prepared for: {}", error.what()));
+  world.Abort(why);
+  return why;
+}
+
+// Before the trainer is destroyed, whose own threads may be waiting for other ranks.
+absl::StatusOr<train::RunEnd> RunOrAbort(train::Trainer& trainer, parallel::World& world) {
+  try {
+    return trainer.Run();
+  } catch (const std::exception& error) {
+    return AbortFor(error, world);
+  }
+}
+
 // What became of one start of the run, and how far it came.
 struct Attempt {
   int exit_code = kExitDone;
@@ -113,11 +131,12 @@ Attempt TrainOn(const Surroundings& surroundings, const config::Settings& settin
   trainer_options.metrics = metrics;
   trainer_options.fencing = surroundings.fencing;
   train::Trainer trainer(*run, trainer_options);
-  const absl::StatusOr<train::RunEnd> end = trainer.Run();
+  const absl::StatusOr<train::RunEnd> end = RunOrAbort(trainer, world);
   if (trainer.replicas_differ()) return {kExitReplicasDiffer, began_at, end.status()};
+  const bool one_failed = absl::IsInternal(world.failure());  // AbortFor, here or on another rank
   // Also where the last checkpoint could not be written for want of a rank.
   const bool lost = trainer.lost_a_rank() || trainer.superseded() || (!end.ok() && !LossOf(world).ok());
-  if (lost) return {kExitRankLost, began_at, end.status()};
+  if (lost && !one_failed) return {kExitRankLost, began_at, end.status()};
   if (!end.ok()) return Failed(world, end.status());
   if (*end == train::RunEnd::kDone) return {kExitDone};
   if (world.first()) {
@@ -159,14 +178,19 @@ parallel::Outcome TrainTogether(const Surroundings& surroundings, const config::
   }
 }
 
+parallel::Outcome TrainOrAbort(const Surroundings& surroundings, const config::Settings& settings,
+                               parallel::World& world, HeldRun& run) {
+  try {
+    return TrainTogether(surroundings, settings, world, run);
+  } catch (const std::exception& error) {
+    return Over(Failed(world, AbortFor(error, world)));
+  }
+}
+
 }  // namespace
 
-void EndUnless(const std::atomic<bool>& over) {
-  for (int tenths = 0; tenths < 10 * parallel::Watchdog::kOutsideOfSteps; ++tenths) {
-    if (over) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  std::_Exit(kExitRankLost);
+void EndUnless(const std::atomic<bool>& over, parallel::World& world) {
+  if (!parallel::AwaitUnlessStuck(over, world.progress())) std::_Exit(kExitRankLost);
 }
 
 absl::Status LossOf(const parallel::World& world) {
@@ -185,7 +209,7 @@ parallel::Outcome TrainInWorld(const Surroundings& surroundings, const config::S
   const absl::StatusOr<std::unique_ptr<parallel::Watchdog>> watchdog = parallel::Watchdog::Start(world, watch);
   parallel::Outcome outcome = {kExitRankLost, LossOf(world)};
   if (watchdog.ok()) {
-    outcome = TrainTogether(surroundings, settings, world, run);
+    outcome = TrainOrAbort(surroundings, settings, world, run);
   } else if (outcome.lost.ok()) {
     outcome = Over(Failed(world, watchdog.status()));
   }

@@ -44,7 +44,7 @@ parallel::Outcome TrainInWorld(const Surroundings& surroundings, const config::S
 
 // For a watchdog, after it has aborted the world: ends a process whose training does not come back from it, since it
 // hangs itself.
-void EndUnless(const std::atomic<bool>& over);
+void EndUnless(const std::atomic<bool>& over, parallel::World& world);
 
 // A loss that the ranks of a world may outlive: some do not reach each other any more. OK: there is none.
 absl::Status LossOf(const parallel::World& world);

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -32,6 +33,9 @@ using attach::Directive;
 
 // All ranks of a generation stop together, some before their agent has told them to.
 constexpr std::chrono::milliseconds kHearWhy{10'000};
+
+// So long a checkpoint is waited for that the coordinator does not commit, as its disk may be full.
+constexpr std::chrono::milliseconds kCommit{30'000};
 
 // A process without an agent has no lease any more: others may take its place at any moment. The agent reads what is
 // printed: where it is stopped, a full pipe would hold this process for as long.
@@ -81,12 +85,12 @@ class Generations {
     settings.parallel.data = world.grid().data;  // processes that were started for other grids are to agree
     settings.parallel.tensor = world.grid().tensor;
     std::atomic<bool> over{false};
-    train::Fencing fencing = Fence();
+    train::Fencing fencing = Fence(world);
     Surroundings surroundings = Around();
     surroundings.fencing = &fencing;
     surroundings.on_failure = [&](const std::string& report, int) {
       world.Abort(absl::UnavailableError(report));
-      EndUnless(over);
+      EndUnless(over, world);
     };
     // Nobody is to wait for this process, and no other rank to be blamed.
     surroundings.on_stuck = [&](const std::string& report, int) {
@@ -118,16 +122,20 @@ class Generations {
   }
 
   // Who commits checkpoints: the coordinator, who is asked through the agent.
-  train::Fencing Fence() {
+  train::Fencing Fence(parallel::World& world) {
     train::Fencing fencing;
     const attach::Part& part = membership_.part();
     fencing.job = part.job;
     fencing.generation = part.generation;
     if (part.resume) fencing.resume = {part.resume->generation, part.resume->step, part.resume->digest};
     fencing.rollback = part.rollback;
-    fencing.commit = [this](const train::CommitPoint& point) {
+    fencing.commit = [this, &world](const train::CommitPoint& point) {
       train::FaultPoint("commit", point.step);
-      absl::Status status = attach::CommitThroughAgent(link_, teller_, {point.generation, point.step, point.digest});
+      // Training goes on without a checkpoint and tries again; after the last step there is nothing to go on with.
+      const bool last = point.step >= settings_->run.steps;
+      absl::Status status = attach::CommitThroughAgent(link_, teller_, {point.generation, point.step, point.digest},
+                                                       last ? std::nullopt : std::optional(kCommit),
+                                                       [&world] { world.progress().Tick(); });
       if (status.ok()) train::FaultPoint("committed", point.step);
       return status;
     };

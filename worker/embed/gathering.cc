@@ -16,7 +16,7 @@ constexpr std::chrono::minutes kDeadline{10};
 absl::StatusOr<std::unique_ptr<Gathering>> Gathering::Start(parallel::World& world, Options options) {
   std::unique_ptr<comm::Communicator> group;
   if (world.size() > 1) {
-    absl::StatusOr<std::unique_ptr<comm::Communicator>> split = world.all().Split(0, world.rank());
+    absl::StatusOr<std::unique_ptr<comm::Communicator>> split = world.AnotherGroup();
     if (!split.ok()) return split.status();
     group = *std::move(split);
     group->SetDeadline(kDeadline);

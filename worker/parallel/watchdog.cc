@@ -14,7 +14,7 @@ namespace filigree::parallel {
 absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Start(World& world, Options options) {
   std::unique_ptr<comm::Communicator> group;
   if (world.size() > 1) {
-    absl::StatusOr<std::unique_ptr<comm::Communicator>> split = world.all().Split(0, world.rank());
+    absl::StatusOr<std::unique_ptr<comm::Communicator>> split = world.AnotherGroup();
     if (!split.ok()) return split.status();
     group = *std::move(split);
     group->SetDeadline(std::chrono::milliseconds(static_cast<int64_t>(1e3 * options.stuck_after)));
@@ -74,7 +74,7 @@ Watchdog::Report Watchdog::OwnReport() const {
 }
 
 void Watchdog::Fail(const std::vector<Report>& reports, const std::string& report) const {
-  const auto stuck = [](const Report& of) { return Stuck(of) && of.waiting == 0; };
+  const auto stuck = [](const Report& of) { return of.leaving != 0 || (Stuck(of) && of.waiting == 0); };
   const auto speaker = std::find_if_not(reports.begin(), reports.end(), stuck);
   const int rank = speaker == reports.end() ? 0 : static_cast<int>(speaker - reports.begin());
   (stuck(reports[group_->rank()]) && options_.on_stuck ? options_.on_stuck : options_.on_failure)(report, rank);
@@ -83,11 +83,12 @@ void Watchdog::Fail(const std::vector<Report>& reports, const std::string& repor
 bool Watchdog::Stuck(const Report& report) { return report.leaving == 0 && report.idle_seconds > report.limit_seconds; }
 
 // Ranks that wait are kept by others: whoever does not wait and does not move is the cause. Where all wait, their calls
-// do not belong together.
+// do not belong together; where all wait but some that have ended, it is for those.
 std::string Watchdog::StuckRanks(const std::vector<Report>& reports) const {
-  std::vector<std::string> stuck, waiting;
+  std::vector<std::string> stuck, waiting, ended;
   for (int r = 0; r < group_->size(); ++r) {
     const Report& report = reports[r];
+    if (report.leaving != 0) ended.push_back(fmt::format("rank {} on {}", r, group_->host(r)));
     if (!Stuck(report)) continue;
     (report.waiting != 0 ? waiting : stuck)
         .push_back(fmt::format("rank {} on {} made no progress for {:.1f} s in {} of step {}", r, group_->host(r),
@@ -95,12 +96,25 @@ std::string Watchdog::StuckRanks(const std::vector<Report>& reports) const {
                                std::string(report.phase, strnlen(report.phase, sizeof(report.phase))), report.step));
   }
   if (!stuck.empty()) return fmt::format("{}", fmt::join(stuck, "; "));
-  if (waiting.size() < reports.size()) return {};
-  return fmt::format("all ranks wait for each other: {}", fmt::join(waiting, "; "));
+  if (waiting.empty() || waiting.size() + ended.size() < reports.size()) return {};
+  if (ended.empty()) return fmt::format("all ranks wait for each other: {}", fmt::join(waiting, "; "));
+  return fmt::format("{} ended while others wait for it: {}", fmt::join(ended, " and "), fmt::join(waiting, "; "));
 }
 
 bool Watchdog::AllLeave(const std::vector<Report>& reports) const {
   return std::all_of(reports.begin(), reports.end(), [](const Report& report) { return report.leaving != 0; });
+}
+
+bool AwaitUnlessStuck(const std::atomic<bool>& over, Progress& progress, double patience) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (!over) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    progress.Look();
+    // How long nothing happened before the abort is another's doing.
+    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begin;
+    if (std::min(since.count(), progress.seconds_since_last()) > patience) return false;
+  }
+  return true;
 }
 
 }  // namespace filigree::parallel

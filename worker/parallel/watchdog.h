@@ -75,6 +75,10 @@ class Watchdog {
   std::thread thread_;
 };
 
+// After a world was aborted: waits until what runs in it is over. False: it hangs, as it has made no progress for
+// `patience` seconds; what computes on, however long it takes, comes to the world's end.
+bool AwaitUnlessStuck(const std::atomic<bool>& over, Progress& progress, double patience = Watchdog::kOutsideOfSteps);
+
 }  // namespace filigree::parallel
 
 #endif  // FILIGREE_WORKER_PARALLEL_WATCHDOG_H_

@@ -16,10 +16,12 @@ namespace {
 
 // Long: a watchdog notices lost ranks much earlier (watchdog.h), and one may have a large file to read or to write.
 constexpr std::chrono::minutes kDeadline{10};
+// Before there is one: nothing takes long there.
+constexpr std::chrono::seconds kUnwatched{60};
 
 std::unique_ptr<comm::Communicator> CommunicatorOf(std::unique_ptr<comm::Transport> transport) {
   comm::Communicator::Options options;
-  options.deadline = kDeadline;
+  options.deadline = kUnwatched;
   return std::make_unique<comm::Communicator>(std::move(transport), options);
 }
 
@@ -56,7 +58,17 @@ absl::StatusOr<std::unique_ptr<World>> World::Make(const absl::StatusOr<config::
     if (!tensor.ok()) return tensor.status();
     world->tensor_ = *std::move(tensor);
   }
+  for (comm::Communicator* group : {world->all_.get(), world->data_.get(), world->tensor_.get()}) {
+    if (group != nullptr) group->SetDeadline(kDeadline);
+  }
   return world;
+}
+
+absl::StatusOr<std::unique_ptr<comm::Communicator>> World::AnotherGroup() {
+  all_->SetDeadline(kUnwatched);
+  absl::StatusOr<std::unique_ptr<comm::Communicator>> group = all_->Split(0, rank());
+  all_->SetDeadline(kDeadline);
+  return group;
 }
 
 absl::Status World::LookAtHosts(const config::RunSettings& settings) {

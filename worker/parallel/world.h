@@ -52,6 +52,10 @@ class World {
   comm::Communicator& data() { return data_ == nullptr ? *all_ : *data_; }  // ranks with this one's part of the model
   comm::Communicator& tensor() { return *tensor_; }  // ranks of its model; where grid().tensor > 1
 
+  // All ranks once more, for a thread of its own. Collective. DeadlineExceeded where one does not come for a minute:
+  // this is for those who begin to watch, and nobody watches them yet.
+  absl::StatusOr<std::unique_ptr<comm::Communicator>> AnotherGroup();
+
   // Bytes of all these groups since the start: this rank's.
   comm::Traffic traffic() const;
 

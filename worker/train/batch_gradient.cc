@@ -64,10 +64,9 @@ absl::StatusOr<BatchGradient::Result> BatchGradient::Compute(const Batch& batch,
                                                              Evidence* evidence) {
   CutOnRequest(state_.step, world_);
   model::PassTimes times;
-  ComputeOwnShards(batch, network, evidence, times);
-  if (!network.status().ok()) {
-    GiveUpExchange(network.status());
-    return network.status();
+  if (absl::Status computed = ComputeOwnShards(batch, network, evidence, times); !computed.ok()) {
+    GiveUpExchange(computed);
+    return computed;
   }
   Result result;
   result.forward_seconds = SlowedDown("forward", times.forward);
@@ -87,8 +86,8 @@ void BatchGradient::Undo() {
   if (sum_ != nullptr) sum_->Undo();
 }
 
-void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence,
-                                     model::PassTimes& times) {
+absl::Status BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence,
+                                             model::PassTimes& times) {
   const int64_t shards = settings_.train.shards;
   const parallel::LeafRange mine = world_ == nullptr
                                        ? parallel::LeafRange{0, shards}
@@ -117,8 +116,13 @@ void BatchGradient::ComputeOwnShards(const Batch& batch, model::Network& network
     tree_.Merge(first ? CorruptedLoss(state_.step, loss) : loss);
     if (evidence != nullptr) evidence->EndShard(shard);
     if (shard == mine.begin) FaultPoint("backward", state_.step);
-    if (world_ != nullptr) world_->progress().Tick();
+    if (!network.status().ok()) return network.status();
+    if (world_ == nullptr) continue;
+    world_->progress().Tick();
+    // A step may be long, and those who are left after a loss wait for this rank.
+    if (absl::Status failure = world_->failure(); !failure.ok()) return failure;
   }
+  return absl::OkStatus();
 }
 
 // Before the last leaf of this rank. Seconds that it took.

@@ -64,7 +64,8 @@ class BatchGradient {
   exchange::Residual* residual() { return sum_ == nullptr ? nullptr : sum_->residual(); }
 
  private:
-  void ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence, model::PassTimes& times);
+  absl::Status ComputeOwnShards(const Batch& batch, model::Network& network, Evidence* evidence,
+                                model::PassTimes& times);
   double BeginExchange();
   void SendStage(int stage);
   absl::Status FinishExchange();

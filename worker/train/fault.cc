@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -146,6 +147,7 @@ void FaultPoint(const char* phase, int64_t step) {
   if (FaultAsked("stop", phase, step) || Take("stop", phase, step)) std::raise(SIGSTOP);
   if (FaultAsked("hang", phase, step) || Take("hang", phase, step))
     for (;;) ::pause();
+  if (FaultAsked("throw", phase, step)) throw std::runtime_error("thrown on request");
 }
 
 void CorruptGradient(int64_t step, float* gradient, int64_t n) {

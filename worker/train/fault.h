@@ -9,7 +9,8 @@
 // Faults on request, for tests of what survives them. The environment variable FILIGREE_FAULT holds one of
 //
 //   kill:PHASE:STEP     SIGKILL at the beginning of a phase of a step: data, forward, backward, exchange, optimizer,
-//                       topk, refresh, log, checkpoint; with a coordinator commit and committed: around its word.
+//                       topk, refresh, log, checkpoint; evaluation: it is done and not logged yet; with a coordinator
+//                       commit and committed: around its word.
 //                       overlap: some gradients may have gone to other ranks, others are not there yet. backward is
 //                       when the gradient of a rank's first shard is there: with one shard a rank and an exchange
 //                       beside backward (parallel.overlap) after exchange and overlap
@@ -17,6 +18,8 @@
 //   stop:PHASE:STEP     SIGSTOP there: a process that does nothing any more
 //
 //   hang:PHASE:STEP     there the thread that trains waits for ever; the others of its process go on
+//
+//   throw:PHASE:STEP    there it throws what nobody catches
 //
 //   flip:WHAT:STEP      one bit of the state changes before a step: weight, moment or mask; or, WHAT is update, of a
 //                       weight while the step updates it. Once a process.

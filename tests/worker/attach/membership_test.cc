@@ -139,7 +139,12 @@ TEST(AgentMembership, AsksForACommitUntilThereIsAnAnswer) {
   agent.on_commit = [](const v1::CommitPoint&, int attempt) {
     return attempt < 2 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "no coordinator") : grpc::Status::OK;
   };
-  EXPECT_TRUE(CommitThroughAgent(p.link, p.teller, point).ok());
+  int asked = 0;
+  const auto commit = [&](std::optional<milliseconds> patience = std::nullopt) {
+    return CommitThroughAgent(p.link, p.teller, point, patience, [&] { ++asked; });
+  };
+  EXPECT_TRUE(commit().ok());
+  EXPECT_EQ(asked, 3);
   ASSERT_EQ(agent.commits().size(), 1u);
   EXPECT_EQ(agent.commits()[0].generation(), 2);
   EXPECT_EQ(agent.commits()[0].step(), 40);
@@ -148,10 +153,15 @@ TEST(AgentMembership, AsksForACommitUntilThereIsAnAnswer) {
   agent.on_commit = [](const v1::CommitPoint&, int) {
     return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "late");
   };
-  EXPECT_TRUE(absl::IsFailedPrecondition(CommitThroughAgent(p.link, p.teller, point)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(commit()));
 
   agent.on_commit = [](const v1::CommitPoint&, int) { return grpc::Status(grpc::StatusCode::UNAVAILABLE, "none"); };
-  auto asking = std::async(std::launch::async, [&] { return CommitThroughAgent(p.link, p.teller, point); });
+  const absl::Status given_up = commit(milliseconds(150));
+  EXPECT_TRUE(absl::IsUnavailable(given_up));
+  EXPECT_NE(std::string(given_up.message()).find("whether its checkpoint of step 40 counts is not known: "),
+            std::string::npos)
+      << given_up;
+  auto asking = std::async(std::launch::async, [&] { return commit(); });
   agent.Direct("p", 2, v1::DIRECTIVE_LEAVE, true);
   EXPECT_TRUE(absl::IsUnavailable(asking.get()));
 }

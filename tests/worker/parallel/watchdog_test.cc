@@ -2,11 +2,14 @@
 
 #include "worker/parallel/watchdog.h"
 
+#include <atomic>
+#include <chrono>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -141,6 +144,46 @@ TEST(Watchdog, RanksThatAllWaitAreAllNamed) {
   ASSERT_EQ(heard.reports.size(), 2);
   EXPECT_THAT(heard.reports[0], HasSubstr("all ranks wait for each other"));
   EXPECT_THAT(heard.speakers, testing::Each(0));
+}
+
+TEST(Watchdog, ARankThatEndedWhileOthersWaitForItIsNamed) {
+  Heard heard;
+  testing_support::RunRanks(3, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = World::Make(config::Settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    std::promise<void> noticed;
+    auto watchdog = Watchdog::Start(**world, Quick(heard, &noticed));
+    ASSERT_TRUE(watchdog.ok()) << watchdog.status();
+    if ((*world)->rank() == 1) return;  // and its watchdog waits for the others'
+    Progress& progress = (*world)->progress();
+    progress.StepDone(0.01);
+    progress.Enter("training", 3, Progress::Kind::kOfStep);
+    const Progress::Waiting waiting(progress);
+    noticed.get_future().wait();
+  });
+  ASSERT_EQ(heard.reports.size(), 3);
+  for (const std::string& report : heard.reports) {
+    EXPECT_THAT(report, testing::StartsWith("rank 1 on "));
+    EXPECT_THAT(report, HasSubstr("ended while others wait for it: rank 0 on "));
+  }
+  EXPECT_THAT(heard.speakers, testing::Each(0));
+}
+
+// However long it is: a step of a large model may take minutes, and whoever would end its process loses a healthy rank.
+TEST(AwaitUnlessStuck, WhoComputesOnIsAwaitedAndWhoDoesNotIsNot) {
+  Progress progress;
+  std::atomic<bool> over{false};
+  std::thread computing([&] {
+    for (int i = 0; i < 60; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      progress.work_done()->fetch_add(1);
+    }
+    over = true;
+  });
+  EXPECT_TRUE(AwaitUnlessStuck(over, progress, /*patience=*/0.3));
+  computing.join();
+  std::atomic<bool> never{false};
+  EXPECT_FALSE(AwaitUnlessStuck(never, progress, 0.1));
 }
 
 }  // namespace
