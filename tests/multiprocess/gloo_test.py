@@ -76,7 +76,8 @@ class GlooTest(ProgramTest):
         # overlap: while some gradients are with the others and backward is still at work on the rest.
         moments += [(1, "overlap", rng.randrange(5, 11), "active"), (0, "overlap", rng.randrange(5, 11), "exact")]
         # The last save, and the evaluation before it, which is over the whole split.
-        last = [(2, "checkpoint", 11, "exact"), (2, "checkpoint", 11, "active"), (1, "log", 11, "active")]
+        last = [(2, "checkpoint", 11, "exact"), (2, "checkpoint", 11, "active"), (1, "log", 11, "active"),
+                (0, "evaluation", 12, "active")]
         for rank, phase, step, regime in [*moments, *last]:
             with self.subTest(rank=rank, phase=phase, step=step, regime=regime):
                 print(f"rank {rank} is killed in {phase} of step {step}, {regime} regime", flush=True)

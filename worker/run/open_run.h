@@ -33,6 +33,7 @@ struct OpenedRun {
   std::unique_ptr<kernels::ThreadPool> pool;
   std::unique_ptr<TrainState> state;
   bool resumed = false;
+  int64_t saved_step = -1;  // of the newest checkpoint that this process knows to be saved; -1: none
   // All steps are done, but this of what comes then is not known to be, on any rank.
   Owed owed = Owed::kNothing;
   std::optional<checkpoint::Checkpoint> resumed_from;  // until the trainer has taken what is left in it

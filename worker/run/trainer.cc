@@ -62,7 +62,7 @@ absl::StatusOr<RunEnd> Trainer::Run() {
     return world_failure_;
   }
   const bool stopped = state_.step < S;
-  const absl::Status saved = saved_step_ == state_.step ? absl::OkStatus() : SaveNow();
+  const absl::Status saved = run_.saved_step == state_.step ? absl::OkStatus() : SaveNow();
   const std::string reason = !saved.ok() ? std::string(saved.message()) : stopped ? "stopped" : "done";
   log_.End({state_.step, 0, reason});
   if (!saved.ok()) return saved;
@@ -71,12 +71,13 @@ absl::StatusOr<RunEnd> Trainer::Run() {
 
 absl::Status Trainer::Open() {
   log_.Show(options_.metrics);
-  if (run_.resumed || NothingToCommit()) saved_step_ = state_.step;
+  if (run_.resumed || NothingToCommit()) run_.saved_step = state_.step;
+  if (absl::Status agreed = AgreeOnSavedStep(); !agreed.ok()) return agreed;
   recomputes_ = options_.fencing != nullptr && options_.fencing->resume && state_.step < options_.fencing->resume->step;
-  // What was due when a rank was lost comes with the next step.
+  // What was due when a rank was lost, or was to be tried again, comes with the next step.
   const int64_t every = run_.settings.checkpoint.every;
-  const bool owed = every > 0 && state_.step > 0 && state_.step % every == 0;
-  if (owed && saved_step_ != state_.step) retry_save_at_ = state_.step + 1;
+  const int64_t due = every > 0 ? state_.step / every * every : 0;
+  if (due > std::max<int64_t>(run_.saved_step, 0)) retry_save_at_ = state_.step + 1;
   if (absl::Status status = TakeUnsent(); !status.ok()) return status;
   const auto begin = [this] { log_.Run(DescribeRun(run_, machine_, options_.revision, options_.world)); };
   if (!first()) {
@@ -96,6 +97,15 @@ absl::Status Trainer::Open() {
   begin();
   for (const std::string& note : run_.notes) Note(note);
   return absl::OkStatus();
+}
+
+// Ranks save together; where one was lost in the middle of a save, not all know that it was done.
+absl::Status Trainer::AgreeOnSavedStep() {
+  if (!together()) return absl::OkStatus();
+  const parallel::Progress::Waiting waiting(options_.world->progress());
+  options_.world->all().Name("the last save");
+  const std::span<int64_t> step(&run_.saved_step, 1);
+  return options_.world->all().AllReduce(comm::ArrayOf(step), comm::ReduceOp::kMin);
 }
 
 // Does the run folder still belong to this process, the first rank's?
@@ -130,11 +140,12 @@ absl::Status Trainer::TrainOneStep() {
   if (told) options_.metrics->StateWas(update, left);
   if (skipped_in_a_row_ > kMostSkippedInARow) {
     const std::string weights =
-        saved_step_ <= 0 ? ""
-                         : fmt::format(
-                               "; init.from = \"{}\" gives it the weights that this one had after step {} (and, where "
-                               "nothing is said of sparsity.density_start, a dense start)",
-                               run_.settings.run.dir, saved_step_);
+        run_.saved_step <= 0
+            ? ""
+            : fmt::format(
+                  "; init.from = \"{}\" gives it the weights that this one had after step {} (and, where "
+                  "nothing is said of sparsity.density_start, a dense start)",
+                  run_.settings.run.dir, run_.saved_step);
     return absl::InternalError(
         fmt::format("loss or gradient were not finite in {} steps in a row, the last of them step {}; start a new run "
                     "with a lower optim.lr (it is {}) in another run.dir{}",
@@ -234,7 +245,7 @@ void Trainer::AfterStep() {
   // After the last step: is it owed still, and what is when it is done?
   const auto owed = [&](Owed what) { return !last || run_.owed >= what; };
   const auto then = [&](Owed what) {
-    if (last && world_failure_.ok()) run_.owed = std::min(run_.owed, what);
+    if (last && AllAreHere()) run_.owed = std::min(run_.owed, what);
   };
   if (due(settings.eval.every) && owed(Owed::kEvaluation)) EvaluateNow(last ? 0 : settings.eval.sequences);
   then(Owed::kSample);
@@ -250,6 +261,15 @@ void Trainer::AfterStep() {
                        std::min<int64_t>(kStepsBeforeSaveRetry, until_due)));
     }
   }
+}
+
+// The others are done sooner than the first, who writes; and should it be lost in that, theirs is not done either.
+bool Trainer::AllAreHere() {
+  if (!together() || !world_failure_.ok()) return world_failure_.ok();
+  const parallel::Progress::Waiting waiting(options_.world->progress());
+  options_.world->all().Name("the end of what comes after the last step");
+  world_failure_ = options_.world->all().Barrier();
+  return world_failure_.ok();
 }
 
 void Trainer::Enter(const char* phase, parallel::Progress::Kind kind) {
@@ -285,6 +305,7 @@ void Trainer::EvaluateNow(int64_t sequences) {
     world_failure_ = evaluated.status();
     return;
   }
+  FaultPoint("evaluation", state_.step);
   const Evaluation& evaluation = *evaluated;
   if (!evaluation.whole) {  // a mean over the first windows would look like one over all
     if (world_failure_.ok()) Note("the evaluation was broken off: asked to stop; filigree eval makes up for it");
@@ -320,7 +341,8 @@ void Trainer::SampleNow() {
     whole = !Stopping();
     return whole;
   });
-  if (whole) log_.Sample(record);
+  if (world_failure_.ok()) world_failure_ = stepper_.network().status();
+  if (whole && world_failure_.ok()) log_.Sample(record);
 }
 
 // Commits ascend: a step up to the last of them cannot be committed, again or for the first time.
@@ -350,7 +372,7 @@ absl::Status Trainer::SaveNow() {
   for (const std::string& warning : saved->warnings) Note(warning);
   log_.Checkpoint({state_.step, Now() - start, static_cast<int64_t>(saved->bytes), saved->path});
   retry_save_at_ = -1;
-  saved_step_ = state_.step;
+  run_.saved_step = state_.step;
   if (options_.fencing != nullptr) options_.fencing->resume = saved->point;
   return absl::OkStatus();
 }

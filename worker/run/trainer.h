@@ -65,6 +65,7 @@ class Trainer {
 
  private:
   absl::Status Open();
+  absl::Status AgreeOnSavedStep();
   absl::Status TakeUnsent();
   absl::Status TrainOneStep();
   absl::StatusOr<StepResult> StepOrSkip();
@@ -73,6 +74,7 @@ class Trainer {
   void AfterStep();
   bool together() const { return options_.world != nullptr && options_.world->size() > 1; }
   bool first() const { return options_.world == nullptr || options_.world->first(); }
+  bool AllAreHere();
   void Enter(const char* phase, parallel::Progress::Kind kind);  // for the watchdog
   bool Stopping();
   void EvaluateNow(int64_t sequences);
@@ -96,7 +98,6 @@ class Trainer {
   std::vector<int32_t> tokens_;
   double pending_checkpoint_seconds_ = 0;  // counted with the next step
   int64_t skipped_in_a_row_ = 0;
-  int64_t saved_step_ = -1;     // of the newest checkpoint of this process
   int64_t retry_save_at_ = -1;  // step; -1: no save is owed
   bool recomputes_ = false;     // goes on from an older copy than the last commit, whose files are lost
   absl::Status world_failure_;

@@ -37,6 +37,7 @@ void Generate(model::Network& network, const model::ModelSpec& spec, std::vector
   for (int64_t i = 0; i < options.tokens; ++i) {
     const size_t seen = std::min<size_t>(prompt.size(), spec.n_ctx);
     network.LastLogits(std::span<const int32_t>(prompt).last(seen), logits.data());
+    if (!network.status().ok()) return;
     const int token = SampleToken(logits, options.temperature, options.top_p, rng.Uniform(i));
     if (token == end_of_text || !emit(token)) return;
     prompt.push_back(token);

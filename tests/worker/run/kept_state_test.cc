@@ -117,6 +117,7 @@ class KeptStateTest : public ::testing::Test {
     options.output = telemetry::Output::kQuiet;
     options.world = &world;
     options.fencing = mine.fencing ? &*mine.fencing : nullptr;
+    options.file_system = saves_to_;
     options.stop_requested = [&] {
       if (mine.run->state->step < steps) return false;
       all_there.arrive_and_wait();
@@ -175,6 +176,7 @@ class KeptStateTest : public ::testing::Test {
   // Runs beside KeepState of the first rank, to its end.
   std::function<void(parallel::World&, const std::atomic<bool>& over)> meanwhile_;
   bool last_save_works_ = true;
+  checkpoint::FileSystem* saves_to_ = nullptr;  // null: the real files
 };
 
 TEST_F(KeptStateTest, AllWhoAreLeftGoOnFromMemoryAlsoUnderANewFirstRank) {
@@ -317,13 +319,15 @@ TEST_F(KeptStateTest, AnUpdateThatWasBrokenOffIsNotKept) {
   EXPECT_EQ(Sha(b), Undisturbed());
 }
 
-// Every write fails.
+// Every write fails of which the path has this part.
 class FullDisk : public checkpoint::FileSystem {
  public:
+  explicit FullDisk(std::string part = "") : part_(std::move(part)) {}
   absl::StatusOr<std::unique_ptr<checkpoint::ReadableFile>> OpenForRead(const std::string& path) override {
     return real_.OpenForRead(path);
   }
-  absl::StatusOr<std::unique_ptr<checkpoint::WritableFile>> Create(const std::string&) override {
+  absl::StatusOr<std::unique_ptr<checkpoint::WritableFile>> Create(const std::string& path) override {
+    if (path.find(part_) == std::string::npos) return real_.Create(path);
     return absl::ResourceExhaustedError("no space left");
   }
   absl::Status CreateFolder(const std::string& path) override { return real_.CreateFolder(path); }
@@ -335,8 +339,21 @@ class FullDisk : public checkpoint::FileSystem {
   absl::StatusOr<bool> Exists(const std::string& path) override { return real_.Exists(path); }
 
  private:
+  const std::string part_;
   checkpoint::FileSystem& real_ = checkpoint::RealFileSystem();
 };
+
+TEST_F(KeptStateTest, ASaveThatIsToBeTriedAgainIsOwedAlsoAfterALoss) {
+  Process a, b;
+  FullDisk full("step-");
+  saves_to_ = &full;
+  Generation({&a, &b}, 6);  // that of step 4 was to be tried again at step 14
+  saves_to_ = nullptr;
+  Generation({&a, &b}, 7);
+  const auto newest = checkpoint::LoadNewest(checkpoint::RealFileSystem(), RunDir(), nullptr);
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_EQ(newest->step(), 7);
+}
 
 TEST_F(KeptStateTest, WhereItCannotBeSavedAllGoOnFromTheLastCheckpoint) {
   Process a, b, c;

@@ -280,6 +280,32 @@ TEST_F(TrainerTest, AStateThatRanksDoNotShareIsNotSaved) {
   EXPECT_EQ(newest->step(), 3);
 }
 
+// What the ranks of a model say together without each other is no text.
+TEST_F(TrainerTest, ASampleInWhichTheRanksOfAModelLoseEachOtherIsNotLogged) {
+  RanksOfARun ranks(folder_ + "/data", RunDir(), 2, /*tensor=*/2);
+  ranks.settings().sample.every = 1;
+  ranks.settings().sample.tokens = 60;
+  testing_support::RunRanks(2, [&](std::unique_ptr<comm::Transport> transport) {
+    const auto world = parallel::World::Make(ranks.settings(), std::move(transport));
+    ASSERT_TRUE(world.ok()) << world.status();
+    auto run = OpenRun(ranks.settings(), world->get(), {.program = "program"});
+    ASSERT_TRUE(run.ok()) << run.status();
+    TrainerOptions options;
+    options.output = telemetry::Output::kQuiet;
+    options.world = world->get();
+    int asked = 0;
+    options.stop_requested = [&] {  // before the step, then after every token
+      if (++asked == 4) (*world)->tensor().Abort(absl::UnavailableError("lost"));
+      return false;
+    };
+    Trainer trainer(*run, options);
+    EXPECT_FALSE(trainer.Run().ok());
+    EXPECT_TRUE(trainer.lost_a_rank());
+    EXPECT_LT(asked, 10);
+  });
+  EXPECT_FALSE(Has(Log(RunDir()), "\"kind\":\"sample\"")) << Log(RunDir());
+}
+
 TEST_F(TrainerTest, AnotherRegimeDropsWhatRanksHadNotSent) {
   RanksOfARun active(folder_ + "/data", RunDir(), 2);
   active.TrainTo(4);
