@@ -68,7 +68,7 @@ std::vector<std::string> MinAliveNotes(const model::Registry& registry, const De
     if (x.effective.j < min_alive) {
       lowered.push_back(fmt::format("{} to {} (k = {} for {} units)", x.kind, x.effective.j, x.k, x.units));
     }
-    if (x.k <= min_alive * x.units) decided.push_back(x.kind);
+    if (x.effective.j * x.units == x.k) decided.push_back(x.kind);
   }
   if (global) {
     shares = {

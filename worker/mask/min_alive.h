@@ -27,9 +27,9 @@ struct MinAlive {
 MinAlive EffectiveMinAlive(const model::TensorInfo& tensor, int64_t k, int64_t min_alive);
 
 // What a user should know before the first step, one sentence each: min alive's share of k at the final density, where
-// it is lowered, where it leaves the global ranking nothing to choose (k / units = f_w * D at most j). The matrices of
-// all layers are named once, by kind. With scope global the ranking is one for all of them, and so is its share of k.
-// Empty: nothing to say, as no matrix is masked or min alive is 0.
+// it is lowered, where it leaves the global ranking nothing to choose (lowered or not, it takes all of k). The matrices
+// of all layers are named once, by kind. With scope global the ranking is one for all of them, and so is its share of
+// k. Empty: nothing to say, as no matrix is masked or min alive is 0.
 std::vector<std::string> MinAliveNotes(const model::Registry& registry, const Densities& final_densities,
                                        int64_t min_alive, config::MaskScope scope = config::MaskScope::kMatrix);
 

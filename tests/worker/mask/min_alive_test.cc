@@ -79,6 +79,20 @@ TEST(MinAliveNotes, NamesWhatIsLowered) {
   EXPECT_THAT(notes[1], AllOf(HasSubstr("lowered from 4"), HasSubstr("mlp.c_fc.weight to 2 (k = 512 for 256 units)")));
 }
 
+// What is left over once every unit has its lowered number is the ranking's: no word of "alone".
+TEST(MinAliveNotes, ALoweredMinAliveDecidesOnlyWhatItTakes) {
+  const model::Registry registry(Spec());
+  const auto notes = MinAliveNotes(registry, {3.5 / 64, 0.5}, 4);
+  ASSERT_EQ(notes.size(), 2);
+  EXPECT_THAT(notes[0], HasSubstr("mlp.c_fc.weight 86 %"));
+  EXPECT_THAT(notes[1], AllOf(HasSubstr("lowered from 4"), HasSubstr("mlp.c_fc.weight to 3 (k = 896 for 256 units)")));
+  // Fewer entries than units: it decides nothing at all.
+  const auto none = MinAliveNotes(registry, {0.5 / 64, 0.5}, 4);
+  ASSERT_EQ(none.size(), 2);
+  EXPECT_THAT(none[0], HasSubstr("mlp.c_fc.weight 0 %"));
+  EXPECT_THAT(none[1], HasSubstr("mlp.c_fc.weight to 0"));
+}
+
 TEST(MinAliveNotes, SpeaksOfAllMatricesWhereTheyShareAThreshold) {
   const model::Registry registry(Spec());
   constexpr auto kGlobal = config::MaskScope::kGlobal;
