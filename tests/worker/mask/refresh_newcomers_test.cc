@@ -234,5 +234,47 @@ TEST(Refresh, EveryLineHasItsReserve) {
   ExpectRefreshes(input);
 }
 
+// Just enough newcomers for the short lines show who these are; a ranking that names them, those who stay and then
+// others changes none of them, and only the others come after them.
+TEST(Refresh, ShortLinesComeBeforeRankedPositions) {
+  Rng rng(kSeed + 13);
+  const int rows = 40, cols = 70;
+  for (const Unit unit : {Unit::kRow, Unit::kColumn}) {
+    const State state(rows, cols, 0.06, 0.5, rng);
+    int64_t missing = 0;
+    for (const int has : SizesOf(state, unit).all) missing += std::max(0, 6 - has);
+    ASSERT_GT(missing, 4);
+    RefreshInput input = state.Input(state.pattern.nnz() + missing);
+    input.drop = 0;
+    input.unit = unit;
+    input.unit_candidates = 6;
+    const std::vector<uint32_t> lines = Newcomers(Refresh(input, PoolOf(1))), old = Positions(input.pattern);
+    std::vector<uint32_t> ranked = lines;
+    ranked.insert(ranked.end(), old.begin(), old.end());
+    std::vector<uint32_t> others;
+    for (uint32_t i = 0; i < static_cast<uint32_t>(rows * cols); ++i) {
+      const auto named = [&](const std::vector<uint32_t>& in) { return std::binary_search(in.begin(), in.end(), i); };
+      if (!named(lines) && !named(old)) others.push_back(i);
+    }
+    for (size_t i = others.size(); i > 1; --i) std::swap(others[i - 1], others[rng.Below(static_cast<int>(i))]);
+    ranked.insert(ranked.end(), others.begin(), others.begin() + 50);
+    input.ranked = ranked;
+
+    // Just enough for the lines: nothing of the ranking comes, not even where it would be as good.
+    EXPECT_EQ(Newcomers(Refresh(input, PoolOf(1))), lines);
+    // Thirty more: the ranking's first that are free. Sixty more: ten are drawn after them.
+    for (const int64_t more : {30, 60}) {
+      input.candidates = state.pattern.nnz() + missing + more;
+      ExpectRefreshes(input);
+      const std::vector<uint32_t> newcomers = Newcomers(Refresh(input, PoolOf(1)));
+      std::vector<uint32_t> expected = lines;
+      expected.insert(expected.end(), others.begin(), others.begin() + std::min<int64_t>(more, 50));
+      std::sort(expected.begin(), expected.end());
+      EXPECT_TRUE(std::includes(newcomers.begin(), newcomers.end(), expected.begin(), expected.end())) << more;
+      EXPECT_EQ(std::ssize(newcomers), missing + more);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace filigree::mask
