@@ -73,8 +73,9 @@ struct Network::Impl {
   std::vector<TopKGuesses> guesses;  // one a thread
   TokenTiles tokens;
   PassBuffers training, inference;
-  std::unique_ptr<ShardedPass> shared;  // null: alone
-  absl::Status status;                  // of the group
+  int most_at_once = std::numeric_limits<int>::max();  // sequences of `inference`
+  std::unique_ptr<ShardedPass> shared;                 // null: alone
+  absl::Status status;                                 // of the group
 };
 
 SequenceSlot Network::Impl::Slot(int sequence, int index, int positions) const {
@@ -109,10 +110,10 @@ void Network::Impl::Forward(PassBuffers& buffers, const SequenceSlot& slot, int 
   }
 }
 
-// Forward passes that keep nothing, as many sequences at a time as there are threads.
+// Forward passes that keep nothing.
 void Network::Impl::ForEachSequence(
     const Batch& batch, Tap* tap, const std::function<void(const SequenceSlot&, HeadPass&, HeadActivations&)>& visit) {
-  const int at_once = SequencesAtOnce(pool.threads(), batch.sequences, /*shared=*/false);
+  const int at_once = SequencesAtOnce(pool.threads(), batch.sequences, /*shared=*/false, most_at_once);
   Reserve(inference, at_once, batch.positions, /*backward=*/false);
   for (int begin = 0; begin < batch.sequences; begin += at_once) {
     const int count = std::min(at_once, batch.sequences - begin);
@@ -216,7 +217,7 @@ double Network::Impl::ShardedLossAndGradient(const Batch& batch, double loss_sca
 // Forward passes that keep nothing, some sequences at a time: as many on every rank, whatever threads it has.
 void Network::Impl::ForEachSharded(const Batch& batch,
                                    const std::function<absl::Status(const ShardedPass::Call&, int first)>& visit) {
-  const int at_once = SequencesAtOnce(pool.threads(), batch.sequences, /*shared=*/true);
+  const int at_once = SequencesAtOnce(pool.threads(), batch.sequences, /*shared=*/true, most_at_once);
   for (int begin = 0; begin < batch.sequences && status.ok(); begin += at_once) {
     const int count = std::min(at_once, batch.sequences - begin);
     const ShardedPass::Call call = ShardedCall(inference, batch.tokens + static_cast<size_t>(begin) * batch.positions,
@@ -226,9 +227,11 @@ void Network::Impl::ForEachSharded(const Batch& batch,
   }
 }
 
-int SequencesAtOnce(int threads, int sequences, bool shared) {
+int SequencesAtOnce(int threads, int sequences, bool shared, int most) {
   constexpr int kShared = 8;
-  return std::min(shared ? kShared : threads, sequences);
+  const int limit = std::max(1, std::min({shared ? kShared : threads, sequences, most}));
+  const int rounds = (sequences + limit - 1) / limit;
+  return rounds == 0 ? limit : (sequences + rounds - 1) / rounds;
 }
 
 Network::Network(const ModelSpec& spec, const Registry& registry, kernels::ThreadPool& pool, TensorGroup* group)
@@ -336,6 +339,8 @@ void Network::LastLogits(std::span<const int32_t> tokens, float* logits, Tap* ta
 }
 
 const absl::Status& Network::status() const { return impl_->status; }
+
+void Network::LimitSequencesAtOnce(int most) { impl_->most_at_once = most; }
 
 size_t Network::bytes() const {
   return impl_->weights.bytes() + impl_->training.bytes() + impl_->inference.bytes() +

@@ -37,8 +37,8 @@ struct PassTimes {
 };
 
 // How many of `sequences` a pass that keeps nothing (a loss, logits) works on at once: as many as there are threads, or
-// where ranks share the model the same number on each of them.
-int SequencesAtOnce(int threads, int sequences, bool shared);
+// where ranks share the model the same number on each of them, but `most`; fewer where that takes no more rounds.
+int SequencesAtOnce(int threads, int sequences, bool shared, int most);
 
 class Network {
  public:
@@ -90,6 +90,11 @@ class Network {
 
   // The first error of the tensor group. After it losses are NaN, and what calls write is unspecified.
   const absl::Status& status() const;
+
+  // Passes that keep nothing work on at most so many sequences at once (all ranks of a group say the same): on a
+  // machine of many threads their memory would else grow beyond that of a training step. Changes no bit. Unlimited
+  // until then.
+  void LimitSequencesAtOnce(int most);
 
   // Bytes held for activations and sparse copies now.
   size_t bytes() const;

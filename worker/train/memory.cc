@@ -6,23 +6,20 @@
 #include <vector>
 
 #include "fmt/format.h"
-#include "kernels/base/tile.h"
 #include "worker/exchange/gradient_tree.h"
 #include "worker/exchange/traffic.h"
 #include "worker/model/layout.h"
-#include "worker/model/network.h"
 #include "worker/model/registry.h"
-#include "worker/parallel/threads.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/candidates.h"
-#include "worker/train/evaluate.h"
 #include "worker/train/ownership.h"
+#include "worker/train/pass_memory.h"
 #include "worker/train/rank_layout.h"
 
 namespace filigree::train {
 namespace {
 
-constexpr int64_t kFloat = sizeof(float), kBf16 = 2;
+constexpr int64_t kFloat = sizeof(float);
 
 // Of a candidate, beside its values: its column in the layout; in kernels/candidates the column again, the row, the
 // weight and where they came from.
@@ -32,52 +29,6 @@ constexpr int64_t kBytesOfSets = 2 + (2 + 2 + 4 + 4);
 constexpr int64_t kBytesOfRefresh = 2 + 4 + 4;
 
 constexpr char kFirstOfLayer[] = "attn.c_attn.weight";  // of the matrices that may have candidates
-
-// Bytes a token that the passes of a shard remember (worker/model/activations.h), of which residuals lie with the
-// owners of tiles. here: the dimensions of one of so many ranks. Where layers are kept as bf16, ranks that share the
-// model compute in one more layer of floats.
-int64_t BytesPerToken(const model::ModelSpec& here, int ranks) {
-  const int64_t D = here.d_model, X = here.input_width(), HK = here.attention_width(), F = here.d_mlp;
-  const int64_t residuals = here.n_layer * 2 * D + D, values = 2 * X + 4 * HK + 2 * F, stats = 2 * here.n_head;
-  const int64_t head = D + here.vocab, backward = 3 * D + 3 * HK + F + here.d_pos_emb;
-  const int64_t layers = here.n_layer * (values * (here.rounds() ? kBf16 : kFloat) + stats * kFloat);
-  const int64_t working = here.rounds() && ranks > 1 ? values * kFloat : 0;
-  return (residuals / ranks + head + backward) * kFloat + layers + working;
-}
-
-// Bytes a token of a pass that keeps nothing: two layers in turn, as floats, and the head.
-int64_t BytesPerEvaluatedToken(const model::ModelSpec& here, int ranks) {
-  const int64_t D = here.d_model, X = here.input_width(), HK = here.attention_width(), F = here.d_mlp;
-  const int64_t layers = std::min(here.n_layer, 2), residuals = layers * 2 * D + D;
-  const int64_t layer = 2 * X + 4 * HK + 2 * F + 2 * here.n_head;
-  return kFloat * (residuals / ranks + layers * layer + D + here.vocab);
-}
-
-// Of evaluations, or of samples where there are none: threads are what this machine would give a rank if all were here.
-int64_t BytesOfEvaluation(const model::ModelSpec& spec, const model::ModelSpec& here, const config::Settings& settings,
-                          const parallel::Grid& grid) {
-  int64_t sequences = settings.sample.every > 0 ? 1 : 0;
-  if (settings.eval.every > 0) sequences = kEvaluatedTogether;  // the last evaluation is over the whole split
-  const int threads = parallel::ThreadsOfRank(settings.run, grid.size());
-  const int64_t at_once = model::SequencesAtOnce(threads, static_cast<int>(sequences), grid.tensor > 1);
-  return at_once * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens * BytesPerEvaluatedToken(here, grid.tensor);
-}
-
-// Bytes a token that are widened at once for what looks for newcomers: the inputs of one matrix.
-int64_t WidenedBytesPerToken(const model::ModelSpec& here, const config::Settings& settings) {
-  const bool looks = settings.sparsity.regime == config::Regime::kActive && settings.sparsity.refresh_every > 0 &&
-                     settings.sparsity.newcomers != config::Newcomers::kRandom;
-  if (!here.rounds() || !looks) return 0;
-  return kFloat * std::max<int64_t>({here.input_width(), here.attention_width(), here.d_mlp});
-}
-
-// Floats a token of the messages between ranks that share the model (worker/model/tile_exchange.h): the largest that is
-// sent at once, and what the others send then.
-int64_t MessageFloatsPerToken(const model::ModelSpec& here, int ranks) {
-  if (ranks == 1) return 0;
-  const int64_t most = std::max<int64_t>({here.d_model, 3 * here.attention_width(), here.d_mlp});
-  return most + most * (ranks - 1) / ranks;
-}
 
 // What a step before a refresh holds of where newcomers of a matrix may lie (worker/train/evidence.cc); norms are
 // small.
@@ -199,14 +150,13 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   const int64_t sequences = LargestShard(settings, leaves);
   RunMemory memory;
   memory.elements = whole.elements();
-  int64_t largest_layer = 0, layer = 0, biases = 0, candidates_here = 0;  // whose gradients are formed at once
+  int64_t largest_layer = 0, layer = 0, candidates_here = 0;  // whose gradients are formed at once
   for (const model::TensorInfo& info : registry.tensors()) {
     memory.candidates += whole.candidates(info.index);
     candidates_here += here.candidates(info.index);
     memory.sets += BytesOfEvidence(settings, info, whole.stored(info.index));
     layer = info.layer < 0 || info.kind == kFirstOfLayer ? 0 : layer;
     layer += info.index == registry.wte() ? 0 : here.candidates(info.index);
-    if (info.layer == 0 && info.density == model::Density::kBias) biases += part[info.index].numel();
     largest_layer = std::max(largest_layer, layer);
   }
   const int64_t arena = here.floats() * kFloat, whole_arena = whole.floats() * kFloat;
@@ -215,12 +165,10 @@ RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& set
   memory.refresh = memory.candidates * kBytesOfRefresh;
   memory.state = whole_arena + 2 * updated;
   memory.gradients = exchange::GradientTree::ArenasOf(leaves.begin, leaves.end) * arena;
-  const model::ModelSpec local = spec.Local(shard);
-  const int64_t tokens = sequences * kernels::TilesOf(spec.n_ctx) * kernels::kTileTokens;
-  memory.activations =
-      tokens * (BytesPerToken(local, shard.size) + WidenedBytesPerToken(local, settings)) + biases * sequences * kFloat;
-  memory.evaluation = BytesOfEvaluation(spec, local, settings, grid);
-  memory.passed = tokens * MessageFloatsPerToken(local, shard.size) * kFloat;
+  const PassMemory passes = MemoryOfPasses(spec, settings, grid, rank);
+  memory.activations = passes.activations;
+  memory.evaluation = passes.evaluation;
+  memory.passed = passes.passed;
   if (grid.data > 1) {
     // Where ranks are and how many cores they have is not known here: "auto" may send all gradients at once.
     const int64_t bucket_bytes = settings.parallel.overlap == config::Overlap::kOn ? exchange::kBucketBytes : 0;

@@ -10,6 +10,7 @@
 #include "worker/train/candidates.h"
 #include "worker/train/fault.h"
 #include "worker/train/flip.h"
+#include "worker/train/pass_memory.h"
 
 namespace filigree::train {
 namespace {
@@ -69,6 +70,8 @@ Stepper::Stepper(const config::Settings& settings, TrainState& state, kernels::T
           world == nullptr || world->size() == 1
               ? nullptr
               : std::make_unique<Replicas>(state, Replicas::Own{residual(), &registry(), &ownership_}, pool, *world)) {
+  network_.LimitSequencesAtOnce(SequencesEvaluatedAtOnce(
+      state.spec, settings, world == nullptr ? parallel::Grid() : world->grid(), world == nullptr ? 0 : world->rank()));
   if (world != nullptr) state_.HoldMoments(HeldBy(settings, state.registry, world->grid(), world->rank()));
   TakeWeights();
 }

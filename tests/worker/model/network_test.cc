@@ -149,6 +149,31 @@ TEST(Network, TheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+TEST(Network, TheSameBitsHoweverManySequencesAtOnce) {
+  for (const ModelSpec& spec : Specs()) {
+    const std::vector<int32_t> tokens = Tokens(spec, 5, 67);
+    Fixture all(spec, 4);
+    const double loss = all.Loss(tokens, 5, 67);
+    size_t held = all.network.bytes();
+    for (const int most : {3, 2, 1}) {  // of five and four threads: in two rounds of three, then two; three; five
+      Fixture some(spec, 4);
+      some.network.LimitSequencesAtOnce(most);
+      EXPECT_EQ(some.Loss(tokens, 5, 67), loss);
+      EXPECT_TRUE(most == 3 ? some.network.bytes() == held : some.network.bytes() < held) << most;
+      held = some.network.bytes();
+    }
+  }
+}
+
+TEST(SequencesAtOnce, AreAsFewAsTheRoundsAllow) {
+  EXPECT_EQ(SequencesAtOnce(/*threads=*/16, /*sequences=*/16, /*shared=*/false, /*most=*/100), 16);
+  EXPECT_EQ(SequencesAtOnce(16, 16, false, 7), 6);  // three rounds
+  EXPECT_EQ(SequencesAtOnce(2, 16, false, 7), 2);
+  EXPECT_EQ(SequencesAtOnce(2, 16, true, 100), 8);
+  EXPECT_EQ(SequencesAtOnce(2, 16, true, 0), 1);
+  EXPECT_EQ(SequencesAtOnce(4, 1, false, 100), 1);
+}
+
 TEST(Network, LossAloneHasTheBitsOfLossWithGradient) {
   for (const ModelSpec& spec : Specs()) {
     for (const int positions : {1, 2, 65}) {

@@ -158,6 +158,7 @@ Results Compute(const Case& c, const Model& model, TensorGroup* group) {
                                        nullptr, nullptr, nullptr, watcher.Listener());
   watcher.ExpectNothingCameLater();
   const Network::Batch batch{more.data(), c.sequences + 1, c.positions};
+  if (group != nullptr) network.LimitSequencesAtOnce(3);  // in more rounds than alone: no bit changes
   out.per_token.resize(static_cast<size_t>(c.sequences + 1) * (c.positions - 1));
   out.loss = network.Loss(batch, nullptr, out.per_token.data());
   out.logits.resize(more.size() * c.spec.vocab);
