@@ -104,4 +104,11 @@ size_t CandidateMatrix::bytes() const {
          rows_.bytes() + columns_.bytes();
 }
 
+int64_t CandidateMatrix::BytesOf(int64_t out, int64_t in, int64_t candidates, int64_t kept, int threads) {
+  constexpr int64_t kColumn = sizeof(uint16_t), kOffset = sizeof(uint32_t);
+  const int64_t pattern = candidates * kColumn + (out + 1) * kOffset;
+  return pattern + SampledOrder::BytesOf(out, in, candidates, threads) + Csr::BytesOf(out, kept) +
+         Csr::BytesOfTranspose(out, in, kept, threads);
+}
+
 }  // namespace filigree::kernels

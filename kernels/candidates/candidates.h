@@ -59,7 +59,11 @@ class CandidateMatrix {
   int out() const { return out_; }
   int in() const { return in_; }
   int64_t candidates() const { return candidates_; }
+  // Bytes of the arrays. They are given up to a quarter more than they need, so as not to grow at every change; what
+  // was never written of large ones takes no memory, and BytesOf leaves it out.
   size_t bytes() const;
+  // What SetPattern and SetWeights write for [out][in] with so many candidates, so many of them kept, beforehand.
+  static int64_t BytesOf(int64_t out, int64_t in, int64_t candidates, int64_t kept, int threads);
 
  private:
   template <typename Input>

@@ -87,4 +87,14 @@ size_t SampledOrder::bytes() const {
          (source_.size() + next_.size()) * sizeof(uint32_t);
 }
 
+// Groups: a quarter of the candidates, and what is left of a line of 4 n + 3 is two more.
+int64_t SampledOrder::BytesOf(int64_t rows, int64_t cols, int64_t candidates, int threads) {
+  constexpr int64_t kIndex = sizeof(uint16_t), kSource = sizeof(uint32_t);
+  const int64_t lines = std::min(rows, cols), windows = (std::max(rows, cols) + kWindow - 1) / kWindow;
+  const int64_t groups = std::min(candidates, candidates / 4 + 2 * lines);
+  const int64_t next = (threads == 1 ? 1 : 4 * threads) * kKinds * windows * kSource;
+  const int64_t transpose = rows > cols ? PatternTranspose::BytesOf(rows, cols, candidates, threads) : 0;
+  return groups * kIndex + candidates * (kIndex + kSource) + next + transpose;
+}
+
 }  // namespace filigree::kernels

@@ -48,6 +48,8 @@ class SampledOrder {
   const uint16_t* others() const { return others_.data(); }
   const uint32_t* source() const { return source_.data(); }
   size_t bytes() const;
+  // What Build writes of [rows][cols] with so many candidates at most, beforehand; arrays are given a little more.
+  static int64_t BytesOf(int64_t rows, int64_t cols, int64_t candidates, int threads);
 
   static constexpr int kKinds = 3, kWindow = 96, kPadding = 16;
 

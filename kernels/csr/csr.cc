@@ -28,8 +28,9 @@ void ForEachWord(const uint64_t* kept, int64_t begin, int64_t end, Visit visit) 
 
 // Rows are given out in chunks of about equal work; the result does not depend on their number.
 struct Chunks {
-  Chunks(int rows, const ThreadPool& pool) : rows(rows) {
-    count = std::max(1, std::min(rows, pool.threads() == 1 ? 1 : 4 * pool.threads()));
+  Chunks(int64_t rows, const ThreadPool& pool) : Chunks(rows, pool.threads()) {}
+  Chunks(int64_t rows, int threads) : rows(rows) {
+    count = std::max<int64_t>(1, std::min<int64_t>(rows, threads == 1 ? 1 : 4 * threads));
   }
   int begin(int64_t chunk) const { return static_cast<int>(rows * chunk / count); }
   int end(int64_t chunk) const { return begin(chunk + 1); }
@@ -53,7 +54,17 @@ void Grow(Buffer<T>& buffer, size_t size) {
 
 size_t Csr::bytes() const {
   return offsets_.size() * sizeof(uint32_t) + indices_.size() * sizeof(uint16_t) + values_.size() * sizeof(float) +
-         source_.size() * sizeof(uint32_t);
+         (source_.size() + next_.size()) * sizeof(uint32_t);
+}
+
+int64_t Csr::BytesOf(int64_t rows, int64_t entries) {
+  constexpr int64_t kEntry = sizeof(uint16_t) + sizeof(float), kOffset = sizeof(uint32_t);
+  return (rows + 1) * kOffset + entries * kEntry;
+}
+
+int64_t Csr::BytesOfTranspose(int64_t rows, int64_t cols, int64_t entries, int threads) {
+  constexpr int64_t kSource = sizeof(uint32_t), kNext = sizeof(uint32_t);
+  return BytesOf(cols, entries) + entries * kSource + Chunks(rows, threads).count * cols * kNext;
 }
 
 // Room for nnz entries, offsets left alone; the padding is cleared, the entries are the caller's to write.

@@ -32,7 +32,12 @@ class Csr {
  public:
   CsrView view() const { return {rows_, cols_, offsets_.data(), indices_.data(), values_.data()}; }
   int64_t nnz() const { return offsets_.empty() ? 0 : offsets_[rows_]; }
+  // Bytes of the arrays. They are given up to a quarter more than they need, so as not to grow at every rebuild; what
+  // was never written of large ones takes no memory, and BytesOf leaves it out.
   size_t bytes() const;
+  // What BuildFromDense, or BuildTranspose of a matrix [rows][cols], writes for so many entries, beforehand.
+  static int64_t BytesOf(int64_t rows, int64_t entries);
+  static int64_t BytesOfTranspose(int64_t rows, int64_t cols, int64_t entries, int threads);
 
   // This = the entries of w [rows][cols] whose bit is set in `kept`, values as they are (zeros included).
   // Cost: one read of the bitmap and of the kept weights, parallel over rows.

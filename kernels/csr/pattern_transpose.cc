@@ -12,14 +12,23 @@ void Grow(Buffer<T>& buffer, int64_t size) {
   if (static_cast<int64_t>(buffer.size()) < size) buffer = Buffer<T>(static_cast<size_t>(size + size / 8));
 }
 
+int64_t ChunksOf(int64_t rows, int threads) {
+  return std::max<int64_t>(1, std::min<int64_t>(rows, threads == 1 ? 1 : 2 * threads));
+}
+
 }  // namespace
+
+int64_t PatternTranspose::BytesOf(int64_t rows, int64_t cols, int64_t entries, int threads) {
+  constexpr int64_t kEntry = sizeof(uint16_t) + sizeof(uint32_t), kOffset = sizeof(uint32_t);
+  return entries * kEntry + (cols + 1 + ChunksOf(rows, threads) * cols) * kOffset;
+}
 
 void PatternTranspose::Build(const PatternView& pattern, ThreadPool& pool) {
   const TraceSpan span("pattern.transpose", [&] {
     return TraceWork{.bytes = 10.0 * static_cast<double>(pattern.nnz()), .threads = pool.threads()};
   });
   const int cols = pattern.cols;
-  const int64_t chunks = std::max(1, std::min(pattern.rows, pool.threads() == 1 ? 1 : 2 * pool.threads()));
+  const int64_t chunks = ChunksOf(pattern.rows, pool.threads());
   const auto row = [&](int64_t chunk) { return static_cast<int>(pattern.rows * chunk / chunks); };
   Grow(offsets_, cols + 1);
   Grow(rows_, pattern.nnz());

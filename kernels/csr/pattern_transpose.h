@@ -23,6 +23,8 @@ class PatternTranspose {
   const uint16_t* rows() const { return rows_.data(); }
   const uint32_t* source() const { return source_.data(); }
   size_t bytes() const;
+  // What Build writes for so many entries, beforehand; arrays are given a little more.
+  static int64_t BytesOf(int64_t rows, int64_t cols, int64_t entries, int threads);
 
  private:
   Buffer<uint32_t> offsets_;

@@ -340,6 +340,26 @@ TEST(CandidateMatrixTest, IsReused) {
   }
 }
 
+// Arrays are given up to a quarter more than is written, and groups have room for one a candidate (1.5 bytes of it are
+// not written where lines are long).
+TEST(CandidateMatrixTest, TakesWhatIsSaidBeforehand) {
+  uint64_t seed = 700;
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    for (const Case& c : kCases) {
+      const Problem p(c, seed++);
+      CandidateMatrix matrix;
+      matrix.SetPattern(p.pattern.view(), pool);
+      matrix.SetWeights(p.w.data(), p.kept.data(), pool);
+      const int64_t candidates = matrix.candidates(), held = static_cast<int64_t>(matrix.bytes());
+      const int64_t said = CandidateMatrix::BytesOf(c.out, c.in, candidates, matrix.rows().nnz(), threads);
+      constexpr int64_t kPadding = 1000;
+      EXPECT_LE(said, held) << testing::PrintToString(c);
+      EXPECT_GE(said + candidates * 3 / 2, (held - kPadding) * 4 / 5) << testing::PrintToString(c);
+    }
+  }
+}
+
 // Every candidate once, columns of a window together, the same order for any threads.
 TEST(SampledOrderTest, IsAPermutationThatNoThreadChanges) {
   for (const Case& c : {Case{500, 210, 0.06, 1}, Case{210, 500, 0.06, 1}, Case{300, 300, 0.01, 1}, Case{5, 9, 0, 1}}) {

@@ -150,6 +150,26 @@ TEST(CsrReuseTest, ADecreaseAllocatesNothing) {
   EXPECT_EQ(a.view().values, values);
 }
 
+// Arrays are given a quarter more than is written, and sixteen entries of padding.
+TEST(CsrBytesTest, AreThoseSaidBeforehand) {
+  uint64_t seed = 60;
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    for (const Case& c : {Case{40, 50, 0.9}, Case{300, 7, 0.5}, Case{7, 300, 0}, Case{90, 90, 1}}) {
+      const Matrix m(c, seed++);
+      Csr a, transpose;
+      a.BuildFromDense(m.w.data(), m.kept.data(), m.rows, m.cols, pool);
+      transpose.BuildTranspose(a.view(), pool);
+      const auto expect_about = [](size_t held, int64_t said) {
+        EXPECT_LE(said, static_cast<int64_t>(held));
+        EXPECT_GE(said, static_cast<int64_t>(held) * 4 / 5 - 16 * 6);
+      };
+      expect_about(a.bytes(), Csr::BytesOf(m.rows, a.nnz()));
+      expect_about(transpose.bytes(), Csr::BytesOfTranspose(m.rows, m.cols, a.nnz(), threads));
+    }
+  }
+}
+
 TEST(CsrEmptyTest, AnEmptyMatrixHasNoEntries) {
   EXPECT_EQ(Csr().nnz(), 0);
   EXPECT_EQ(CsrView().nnz(), 0);

@@ -149,6 +149,17 @@ TEST(PatternTransposeTest, ASmallerOneAllocatesNothing) {
   EXPECT_EQ(transpose.source(), source);
 }
 
+TEST(PatternTransposeTest, TakesWhatIsSaidBeforehand) {
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    PatternTranspose transpose;
+    transpose.Build(Pattern::Full(40, 50).view(), pool);
+    const int64_t said = PatternTranspose::BytesOf(40, 50, 2000, threads), held = transpose.bytes();
+    EXPECT_LE(said, held);
+    EXPECT_GE(said, held * 8 / 9);  // arrays are given an eighth more
+  }
+}
+
 TEST(PatternDeathTest, RefusesWhatDoesNotFit) { EXPECT_DEATH(Pattern(1, 65537, 0), "1 x 65537"); }
 
 }  // namespace
