@@ -23,7 +23,9 @@ absl::StatusOr<plan::RunPlan> PlanOf(const std::string& config, const std::vecto
   if (!corpus.ok()) return corpus.status();
   const absl::StatusOr<model::ModelSpec> spec = model::MakeSpec(settings->model, (*corpus)->manifest().vocab);
   if (!spec.ok()) return spec.status();
-  return plan::PlanRun(*spec, *settings, {options.ranks, options.ranks_per_host, machine::UsableMemory()});
+  return plan::PlanRun(
+      *spec, *settings,
+      {options.ranks, options.ranks_per_host, machine::UsableMemory(), train::StepGoneOnFrom(settings->run.dir)});
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ class SmallGradients {
   // [sequences][floats()]
   float* data() { return data_.data(); }
   int64_t floats() const { return floats_; }
+  size_t bytes() const { return data_.size() * sizeof(float); }
   bool holds(int tensor) const { return tensor >= 0 && offsets_[tensor] >= 0; }
 
  private:
@@ -47,6 +48,7 @@ struct BackwardScratch {
         attn_y(tiles_per_sequence, spec.attention_width()),
         positions(1, spec.d_pos_emb),
         head(spec.rounds() ? tiles_per_sequence : 0, 4 * spec.d_head) {}
+  size_t bytes() const { return input.bytes() + attn_y.bytes() + positions.bytes() + head.bytes(); }
   TileBuffer input;      // by attn_in or mlp_in, one tile
   TileBuffer attn_y;     // by attn.y, one sequence
   TileBuffer positions;  // normed position channels, one tile

@@ -21,8 +21,7 @@ void Linear::Set(const StoredMatrix& matrix, const float* bias, kernels::ThreadP
   w_ = matrix.w;
   bias_ = bias;
   on_candidates_ = matrix.candidates != nullptr;
-  sparse_ = !on_candidates_ && matrix.kept != nullptr &&
-            static_cast<double>(matrix.nonzeros) <= kSparseDensity * static_cast<double>(matrix.whole);
+  sparse_ = !on_candidates_ && matrix.kept != nullptr && IsSparse(matrix.nonzeros, matrix.whole);
   if (on_candidates_) {
     SetCandidates(matrix, pool);
   } else if (sparse_) {
@@ -31,6 +30,12 @@ void Linear::Set(const StoredMatrix& matrix, const float* bias, kernels::ThreadP
   }
   if (groups_.over == Over::kNothing || !(on_candidates_ || sparse_)) return;
   offsets_.Build(Entries(), groups_.stripes, groups_.bounds, pool);
+}
+
+int64_t Linear::BytesOf(int64_t out, int64_t in, int64_t candidates, int64_t nonzeros, int threads) {
+  if (candidates > 0) return kernels::CandidateMatrix::BytesOf(out, in, candidates, nonzeros, threads);
+  if (!IsSparse(nonzeros, out * in)) return 0;
+  return kernels::Csr::BytesOf(out, nonzeros) + kernels::Csr::BytesOfTranspose(out, in, nonzeros, threads);
 }
 
 void Linear::SetCandidates(const StoredMatrix& matrix, kernels::ThreadPool& pool) {

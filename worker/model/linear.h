@@ -82,6 +82,13 @@ class Linear {
 
   int out() const { return out_; }
   int in() const { return in_; }
+  // Is a whole matrix with so many entries, so many of them kept, compressed?
+  static bool IsSparse(int64_t nonzeros, int64_t whole) {
+    return static_cast<double>(nonzeros) <= kSparseDensity * static_cast<double>(whole);
+  }
+  // What Set writes of a matrix beforehand: with so many candidates (0: it is whole) and nonzeros (numel: no mask).
+  // Borders of groups, which are small, are left out.
+  static int64_t BytesOf(int64_t out, int64_t in, int64_t candidates, int64_t nonzeros, int threads);
   size_t bytes() const { return rows_.bytes() + columns_.bytes() + sampled_.bytes() + offsets_.bytes(); }
 
  private:

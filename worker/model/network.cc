@@ -343,7 +343,7 @@ const absl::Status& Network::status() const { return impl_->status; }
 void Network::LimitSequencesAtOnce(int most) { impl_->most_at_once = most; }
 
 size_t Network::bytes() const {
-  return impl_->weights.bytes() + impl_->training.bytes() + impl_->inference.bytes() +
+  return impl_->weights.bytes() + impl_->training.bytes() + impl_->inference.bytes() + impl_->weight_gradients.bytes() +
          (impl_->shared == nullptr ? 0 : impl_->shared->bytes());
 }
 

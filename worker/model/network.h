@@ -96,7 +96,7 @@ class Network {
   // until then.
   void LimitSequencesAtOnce(int most);
 
-  // Bytes held for activations and sparse copies now.
+  // Bytes held for activations, scratch and sparse copies now.
   size_t bytes() const;
 
  private:

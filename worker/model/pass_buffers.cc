@@ -52,7 +52,9 @@ size_t PassBuffers::bytes() const {
   for (const LayerActivations& layer : layers) total += layer.bytes();
   if (head != nullptr) total += head->bytes();
   if (backward != nullptr) total += backward->bytes();
+  if (small != nullptr) total += small->bytes();
   if (partials != nullptr) total += partials->bytes();
+  for (const BackwardScratch& thread : scratch) total += thread.bytes();
   for (const LayerValues& values : working) total += values.bytes();
   return total;
 }

@@ -52,6 +52,9 @@ class WeightGradients {
   // Gains and sinks: sums over sequences in order.
   void Small(const Target& target, SmallGradients& small);
 
+  // Of the sum of a table, kept as long as this; scratch of threads is small.
+  size_t bytes() const { return table_.size() * sizeof(float); }
+
  private:
   struct Matrix {
     const Linear* linear;

@@ -43,6 +43,7 @@ struct PlanOptions {
   int ranks = 0;           // 0: parallel.data x parallel.tensor, each at least 1
   int ranks_per_host = 0;  // 0: all on one
   int64_t available = 0;   // bytes of memory that a host has
+  int64_t from = 0;        // step that the run goes on with: of memory, what it needs from there
 };
 
 // InvalidArgument where no grid of so many ranks fits the settings. What does not fit into memory is no error: see

@@ -56,6 +56,8 @@ std::vector<std::pair<const char*, int64_t>> PartsOf(const train::RunMemory& mem
           {"activations", memory.activations},
           {"evaluation", memory.evaluation},
           {"candidate sets", memory.sets},
+          {"masks", memory.masks},
+          {"scratch", memory.scratch},
           {"copies", memory.copies},
           {"messages", memory.passed + memory.messages},
           {"refresh", memory.refresh},
@@ -121,11 +123,14 @@ std::string TrafficTable(const RunPlan& plan) {
 }
 
 ordered_json MemoryJson(const train::RunMemory& memory) {
-  return {{"weights_and_moments", memory.state},
+  return {{"step", memory.step},
+          {"weights_and_moments", memory.state},
           {"gradients", memory.gradients},
           {"activations", memory.activations},
           {"evaluation", memory.evaluation},
           {"candidate_sets", memory.sets},
+          {"masks", memory.masks},
+          {"scratch", memory.scratch},
           {"copies", memory.copies},
           {"messages", memory.passed + memory.messages},
           {"refresh", memory.refresh},
@@ -167,7 +172,9 @@ std::string Text(const RunPlan& plan) {
                                  plan.grid.size(), plan.grid.size() == 1 ? "" : "s", plan.grid.data, plan.grid.tensor,
                                  plan.ranks_per_host, static_cast<double>(plan.elements) / 1e6);
   text += "Who sits where and computes what\n" + Placement(plan);
-  text += "\nMemory of each, at the first step (masks and compressed copies: a few percent more)\n" + Memory(plan);
+  text +=
+      fmt::format("\nMemory of each, at step {}, which needs the most (masks: their bits, and compressed matrices)\n{}",
+                  plan.ranks.front().memory.step, Memory(plan));
   if (plan.grid.size() > 1) {
     text += fmt::format("\nTraffic of each in a step{}\n{}",
                         plan.even_share ? " (shares of candidates taken as even)" : "", TrafficTable(plan));

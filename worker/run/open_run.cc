@@ -244,6 +244,13 @@ absl::Status CheckExchange(const model::ModelSpec& spec, const config::Settings&
                   exchange == config::Exchange::kTopK ? "top-k" : "balanced", UINT32_MAX, floats));
 }
 
+// The step from which memory is to be had. (A checkpoint that turns out to be damaged is passed over for an older one,
+// which may need more; nobody knows before it has been read.)
+int64_t FirstStep(const config::Settings& settings, const Fencing* fencing) {
+  if (fencing == nullptr) return StepGoneOnFrom(settings.run.dir);
+  return fencing->resume ? fencing->resume->step : 0;
+}
+
 // Corpus, memory and, on the first rank, the folder and its lock.
 absl::Status Prepare(parallel::World* world, const OpenOptions& options, const std::function<void()>& tick,
                      OpenedRun& run, std::optional<model::ModelSpec>& spec) {
@@ -253,10 +260,9 @@ absl::Status Prepare(parallel::World* world, const OpenOptions& options, const s
   if (!made.ok()) return made.status();
   spec.emplace(*std::move(made));
   if (absl::Status status = CheckExchange(*spec, run.settings); !status.ok()) return status;
-  absl::Status fits = world == nullptr
-                          ? CheckMemory(*spec, run.settings, machine::UsableMemory())
-                          : CheckMemory(*spec, run.settings, machine::UsableMemory() / world->ranks_on_this_host(),
-                                        world->grid(), world->rank());
+  const int64_t available = machine::UsableMemory() / (world == nullptr ? 1 : world->ranks_on_this_host());
+  absl::Status fits = CheckMemory(*spec, run.settings, available, world == nullptr ? parallel::Grid() : world->grid(),
+                                  world == nullptr ? 0 : world->rank(), FirstStep(run.settings, options.fencing));
   if (!fits.ok() || (world != nullptr && !world->first())) return fits;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
   return TakeLock(run.settings.run.dir, options.fencing, run.lock, options.lock_patience, world);
@@ -295,6 +301,15 @@ absl::Status TakeLock(const std::string& run_dir, const Fencing* fencing, std::o
   if (!taken.ok()) return taken.status();
   lock.emplace(*std::move(taken));
   return absl::OkStatus();
+}
+
+int64_t StepGoneOnFrom(const std::string& run_dir) {
+  const auto steps = checkpoint::ListSteps(checkpoint::RealFileSystem(), run_dir);
+  if (!steps.ok()) return 0;
+  for (const checkpoint::StepFolder& step : *steps) {
+    if (step.committed) return step.step;
+  }
+  return 0;
 }
 
 std::string StoredSettingsPath(const std::string& run_dir) { return run_dir + "/config.toml"; }

@@ -44,6 +44,9 @@ struct OpenedRun {
 // `overrides` as config::Load. InvalidArgument, NotFound: says what is wrong with them.
 absl::StatusOr<config::Settings> WantedSettings(const std::string& config, const std::vector<std::string>& overrides);
 
+// The step of the newest checkpoint of a run folder, 0: it has none. For forecasts: nothing is read of it.
+int64_t StepGoneOnFrom(const std::string& run_dir);
+
 struct OpenOptions {
   // What identifies this program to other ranks.
   std::string program = {};

@@ -256,6 +256,14 @@ int64_t FirstCandidates(const config::Settings& settings, const TensorInfo& info
   return wanted == info.numel() && settings.sparsity.dense_phase ? 0 : wanted;
 }
 
+int64_t CandidatesBefore(const config::Settings& settings, const TensorInfo& info, int64_t s) {
+  const int64_t first = FirstCandidates(settings, info), every = settings.sparsity.refresh_every;
+  if (settings.sparsity.regime != config::Regime::kActive || !MayHaveCandidates(info)) return 0;
+  if (every == 0 || s < every) return first;
+  const int64_t now = CandidatesAt(settings, info, s / every * every - 1);
+  return now == info.numel() && first == 0 && settings.sparsity.dense_phase ? 0 : now;
+}
+
 void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool& pool, TrainState& state) {
   const mask::Densities densities = mask::DensitiesAt(settings.sparsity, settings.run.steps, 0);
   // A refresh ranks by first moments: for once they are the weights.

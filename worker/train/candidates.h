@@ -50,6 +50,9 @@ std::unique_ptr<TrainState> BeginActive(const model::ModelSpec& spec, const conf
 // Does this tensor exist on candidates from the first step, and on how many then? 0: it begins whole.
 int64_t FirstCandidates(const config::Settings& settings, const model::TensorInfo& info);
 
+// On how many candidates this tensor exists when step s begins, as the schedule has it; 0: it is whole.
+int64_t CandidatesBefore(const config::Settings& settings, const model::TensorInfo& info, int64_t s);
+
 // |C| of a tensor that may have candidates, at the density of step s: as many as it has entries where it is whole then.
 int64_t CandidatesAt(const config::Settings& settings, const model::TensorInfo& info, int64_t s);
 

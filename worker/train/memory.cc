@@ -1,32 +1,26 @@
 #include "worker/train/memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
-#include <string>
 #include <vector>
 
-#include "fmt/format.h"
 #include "worker/exchange/gradient_tree.h"
 #include "worker/exchange/traffic.h"
-#include "worker/model/layout.h"
+#include "worker/model/linear.h"
 #include "worker/model/registry.h"
+#include "worker/parallel/threads.h"
 #include "worker/train/batch_gradient.h"
 #include "worker/train/candidates.h"
 #include "worker/train/ownership.h"
 #include "worker/train/pass_memory.h"
 #include "worker/train/rank_layout.h"
+#include "worker/train/refresh_memory.h"
 
 namespace filigree::train {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float);
-
-// Of a candidate, beside its values: its column in the layout; in kernels/candidates the column again, the row, the
-// weight and where they came from.
-constexpr int64_t kBytesOfSets = 2 + (2 + 2 + 4 + 4);
-// What a refresh holds while it works: new columns, where they come from, and at most (threads share the matrices) a
-// rank.
-constexpr int64_t kBytesOfRefresh = 2 + 4 + 4;
 
 constexpr char kFirstOfLayer[] = "attn.c_attn.weight";  // of the matrices that may have candidates
 
@@ -49,11 +43,11 @@ int64_t BytesOfEvidence(const config::Settings& settings, const model::TensorInf
   return 0;
 }
 
-// What owners' weights take on their way, at the first step that has masks: later ones keep fewer.
+// What owners' weights take on their way in step s, with masks.
 int64_t BytesOfGatheredWeights(const config::Settings& settings, const model::Registry& registry,
-                               const parallel::Grid& grid, int rank) {
+                               const parallel::Grid& grid, int rank, int64_t s) {
   std::vector<exchange::OwnedMatrix> matrices =
-      OwnedMatrices(settings, registry, OwnersIn(settings, registry, grid), /*s=*/0);
+      OwnedMatrices(settings, registry, OwnersIn(settings, registry, grid), s);
   for (exchange::OwnedMatrix& matrix : matrices) matrix.kept = std::min(matrix.kept, matrix.numel - 1);
   const OwningRanks owning = OwningRanksOf(grid, rank);
   return exchange::MemoryOfWeights(matrices, owning.rank, owning.size);
@@ -71,136 +65,152 @@ int64_t UpdatedFloats(const RankLayout& whole, const config::Settings& settings,
 
 // Parts of the gradient as they go to the ranks that share the model and come from them.
 int64_t BytesOfGroupGradient(const model::ModelSpec& spec, const config::Settings& settings,
-                             const model::Registry& registry, const parallel::Grid& grid, const model::Shard& shard) {
-  const GroupGradient gradient = GroupGradientOf(spec, settings, shard, OwnersIn(settings, registry, grid));
+                             const model::Registry& registry, const parallel::Grid& grid, const model::Shard& shard,
+                             int64_t s) {
+  const GroupGradient gradient = GroupGradientOf(spec, settings, shard, OwnersIn(settings, registry, grid), s);
   const auto sum = [](const std::vector<int64_t>& of) { return std::accumulate(of.begin(), of.end(), int64_t{0}); };
   const int64_t sent = std::max(gradient.for_all[shard.rank], sum(gradient.to_owners));
   return kFloat * (sent + std::max(sum(gradient.for_all), sum(gradient.from)));
 }
 
-std::string Text(int64_t bytes) { return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9); }
-
-// The rank that asks, and what it may use.
-struct Place {
-  int64_t available;
-  parallel::Grid grid;
-  int rank;
-};
-
-bool Fits(const model::ModelSpec& spec, const config::Settings& settings, const Place& place) {
-  return MemoryOfRank(spec, settings, place.grid, place.rank).total() <= place.available;
+// Entries of the layer with the most candidates: their gradients are formed at once.
+int64_t LargestLayer(const model::Registry& registry, const RankLayout& here) {
+  int64_t largest = 0, layer = 0;
+  for (const model::TensorInfo& info : registry.tensors()) {
+    layer = info.layer < 0 || info.kind == kFirstOfLayer ? 0 : layer;
+    layer += info.index == registry.wte() ? 0 : here.candidates(info.index);
+    largest = std::max(largest, layer);
+  }
+  return largest;
 }
 
-// The same model cut to a narrower residual, its other widths in proportion.
-model::ModelSpec Narrower(const model::ModelSpec& spec, int heads) {
-  model::ModelSpec cut = spec;
-  cut.n_head = heads;
-  cut.d_model = heads * spec.d_head;
-  cut.d_mlp = static_cast<int>(static_cast<int64_t>(spec.d_mlp) * cut.d_model / spec.d_model);
-  return cut;
-}
+// Is a shard's gradient added to another's where that stands?
+bool AddsShards(const parallel::LeafRange& leaves) { return (leaves.begin + 1) / 2 * 2 + 1 < leaves.end; }
 
-// Settings that need less: smaller shards where they are enough, else the widest model that fits.
-std::string WhatFits(const model::ModelSpec& spec, const config::Settings& settings, const Place& place) {
-  config::Settings other = settings;
-  while (other.train.shards < settings.train.batch) {
-    other.train.shards = std::min(2 * other.train.shards, settings.train.batch);
-    if (Fits(spec, other, place)) return fmt::format("train.shards = {} would fit", other.train.shards);
-  }
-  other = settings;
-  if (!spec.rounds()) {
-    model::ModelSpec bf16 = spec;
-    bf16.activation_storage = config::ActivationStorage::kBf16;
-    if (Fits(bf16, other, place)) return "model.activation_storage = \"bf16\" would fit";
-  }
-  if (settings.sparsity.regime == config::Regime::kExact) {
-    other.sparsity.regime = config::Regime::kActive;
-    other.sparsity.density_start = std::min(settings.sparsity.density_start, 4 * settings.sparsity.density);
-    other.sparsity.embedding_density_start =
-        std::min(settings.sparsity.embedding_density_start, 4 * settings.sparsity.embedding_density);
-    if (Fits(spec, other, place)) {
-      return fmt::format(
-          "sparsity.regime = \"active\" would fit if it starts sparse, with sparsity.density_start = {:.6g} "
-          "and sparsity.embedding_density_start = {:.6g}",
-          other.sparsity.density_start, other.sparsity.embedding_density_start);
+// One rank, step by step, in ascending order: what a step has grown stays.
+class Forecast {
+ public:
+  Forecast(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid, int rank)
+      : spec_(spec),
+        settings_(settings),
+        grid_(grid),
+        rank_(rank),
+        threads_(parallel::ThreadsOfRank(settings.run, grid.size())),
+        shard_{grid.tensor_rank(rank), grid.tensor},
+        registry_(spec),
+        part_(spec, shard_),
+        leaves_(parallel::LeavesOf(settings.train.shards, grid.data_rank(rank), grid.data)),
+        passes_(MemoryOfPasses(spec, settings, grid, rank)),
+        forms_(part_.size()) {}
+
+  RunMemory Of(int64_t s) {
+    const RankLayout whole(registry_, settings_, registry_, s), here(registry_, settings_, part_, s);
+    RunMemory memory;
+    memory.step = s;
+    memory.elements = whole.elements();
+    for (int t = 0; t < registry_.size(); ++t) memory.candidates += whole.candidates(t);
+    memory.activations = passes_.activations;
+    memory.evaluation = passes_.evaluation;
+    memory.passed = passes_.passed;
+    AddState(whole, here, memory);
+    AddMatrices(s, whole, here, memory);
+    AddExchange(s, here, memory);
+    if (RefreshDue(settings_, s)) {
+      const RankLayout next(registry_, settings_, registry_, s + 1);
+      memory.refresh = MemoryOfRefresh(registry_, whole, next, threads_);
     }
+    return memory;
   }
-  int heads = 0, too_many = spec.n_head;
-  while (heads + 1 < too_many) {
-    const int middle = (heads + too_many) / 2;
-    (Fits(Narrower(spec, middle), settings, place) ? heads : too_many) = middle;
+
+  const model::Registry& registry() const { return registry_; }
+
+ private:
+  void AddState(const RankLayout& whole, const RankLayout& here, RunMemory& memory) {
+    const int64_t updated = UpdatedFloats(whole, settings_, registry_, grid_, rank_) * kFloat;
+    memory.state = whole.floats() * kFloat + 2 * updated;
+    // As worker/exchange/gradient_tree.h: arenas of an earlier layout serve on unless they are much too large.
+    if (arena_ < here.floats() || arena_ > 2 * here.floats()) arena_ = here.floats();
+    memory.gradients = exchange::GradientTree::ArenasOf(leaves_.begin, leaves_.end) * arena_ * kFloat;
+    if (AddsShards(leaves_)) {
+      for (const int t : {part_.wte(), part_.wpe(), part_.bigram()}) {
+        if (t >= 0) table_ = std::max(table_, here.stored(t));
+      }
+    }
+    memory.scratch = passes_.scratch + table_ * kFloat;
+    if (shard_.size > 1)
+      memory.copies = here.floats() * kFloat + updated;  // weights of the part; the gradient of what
+                                                         // is updated here
   }
-  if (heads > 0) return fmt::format("model.d_model = {} would fit, its MLP in proportion", heads * spec.d_head);
-  return "fewer layers, a shorter model.n_ctx and a smaller train.batch need less";
-}
+
+  // What matrices take beside their values: positions, bits, and the forms they are computed in.
+  void AddMatrices(int64_t s, const RankLayout& whole, const RankLayout& here, RunMemory& memory) {
+    constexpr int64_t kColumn = 2, kOffset = 4;
+    for (const model::TensorInfo& info : registry_.tensors()) {
+      const int t = info.index;
+      memory.sets += BytesOfEvidence(settings_, info, whole.stored(t));
+      if (!MayHaveCandidates(info)) continue;
+      const bool shares = shard_.size > 1, on_candidates = here.candidates(t) > 0;
+      const int64_t kept = std::min(KeptAfter(settings_, info, s), whole.stored(t));
+      if (on_candidates) memory.sets += (whole.candidates(t) + (shares ? here.candidates(t) : 0)) * kColumn;
+      if (on_candidates) memory.sets += (info.rows + 1 + (shares ? part_[t].rows + 1 : 0)) * kOffset;
+      if (kept < whole.stored(t)) memory.masks += (whole.stored(t) + (shares ? here.stored(t) : 0)) / 8;
+      if (t == registry_.wte()) continue;  // read where it is
+      const double share = static_cast<double>(part_[t].numel()) / static_cast<double>(info.numel());
+      const Form now = {on_candidates,
+                        model::Linear::BytesOf(part_[t].rows, part_[t].cols, here.candidates(t),
+                                               std::llround(static_cast<double>(kept) * share), threads_)};
+      if (forms_[t].on_candidates != on_candidates || forms_[t].bytes < now.bytes) forms_[t] = now;
+      (on_candidates ? memory.sets : memory.masks) += forms_[t].bytes;
+    }
+    partials_ = std::max(partials_, LargestLayer(registry_, here) * LargestShard(settings_, leaves_));
+    memory.sets += partials_ * kFloat;
+  }
+
+  void AddExchange(int64_t s, const RankLayout& here, RunMemory& memory) {
+    if (grid_.data > 1) {
+      // Where ranks are and how many cores they have is not known here: "auto" may send all gradients at once.
+      const int64_t bucket_bytes = settings_.parallel.overlap == config::Overlap::kOn ? exchange::kBucketBytes : 0;
+      memory.messages += exchange::MemoryOfSum(SumOptionsOf(settings_, part_, grid_, bucket_bytes),
+                                               GradientShapeOf(here, part_, settings_, spec_.n_ctx),
+                                               grid_.data_rank(rank_), grid_.data);
+    }
+    if (grid_.size() > 1) memory.messages += BytesOfGatheredWeights(settings_, registry_, grid_, rank_, s);
+    if (shard_.size > 1) memory.messages += BytesOfGroupGradient(spec_, settings_, registry_, grid_, shard_, s);
+  }
+
+  // The form that a matrix is computed in.
+  struct Form {
+    bool on_candidates = false;
+    int64_t bytes = 0;
+  };
+
+  const model::ModelSpec& spec_;
+  const config::Settings& settings_;
+  const parallel::Grid& grid_;
+  const int rank_, threads_;
+  const model::Shard shard_;
+  const model::Registry registry_, part_;  // of the whole, and of what is here
+  const parallel::LeafRange leaves_;
+  const PassMemory passes_;
+  std::vector<Form> forms_;
+  int64_t arena_ = 0, table_ = 0, partials_ = 0;  // floats
+};
 
 }  // namespace
 
-RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& settings) {
-  return MemoryOfRank(spec, settings, parallel::Grid{}, 0);
+RunMemory MemoryOfRun(const model::ModelSpec& spec, const config::Settings& settings, int64_t from) {
+  return MemoryOfRank(spec, settings, parallel::Grid{}, 0, from);
 }
 
 RunMemory MemoryOfRank(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,
-                       int rank) {
-  const model::Shard shard{grid.tensor_rank(rank), grid.tensor};
-  const model::Registry registry(spec);
-  const model::Registry part(spec, shard);
-  const RankLayout whole(registry, settings, registry), here(registry, settings, part);
-  const parallel::LeafRange leaves = parallel::LeavesOf(settings.train.shards, grid.data_rank(rank), grid.data);
-  const int64_t sequences = LargestShard(settings, leaves);
-  RunMemory memory;
-  memory.elements = whole.elements();
-  int64_t largest_layer = 0, layer = 0, candidates_here = 0;  // whose gradients are formed at once
-  for (const model::TensorInfo& info : registry.tensors()) {
-    memory.candidates += whole.candidates(info.index);
-    candidates_here += here.candidates(info.index);
-    memory.sets += BytesOfEvidence(settings, info, whole.stored(info.index));
-    layer = info.layer < 0 || info.kind == kFirstOfLayer ? 0 : layer;
-    layer += info.index == registry.wte() ? 0 : here.candidates(info.index);
-    largest_layer = std::max(largest_layer, layer);
+                       int rank, int64_t from) {
+  Forecast forecast(spec, settings, grid, rank);
+  RunMemory most;
+  for (const int64_t s : StepsOfMostMemory(settings, forecast.registry(), from)) {
+    const RunMemory memory = forecast.Of(s);
+    if (memory.total() > most.total()) most = memory;
   }
-  const int64_t arena = here.floats() * kFloat, whole_arena = whole.floats() * kFloat;
-  const int64_t updated = UpdatedFloats(whole, settings, registry, grid, rank) * kFloat;
-  memory.sets += candidates_here * kBytesOfSets + largest_layer * sequences * kFloat;
-  memory.refresh = memory.candidates * kBytesOfRefresh;
-  memory.state = whole_arena + 2 * updated;
-  memory.gradients = exchange::GradientTree::ArenasOf(leaves.begin, leaves.end) * arena;
-  const PassMemory passes = MemoryOfPasses(spec, settings, grid, rank);
-  memory.activations = passes.activations;
-  memory.evaluation = passes.evaluation;
-  memory.passed = passes.passed;
-  if (grid.data > 1) {
-    // Where ranks are and how many cores they have is not known here: "auto" may send all gradients at once.
-    const int64_t bucket_bytes = settings.parallel.overlap == config::Overlap::kOn ? exchange::kBucketBytes : 0;
-    memory.messages +=
-        exchange::MemoryOfSum(SumOptionsOf(settings, part, grid, bucket_bytes),
-                              GradientShapeOf(here, part, settings, spec.n_ctx), grid.data_rank(rank), grid.data);
-  }
-  if (grid.size() > 1) memory.messages += BytesOfGatheredWeights(settings, registry, grid, rank);
-  if (shard.size > 1) {
-    memory.copies = arena + updated;       // weights of the part; the gradient of what is updated here
-    memory.sets += memory.candidates * 2;  // and the columns in its layout
-    memory.messages += BytesOfGroupGradient(spec, settings, registry, grid, shard);
-  }
-  return memory;
-}
-
-absl::Status CheckMemory(const model::ModelSpec& spec, const config::Settings& settings, int64_t available,
-                         const parallel::Grid& grid, int rank) {
-  const RunMemory need = MemoryOfRank(spec, settings, grid, rank);
-  if (need.total() <= available) return absl::OkStatus();
-  const auto part = [](int64_t bytes, const char* of) {
-    return bytes == 0 ? std::string() : fmt::format(", {} for {}", Text(bytes), of);
-  };
-  return absl::InvalidArgumentError(fmt::format(
-      "the run needs at least {} of memory and this machine has {}{}: {} for weights and moments of {:.1f} M "
-      "parameters, "
-      "{} for gradients{}{}, {} for the activations of one of {} shards{}; {}",
-      Text(need.total()), Text(available), grid.size() == 1 ? "" : " for each rank on it", Text(need.state),
-      static_cast<double>(need.elements) / 1e6, Text(need.gradients), part(need.sets + need.refresh, "candidate sets"),
-      part(need.copies + need.passed + need.messages, "what ranks exchange"), Text(need.activations),
-      settings.train.shards, part(need.evaluation, "evaluations and samples"),
-      WhatFits(spec, settings, {available, grid, rank})));
+  return most;
 }
 
 }  // namespace filigree::train

@@ -48,6 +48,18 @@ int64_t BytesOfEvaluation(const model::ModelSpec& spec, const model::ModelSpec& 
   return std::min(at_once, sequences) * TokensOf(spec, 1) * BytesPerEvaluatedToken(here, grid.tensor);
 }
 
+// What a thread works in (worker/model/backward.h): a tile of inputs and of positions, a sequence of attention's
+// gradient; where layers are kept as bf16 also a head of a sequence, and, but for ranks that share the model, a layer
+// as floats.
+int64_t ScratchOfThread(const model::ModelSpec& spec, const model::ModelSpec& here, int ranks) {
+  const int64_t X = here.input_width(), HK = here.attention_width(), F = here.d_mlp;
+  const int64_t sequence = TokensOf(spec, 1), tile = kernels::kTileTokens;
+  int64_t floats = tile * (X + here.d_pos_emb) + sequence * HK;
+  if (here.rounds()) floats += sequence * 4 * here.d_head;
+  if (here.rounds() && ranks == 1) floats += sequence * 4 * HK + tile * 2 * (X + F);
+  return floats * kFloat;
+}
+
 // Bytes a token that are widened at once for what looks for newcomers: the inputs of one matrix.
 int64_t WidenedBytesPerToken(const model::ModelSpec& here, const config::Settings& settings) {
   const bool looks = settings.sparsity.regime == config::Regime::kActive && settings.sparsity.refresh_every > 0 &&
@@ -84,6 +96,7 @@ PassMemory MemoryOfPasses(const model::ModelSpec& spec, const config::Settings& 
   memory.activations =
       tokens * (BytesPerToken(here, shard.size) + WidenedBytesPerToken(here, settings)) + biases * sequences * kFloat;
   memory.evaluation = BytesOfEvaluation(spec, here, settings, grid, rank);
+  memory.scratch = parallel::ThreadsOfRank(settings.run, grid.size()) * ScratchOfThread(spec, here, shard.size);
   memory.passed = tokens * MessageFloatsPerToken(here, shard.size) * kFloat;
   return memory;
 }

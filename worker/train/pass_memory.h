@@ -16,6 +16,7 @@ namespace filigree::train {
 struct PassMemory {
   int64_t activations = 0;  // of the largest shard, forward and backward
   int64_t evaluation = 0;   // of evaluations and samples, which keep their own from the first one on
+  int64_t scratch = 0;      // of threads
   int64_t passed = 0;       // activations on their way between ranks that share the model
 };
 PassMemory MemoryOfPasses(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,

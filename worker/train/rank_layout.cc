@@ -9,10 +9,11 @@
 
 namespace filigree::train {
 
-RankLayout::RankLayout(const model::Registry& whole, const config::Settings& settings, const model::Registry& part) {
+RankLayout::RankLayout(const model::Registry& whole, const config::Settings& settings, const model::Registry& part,
+                       int64_t s) {
   constexpr int64_t kAlignment = 16;  // floats, as model::Layout
   for (const model::TensorInfo& info : part.tensors()) {
-    const int64_t of_whole = FirstCandidates(settings, whole[info.index]);
+    const int64_t of_whole = CandidatesBefore(settings, whole[info.index], s);
     const double share = static_cast<double>(info.numel()) / static_cast<double>(whole[info.index].numel());
     candidates_.push_back(std::llround(static_cast<double>(of_whole) * share));
     stored_.push_back(of_whole > 0 ? candidates_.back() : info.numel());
@@ -47,13 +48,13 @@ exchange::GradientShape GradientShapeOf(const RankLayout& layout, const model::R
 }
 
 GroupGradient GroupGradientOf(const model::ModelSpec& spec, const config::Settings& settings, const model::Shard& shard,
-                              const std::vector<int>& owners) {
+                              const std::vector<int>& owners, int64_t s) {
   const model::Registry whole(spec);
   const auto zeros = std::vector<int64_t>(shard.size);
   GroupGradient gradient = {zeros, zeros, zeros};
   for (int rank = 0; rank < shard.size; ++rank) {
     const model::Registry part(spec, {rank, shard.size});
-    const RankLayout layout(whole, settings, part);
+    const RankLayout layout(whole, settings, part, s);
     for (const model::TensorInfo& info : part.tensors()) {
       if (!info.shared) continue;
       const int owner = owners.empty() ? -1 : owners[info.index];

@@ -12,13 +12,14 @@
 
 namespace filigree::train {
 
-// How many values of each tensor a rank computes with at the first step, before anything is allocated: those that
+// How many values of each tensor a rank computes with when step s begins, before anything is allocated: those that
 // model::Layout will hold. Of a matrix on candidates that ranks share each is given its share of the entries: which of
 // them are candidates depends on the weights drawn.
 class RankLayout {
  public:
   // part: the registry of one of the ranks that share the model; that of the whole itself for a rank alone.
-  RankLayout(const model::Registry& whole, const config::Settings& settings, const model::Registry& part);
+  RankLayout(const model::Registry& whole, const config::Settings& settings, const model::Registry& part,
+             int64_t s = 0);
 
   int64_t stored(int tensor) const { return stored_[tensor]; }
   int64_t candidates(int tensor) const { return candidates_[tensor]; }  // 0: it is whole
@@ -42,7 +43,7 @@ struct GroupGradient {
   std::vector<int64_t> from;       // of each rank: its parts of what this one owns
 };
 GroupGradient GroupGradientOf(const model::ModelSpec& spec, const config::Settings& settings, const model::Shard& shard,
-                              const std::vector<int>& owners);
+                              const std::vector<int>& owners, int64_t s = 0);
 
 // Sequences of the largest of these logical shards.
 int64_t LargestShard(const config::Settings& settings, const parallel::LeafRange& leaves);

@@ -206,6 +206,7 @@ TEST(Memory, CountsWhatIsLookedAtForNewcomers) {
   config::Settings settings = Settings(4, 2);
   settings.sparsity.regime = config::Regime::kActive;
   settings.sparsity.density_start = settings.sparsity.embedding_density_start = 0.1;
+  settings.sparsity.density = settings.sparsity.embedding_density = 0.1;
   const auto total = [&](config::Newcomers rule) {
     settings.sparsity.newcomers = rule;
     return MemoryOfRun(spec, settings).total();
@@ -222,7 +223,7 @@ TEST(Memory, CountsWhatIsLookedAtForNewcomers) {
   EXPECT_EQ(total(config::Newcomers::kGradient), norms + 4 * matrices);
   EXPECT_EQ(total(config::Newcomers::kVotes), norms + 4 * 8 * candidates);
   settings.sparsity.refresh_every = 0;
-  EXPECT_EQ(total(config::Newcomers::kGradient), norms);
+  EXPECT_EQ(total(config::Newcomers::kGradient), total(config::Newcomers::kNorms));
 }
 
 }  // namespace
