@@ -342,6 +342,8 @@ const absl::Status& Network::status() const { return impl_->status; }
 
 void Network::LimitSequencesAtOnce(int most) { impl_->most_at_once = most; }
 
+void Network::ReleaseInference() { impl_->inference = PassBuffers(); }
+
 size_t Network::bytes() const {
   return impl_->weights.bytes() + impl_->training.bytes() + impl_->inference.bytes() + impl_->weight_gradients.bytes() +
          (impl_->shared == nullptr ? 0 : impl_->shared->bytes());

@@ -96,6 +96,9 @@ class Network {
   // until then.
   void LimitSequencesAtOnce(int most);
 
+  // Gives back what passes that keep nothing have worked in; the next one takes it anew.
+  void ReleaseInference();
+
   // Bytes held for activations, scratch and sparse copies now.
   size_t bytes() const;
 

@@ -54,13 +54,13 @@ std::vector<std::pair<const char*, int64_t>> PartsOf(const train::RunMemory& mem
   return {{"weights and moments", memory.state},
           {"gradients", memory.gradients},
           {"activations", memory.activations},
-          {"evaluation", memory.evaluation},
           {"candidate sets", memory.sets},
           {"masks", memory.masks},
           {"scratch", memory.scratch},
           {"copies", memory.copies},
           {"messages", memory.passed + memory.messages},
           {"refresh", memory.refresh},
+          {"evaluation", memory.evaluation},
           {"steady", memory.steady()},
           {"peak", memory.total()}};
 }
@@ -134,6 +134,7 @@ ordered_json MemoryJson(const train::RunMemory& memory) {
           {"copies", memory.copies},
           {"messages", memory.passed + memory.messages},
           {"refresh", memory.refresh},
+          {"evaluation", memory.evaluation},
           {"steady", memory.steady()},
           {"peak", memory.total()}};
 }

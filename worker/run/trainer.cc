@@ -301,6 +301,7 @@ void Trainer::EvaluateNow(int64_t sequences) {
   const absl::StatusOr<Evaluation> evaluated = Evaluate(
       stepper_.network(), run_.corpus->validation(), state_.spec.n_ctx, sequences, [this] { return !Stopping(); },
       options_.world);
+  stepper_.network().ReleaseInference();  // nothing else is at its worst meanwhile (worker/train/memory.h)
   if (!evaluated.ok()) {
     world_failure_ = evaluated.status();
     return;
@@ -341,6 +342,7 @@ void Trainer::SampleNow() {
     whole = !Stopping();
     return whole;
   });
+  stepper_.network().ReleaseInference();
   if (world_failure_.ok()) world_failure_ = stepper_.network().status();
   if (whole && world_failure_.ok()) log_.Sample(record);
 }

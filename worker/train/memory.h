@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_TRAIN_MEMORY_H_
 #define FILIGREE_WORKER_TRAIN_MEMORY_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -26,16 +27,16 @@ struct RunMemory {
   int64_t masks = 0;        // and the compressed form of matrices that exist whole
   int64_t refresh = 0;      // while candidates change, and not between
   int64_t activations = 0;  // of the largest shard, forward and backward
-  int64_t evaluation = 0;   // of evaluations and samples, which keep their own from the first one on
+  int64_t evaluation = 0;   // of evaluations and samples, and not between
   int64_t scratch = 0;      // of threads, and of tables whose gradients are added
   int64_t copies = 0;       // of this rank's part of a model that ranks share
   int64_t passed = 0;       // activations on their way between those ranks
   int64_t messages = 0;     // gradients on theirs, and what is held back of them
 
   int64_t steady() const {
-    return state + gradients + sets + masks + activations + evaluation + scratch + copies + passed + messages;
+    return state + gradients + sets + masks + activations + scratch + copies + passed + messages;
   }
-  int64_t total() const { return steady() + refresh; }  // at the worst moment
+  int64_t total() const { return steady() + std::max(refresh, evaluation); }  // at the worst moment
 };
 
 // fp32, but for activations that the spec stores as bf16. Of the settings: regime, densities, candidates, batch and

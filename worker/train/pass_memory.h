@@ -15,7 +15,7 @@ namespace filigree::train {
 // Bytes of one rank.
 struct PassMemory {
   int64_t activations = 0;  // of the largest shard, forward and backward
-  int64_t evaluation = 0;   // of evaluations and samples, which keep their own from the first one on
+  int64_t evaluation = 0;   // of evaluations and samples
   int64_t scratch = 0;      // of threads
   int64_t passed = 0;       // activations on their way between ranks that share the model
 };

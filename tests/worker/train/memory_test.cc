@@ -68,6 +68,8 @@ TEST(Memory, OfEvaluationsIsWhatTheNetworkHolds) {
     const size_t before = stepper.network().bytes();
     stepper.network().Loss({tokens.data(), 16, spec.n_ctx});
     const auto held = static_cast<double>(stepper.network().bytes() - before);
+    stepper.network().ReleaseInference();
+    EXPECT_EQ(stepper.network().bytes(), before);
     const RunMemory memory = MemoryOfRun(spec, settings);
     const auto said = static_cast<double>(memory.evaluation);
     EXPECT_LE(said, held) << threads;
@@ -146,6 +148,44 @@ TEST(Memory, ARunThatDoesNotFitIsRefusedWithWhatWould) {
   spec.n_head = spec.d_model / 16;
   spec.d_mlp = 4 * spec.d_model;
   EXPECT_TRUE(CheckMemory(spec, train, little).ok()) << wide;
+}
+
+// What is named may be given: shards up to the most there may be, widths that groups cut evenly, and to a run that goes
+// on nothing that it began with.
+TEST(Memory, AdvisesOnlyWhatMayBeGiven) {
+  model::ModelSpec spec = testing_support::SmallSpec();
+  spec.n_layer = 1;
+  spec.n_head = 60;
+  spec.d_head = 16;
+  spec.d_model = 960;
+  spec.d_mlp = 3840;
+  spec.tensor_groups = 4;
+  config::Settings settings = Settings(20000, 1);
+  settings.sparsity.regime = config::Regime::kActive;
+  settings.run.threads = 1;
+  config::Settings most = settings;
+  most.train.shards = 4096;
+  const int64_t least = MemoryOfRun(spec, most).total();
+  const std::string shards(CheckMemory(spec, settings, least).message());
+  EXPECT_NE(shards.find("train.shards = 4096 would fit"), std::string::npos) << shards;
+  const std::string narrower(CheckMemory(spec, settings, least * 2 / 3).message());
+  EXPECT_EQ(narrower.find("train.shards"), std::string::npos) << narrower;
+
+  settings.train.batch = settings.train.shards = 4;
+  spec.activation_storage = config::ActivationStorage::kBf16;
+  const std::string key = "model.d_model = ";
+  const int64_t half = MemoryOfRun(spec, settings).total() / 2;
+  const std::string narrow(CheckMemory(spec, settings, half).message());
+  ASSERT_NE(narrow.find(key), std::string::npos) << narrow;
+  EXPECT_EQ(std::stoi(narrow.substr(narrow.find(key) + key.size())) % (4 * 16), 0) << narrow;
+
+  settings.eval.every = 0;
+  settings.sample.every = 0;
+  const std::string later(CheckMemory(spec, settings, half / 4, parallel::Grid(), 0, /*from=*/5).message());
+  for (const char* fixed : {"train.shards =", "model.d_model", "density_start", "n_ctx", "train.batch"}) {
+    EXPECT_EQ(later.find(fixed), std::string::npos) << later;
+  }
+  EXPECT_NE(later.find("parallel.tensor"), std::string::npos) << later;
 }
 
 // 1.6 G block parameters at 1/1024 fit where the exact regime would want thirty gigabytes.
