@@ -81,11 +81,16 @@ bool SameFolder(const std::string& a, const std::string& b) {
   return std::filesystem::equivalent(a, b, error) && !error;
 }
 
+// Bytes that a rank may use of this machine.
+int64_t Available(const parallel::World* world) {
+  return machine::UsableMemory() / (world == nullptr ? 1 : world->ranks_on_this_host());
+}
+
 // Weights of step 0, drawn or another model's.
-absl::Status Begin(const model::ModelSpec& spec, OpenedRun& run) {
+absl::Status Begin(const model::ModelSpec& spec, int64_t available, OpenedRun& run) {
   if (!run.settings.init.from.empty()) {
     absl::StatusOr<std::unique_ptr<TrainState>> state =
-        StartFrom(run.settings, *run.corpus, spec, *run.pool, run.notes);
+        StartFrom(run.settings, *run.corpus, spec, *run.pool, available, run.notes);
     if (!state.ok()) return state.status();
     run.state = *std::move(state);
     return absl::OkStatus();
@@ -129,7 +134,7 @@ absl::StatusOr<checkpoint::Checkpoint> FindCheckpoint(checkpoint::FileSystem& fi
 
 // The checkpoint it goes on from, of a step up to most_step, or the beginning.
 absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& files, const Fencing* fencing,
-                         const PlaceInGrid& place, int64_t most_step, OpenedRun& run) {
+                         const PlaceInGrid& place, int64_t available, int64_t most_step, OpenedRun& run) {
   run.state = nullptr;  // of an attempt before; memory is for one
   run.resumed_from.reset();
   absl::StatusOr<checkpoint::Checkpoint> newest = FindCheckpoint(files, fencing, most_step, run);
@@ -146,7 +151,7 @@ absl::Status LoadOrBegin(const model::ModelSpec& spec, checkpoint::FileSystem& f
     return absl::OkStatus();
   }
   if (!absl::IsNotFound(newest.status())) return newest.status();
-  return Begin(spec, run);
+  return Begin(spec, available, run);
 }
 
 // The step that each rank would go on from, and what it was told on the way there.
@@ -260,9 +265,9 @@ absl::Status Prepare(parallel::World* world, const OpenOptions& options, const s
   if (!made.ok()) return made.status();
   spec.emplace(*std::move(made));
   if (absl::Status status = CheckExchange(*spec, run.settings); !status.ok()) return status;
-  const int64_t available = machine::UsableMemory() / (world == nullptr ? 1 : world->ranks_on_this_host());
-  absl::Status fits = CheckMemory(*spec, run.settings, available, world == nullptr ? parallel::Grid() : world->grid(),
-                                  world == nullptr ? 0 : world->rank(), FirstStep(run.settings, options.fencing));
+  absl::Status fits =
+      CheckMemory(*spec, run.settings, Available(world), world == nullptr ? parallel::Grid() : world->grid(),
+                  world == nullptr ? 0 : world->rank(), FirstStep(run.settings, options.fencing));
   if (!fits.ok() || (world != nullptr && !world->first())) return fits;
   if (absl::Status status = CreateRunFolder(run.settings.run.dir); !status.ok()) return status;
   return TakeLock(run.settings.run.dir, options.fencing, run.lock, options.lock_patience, world);
@@ -376,7 +381,9 @@ absl::StatusOr<OpenedRun> OpenRun(config::Settings settings, parallel::World* wo
   if (world != nullptr) run.pool->CountInto(world->progress().work_done());  // to draw weights may take minutes
   checkpoint::TickingFiles files(options.files == nullptr ? checkpoint::RealFileSystem() : *options.files, tick);
   const PlaceInGrid place = world == nullptr ? PlaceInGrid() : PlaceInGrid{world->grid(), world->rank()};
-  const auto load = [&](int64_t most_step) { return LoadOrBegin(*spec, files, fencing, place, most_step, run); };
+  const auto load = [&](int64_t most_step) {
+    return LoadOrBegin(*spec, files, fencing, place, Available(others), most_step, run);
+  };
   status = load(INT64_MAX);
   if (others != nullptr) status = others->Agree(status);
   if (status.ok() && others != nullptr) status = TakeTheSame(*others, load, run);

@@ -7,6 +7,7 @@
 #include "worker/config/keys.h"
 #include "worker/config/value.h"
 #include "worker/train/candidates.h"
+#include "worker/train/refresh_memory.h"
 #include "worker/train/stored_arenas.h"
 #include "worker/train/stored_state.h"
 
@@ -26,14 +27,41 @@ std::string ModelDifferences(const config::Settings& there, const config::Settin
   return text;
 }
 
+bool OnCandidates(const config::Settings& settings, const model::TensorInfo& info,
+                  const checkpoint::StoredTensor& tensor) {
+  return tensor.sparse && FirstCandidates(settings, info) > 0;
+}
+
+// What was stored dense is whole in memory until candidates are chosen, whatever the run needs afterwards.
+absl::Status CheckFirstChoice(const checkpoint::Checkpoint& from, const config::Settings& settings,
+                              const model::Registry& registry, int threads, int64_t available) {
+  std::vector<GivenTensor> given(registry.size());
+  for (const model::TensorInfo& info : registry.tensors()) {
+    const checkpoint::StoredTensor* tensor = from.Find(info.name);
+    if (tensor == nullptr) return absl::OkStatus();  // another model, which is said elsewhere
+    const bool on_candidates = OnCandidates(settings, info, *tensor);
+    const int64_t set = tensor->candidates > 0 ? tensor->candidates : tensor->kept;
+    given[info.index] = {on_candidates ? set : info.numel(), on_candidates};
+  }
+  const int64_t need = MemoryOfFirstChoice(settings, registry, given, threads);
+  if (need <= available) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("its weights need {:.1f} GB of memory until the first candidates are chosen among them, and this "
+                  "machine has {:.1f} GB for a rank; they need less from a checkpoint whose matrices are sparse",
+                  static_cast<double>(need) / 1e9, static_cast<double>(available) / 1e9));
+}
+
 // The weights alone, in a fresh state.
 absl::StatusOr<std::unique_ptr<TrainState>> TakeWeights(const checkpoint::Checkpoint& from,
                                                         const config::Settings& settings, const model::ModelSpec& spec,
-                                                        kernels::ThreadPool& pool) {
-  const auto on_candidates = [&](const model::TensorInfo& info, const checkpoint::StoredTensor& tensor) {
-    return tensor.sparse && FirstCandidates(settings, info) > 0;
-  };
-  absl::StatusOr<StoredArenas> stored = ReadSets(from, model::Registry(spec), on_candidates);
+                                                        kernels::ThreadPool& pool, int64_t available) {
+  const model::Registry registry(spec);
+  absl::Status fits = CheckFirstChoice(from, settings, registry, pool.threads(), available);
+  if (!fits.ok()) return fits;
+  absl::StatusOr<StoredArenas> stored =
+      ReadSets(from, registry, [&](const model::TensorInfo& info, const checkpoint::StoredTensor& tensor) {
+        return OnCandidates(settings, info, tensor);
+      });
   if (!stored.ok()) return stored.status();
   auto state = std::make_unique<TrainState>(spec, settings, stored->layout);
   absl::Status status = Fill(from, state->registry, *stored, state->weights, nullptr, nullptr, nullptr);
@@ -46,13 +74,13 @@ absl::StatusOr<std::unique_ptr<TrainState>> TakeWeights(const checkpoint::Checkp
 
 absl::StatusOr<std::unique_ptr<TrainState>> StartFrom(const config::Settings& settings, const data::Corpus& corpus,
                                                       const model::ModelSpec& spec, kernels::ThreadPool& pool,
-                                                      std::vector<std::string>& notes) {
+                                                      int64_t available, std::vector<std::string>& notes) {
   const std::string& source = settings.init.from;
   const absl::StatusOr<checkpoint::Checkpoint> from = checkpoint::LoadAny(checkpoint::RealFileSystem(), source, &notes);
   if (!from.ok()) return from.status();
   const absl::StatusOr<config::Settings> stored = StoredSettings(*from);
   const std::string differences = stored.ok() ? ModelDifferences(*stored, settings) : "";
-  absl::StatusOr<std::unique_ptr<TrainState>> state = TakeWeights(*from, settings, spec, pool);
+  absl::StatusOr<std::unique_ptr<TrainState>> state = TakeWeights(*from, settings, spec, pool, available);
   if (!state.ok()) {
     return absl::Status(state.status().code(),
                         fmt::format("init.from = {}: {}{}{}", source, std::string(state.status().message()),

@@ -19,11 +19,13 @@ namespace filigree::train {
 // settings that make them differ. `notes` gets where the weights come from, and what else about that model differs from
 // this run: settings that show in no shape, the tokenizer.
 //
+// InvalidArgument: the candidates cannot be chosen within `available` bytes.
+//
 // In the active regime candidates and mask of the first step are the largest of those weights; where they are fewer
 // than the candidates wanted, the rest is drawn at random.
 absl::StatusOr<std::unique_ptr<TrainState>> StartFrom(const config::Settings& settings, const data::Corpus& corpus,
                                                       const model::ModelSpec& spec, kernels::ThreadPool& pool,
-                                                      std::vector<std::string>& notes);
+                                                      int64_t available, std::vector<std::string>& notes);
 
 }  // namespace filigree::train
 

@@ -22,6 +22,16 @@ std::vector<int64_t> StepsOfMostMemory(const config::Settings& settings, const m
 int64_t MemoryOfRefresh(const model::Registry& registry, const RankLayout& before, const RankLayout& after,
                         int threads);
 
+// Bytes that a run in the active regime holds while it takes its first candidates from the weights of another model
+// (ChooseFirstCandidates): more than a step where those are dense and few of them become candidates. 0: it takes none.
+// given: what of every tensor exists before.
+struct GivenTensor {
+  int64_t values = 0;
+  bool on_candidates = false;
+};
+int64_t MemoryOfFirstChoice(const config::Settings& settings, const model::Registry& registry,
+                            const std::vector<GivenTensor>& given, int threads);
+
 // Entries that the mask of step s leaves a tensor; all where it has none.
 int64_t KeptAfter(const config::Settings& settings, const model::TensorInfo& info, int64_t s);
 

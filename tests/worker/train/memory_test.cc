@@ -2,6 +2,7 @@
 
 #include "worker/train/memory.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "worker/model/arena.h"
 #include "worker/model/network.h"
 #include "worker/train/candidates.h"
+#include "worker/train/refresh_memory.h"
 #include "worker/train/state.h"
 #include "worker/train/step.h"
 
@@ -264,6 +266,28 @@ TEST(Memory, CountsWhatIsLookedAtForNewcomers) {
   EXPECT_EQ(total(config::Newcomers::kVotes), norms + 4 * 8 * candidates);
   settings.sparsity.refresh_every = 0;
   EXPECT_EQ(total(config::Newcomers::kGradient), total(config::Newcomers::kNorms));
+}
+
+// Dense weights are there twice until candidates are chosen; a sparse checkpoint's are few.
+TEST(Memory, ToChooseTheFirstCandidatesIsThatOfTheWeightsGiven) {
+  const model::ModelSpec spec = testing_support::SmallSpec();
+  const model::Registry registry(spec);
+  config::Settings settings = Settings(4, 2);
+  std::vector<GivenTensor> dense, sparse;
+  int64_t numel = 0, largest = 0;
+  for (const model::TensorInfo& info : registry.tensors()) {
+    numel += info.numel();
+    if (MayHaveCandidates(info)) largest = std::max(largest, info.numel());
+    dense.push_back({info.numel(), false});
+    sparse.push_back(MayHaveCandidates(info) ? GivenTensor{info.numel() / 10, true} : dense.back());
+  }
+  EXPECT_EQ(MemoryOfFirstChoice(settings, registry, dense, 1), 0);  // the exact regime has none
+  settings.sparsity.regime = config::Regime::kActive;
+  settings.sparsity.density_start = settings.sparsity.embedding_density_start = 0.01;
+  settings.sparsity.density = settings.sparsity.embedding_density = 0.01;
+  EXPECT_GE(MemoryOfFirstChoice(settings, registry, dense, 1), 8 * numel + 4 * largest);
+  EXPECT_LE(MemoryOfFirstChoice(settings, registry, dense, 1), 10 * numel + 4 * largest);
+  EXPECT_LT(MemoryOfFirstChoice(settings, registry, sparse, 1), MemoryOfFirstChoice(settings, registry, dense, 1) / 2);
 }
 
 }  // namespace
