@@ -68,19 +68,20 @@ std::vector<int64_t> StepsOfMostMemory(const config::Settings& settings, const m
   const int64_t steps = settings.run.steps;
   from = std::min(from, steps - 1);  // of a run that is over
   std::vector<int64_t> found = {from, steps - 1};
-  if (const int64_t every = settings.sparsity.refresh_every; every > 0) {
-    for (const int64_t refresh : {(from / every + 1) * every - 1, steps / every * every - 1}) {
-      if (from <= refresh && refresh < steps) found.push_back(refresh);
-    }
-  }
+  const auto add = [&](int64_t s) { found.push_back(std::clamp(s, from, steps - 1)); };
+  const int64_t every = std::max<int64_t>(1, settings.sparsity.refresh_every);
+  const auto add_refresh_from = [&](int64_t s) { add((s / every + 1) * every - 1); };
+  add_refresh_from(from);
+  add(steps / every * every - 1);  // the last refresh
   for (const model::TensorInfo& info : registry.tensors()) {
     if (!MayHaveCandidates(info)) continue;
     const int64_t leaves =
         First(from, steps, [&](int64_t s) { return CandidatesBefore(settings, info, s) > 0; });  // its dense phase
-    for (const int64_t s : {std::max(from, leaves - 1), leaves}) found.push_back(std::min(s, steps - 1));
-    found.push_back(std::min(steps - 1, First(from, steps, [&](int64_t s) {
-                               return model::Linear::IsSparse(KeptAfter(settings, info, s), info.numel());
-                             })));
+    add(leaves - 1);
+    add(leaves);
+    add_refresh_from(leaves);  // the first among candidates
+    add(First(from, steps,
+              [&](int64_t s) { return model::Linear::IsSparse(KeptAfter(settings, info, s), info.numel()); }));
   }
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
