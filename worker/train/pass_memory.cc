@@ -105,8 +105,9 @@ PassMemory MemoryOfPasses(const model::ModelSpec& spec, const config::Settings& 
 int SequencesEvaluatedAtOnce(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,
                              int rank) {
   const model::ModelSpec here = spec.Local({0, grid.tensor});
-  const int64_t of_step = LargestShardOf(settings, grid, rank) * BytesPerToken(here, grid.tensor);
-  return static_cast<int>(std::max<int64_t>(1, of_step / BytesPerEvaluatedToken(here, grid.tensor)));
+  const int64_t of_shard = LargestShardOf(settings, grid, rank);
+  const int64_t half = of_shard * BytesPerToken(here, grid.tensor) / 2 / BytesPerEvaluatedToken(here, grid.tensor);
+  return static_cast<int>(std::max({int64_t{1}, of_shard, half}));
 }
 
 }  // namespace filigree::train

@@ -22,9 +22,10 @@ struct PassMemory {
 PassMemory MemoryOfPasses(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,
                           int rank);
 
-// How many sequences an evaluation may work on at once so that it takes no more than the passes of a step, at least
-// one; the same for all ranks that share the model. With a thread a sequence it would grow with the machine, and where
-// shards are small, as for the widest models, beyond the step itself.
+// How many sequences an evaluation may work on at once, so that it takes half of what the passes of a step do: as many
+// as a shard has in any case, as these take no more than the step. The same for all ranks that share the model. With a
+// thread a sequence it would grow with the machine, and where shards are small, as for the widest models, beyond the
+// step itself.
 int SequencesEvaluatedAtOnce(const model::ModelSpec& spec, const config::Settings& settings, const parallel::Grid& grid,
                              int rank);
 
