@@ -88,20 +88,16 @@ absl::StatusOr<std::unique_ptr<comm::Transport>> AgentMembership::Join(const par
 }
 
 absl::Status CommitThroughAgent(AgentLink& link, const Teller& teller, const CommitPoint& point,
-                                std::optional<milliseconds> patience, const std::function<void()>& asking) {
-  const auto begin = std::chrono::steady_clock::now();
+                                const std::function<void(const absl::Status& why)>& waiting) {
   while (true) {
-    asking();
     absl::Status status = link.Commit(point);
     if (!MayWork(status)) return status;
-    const bool leaves = teller.MustLeave();
-    if (leaves || (patience && std::chrono::steady_clock::now() - begin >= *patience)) {
+    if (teller.MustLeave()) {
       return absl::UnavailableError(
-          fmt::format("{}; whether its checkpoint of step {} counts is not known: {}",
-                      leaves ? fmt::format("generation {} is to be left", point.generation)
-                             : fmt::format("the coordinator commits nothing for generation {} now", point.generation),
-                      point.step, std::string(status.message())));
+          fmt::format("generation {} is to be left; whether its checkpoint of step {} counts is not known: {}",
+                      point.generation, point.step, std::string(status.message())));
     }
+    waiting(status);
     std::this_thread::sleep_for(kPause);
   }
 }

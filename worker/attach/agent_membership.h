@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <functional>
-#include <optional>
 #include <string>
 
 #include "worker/attach/agent_link.h"
@@ -49,11 +48,11 @@ class AgentMembership : public parallel::Membership {
   Part part_;
 };
 
-// Asks for the commit of a checkpoint until there is an answer, for at most `patience` (absent: for ever), and calls
-// `asking` before every time. Errors: FailedPrecondition: this process writes too late, the checkpoint does not count;
-// Unavailable: the generation is to be left, or patience has come to its end: it may count or not.
+// Asks for the commit of a checkpoint until there is an answer: a save whose commit may count or not can be followed by
+// no other. `waiting` is called with every answer that is none. Errors: FailedPrecondition: this process writes too
+// late, the checkpoint does not count; Unavailable: the generation is to be left, it may count or not.
 absl::Status CommitThroughAgent(AgentLink& link, const Teller& teller, const CommitPoint& point,
-                                std::optional<milliseconds> patience, const std::function<void()>& asking);
+                                const std::function<void(const absl::Status& why)>& waiting);
 
 }  // namespace filigree::attach
 

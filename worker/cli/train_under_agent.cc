@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -34,9 +33,6 @@ using attach::Directive;
 // All ranks of a generation stop together, some before their agent has told them to.
 constexpr std::chrono::milliseconds kHearWhy{10'000};
 
-// So long a checkpoint is waited for that the coordinator does not commit, as its disk may be full.
-constexpr std::chrono::milliseconds kCommit{30'000};
-
 // A process without an agent has no lease any more: others may take its place at any moment. The agent reads what is
 // printed: where it is stopped, a full pipe would hold this process for as long.
 void EndAlone(const std::string& why) {
@@ -58,6 +54,27 @@ attach::MembershipOptions Options() {
   options.stopped_exit_code = kExitStopped;
   return options;
 }
+
+// The coordinator may be away, or its disk full: this rank is alive meanwhile, and says once what it waits for.
+class CommitPatience {
+ public:
+  CommitPatience(parallel::World& world, int64_t step) : world_(world), step_(step) {}
+
+  void Waits(const absl::Status& why) {
+    constexpr std::chrono::seconds kSilence{10};
+    world_.progress().Tick();
+    if (said_ || std::chrono::steady_clock::now() - begin_ < kSilence) return;
+    said_ = true;
+    Print(stderr, "filigree: training waits until the coordinator commits the checkpoint of step {}: {}\n", step_,
+          std::string(why.message()));
+  }
+
+ private:
+  parallel::World& world_;
+  const int64_t step_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  bool said_ = false;
+};
 
 // What comes of a generation whose training is back, since the agent wanted something of it.
 parallel::Outcome Obey(parallel::Outcome outcome, attach::Teller& teller) {
@@ -131,11 +148,9 @@ class Generations {
     fencing.rollback = part.rollback;
     fencing.commit = [this, &world](const train::CommitPoint& point) {
       train::FaultPoint("commit", point.step);
-      // Training goes on without a checkpoint and tries again; after the last step there is nothing to go on with.
-      const bool last = point.step >= settings_->run.steps;
+      CommitPatience patience(world, point.step);
       absl::Status status = attach::CommitThroughAgent(link_, teller_, {point.generation, point.step, point.digest},
-                                                       last ? std::nullopt : std::optional(kCommit),
-                                                       [&world] { world.progress().Tick(); });
+                                                       [&](const absl::Status& why) { patience.Waits(why); });
       if (status.ok()) train::FaultPoint("committed", point.step);
       return status;
     };

@@ -18,6 +18,7 @@ absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Start(World& world, Options 
     if (!split.ok()) return split.status();
     group = *std::move(split);
     group->SetDeadline(std::chrono::milliseconds(static_cast<int64_t>(1e3 * options.stuck_after)));
+    world.BeWatched();
   }
   return std::unique_ptr<Watchdog>(new Watchdog(world, std::move(options), std::move(group)));
 }

@@ -45,7 +45,8 @@ class Watchdog {
     OnFailure on_stuck;
   };
 
-  // Collective. Borrows the world, whose progress it reports. A world of one has nothing to watch.
+  // Collective. Borrows the world, whose progress it reports, and which it tells that it is watched. A world of one has
+  // nothing to watch.
   static absl::StatusOr<std::unique_ptr<Watchdog>> Start(World& world, Options options);
   // Leaves when all ranks leave, or after a failure.
   ~Watchdog();

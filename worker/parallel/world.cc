@@ -14,14 +14,16 @@
 namespace filigree::parallel {
 namespace {
 
-// Long: a watchdog notices lost ranks much earlier (watchdog.h), and one may have a large file to read or to write.
+// Until ranks know each other nothing takes long.
+constexpr std::chrono::seconds kMeeting{60};
+// One may have a large file to read or to write.
 constexpr std::chrono::minutes kDeadline{10};
-// Before there is one: nothing takes long there.
-constexpr std::chrono::seconds kUnwatched{60};
+// A watchdog notices lost ranks much earlier (watchdog.h).
+constexpr std::chrono::hours kWatched{24 * 7};
 
 std::unique_ptr<comm::Communicator> CommunicatorOf(std::unique_ptr<comm::Transport> transport) {
   comm::Communicator::Options options;
-  options.deadline = kUnwatched;
+  options.deadline = kMeeting;
   return std::make_unique<comm::Communicator>(std::move(transport), options);
 }
 
@@ -58,16 +60,23 @@ absl::StatusOr<std::unique_ptr<World>> World::Make(const absl::StatusOr<config::
     if (!tensor.ok()) return tensor.status();
     world->tensor_ = *std::move(tensor);
   }
-  for (comm::Communicator* group : {world->all_.get(), world->data_.get(), world->tensor_.get()}) {
-    if (group != nullptr) group->SetDeadline(kDeadline);
-  }
+  world->SetDeadline(kDeadline);
   return world;
 }
 
+void World::SetDeadline(std::chrono::milliseconds deadline) {
+  deadline_ = deadline;
+  for (comm::Communicator* group : {all_.get(), data_.get(), tensor_.get()}) {
+    if (group != nullptr) group->SetDeadline(deadline);
+  }
+}
+
+void World::BeWatched() { SetDeadline(kWatched); }
+
 absl::StatusOr<std::unique_ptr<comm::Communicator>> World::AnotherGroup() {
-  all_->SetDeadline(kUnwatched);
+  all_->SetDeadline(kMeeting);
   absl::StatusOr<std::unique_ptr<comm::Communicator>> group = all_->Split(0, rank());
-  all_->SetDeadline(kDeadline);
+  all_->SetDeadline(deadline_);
   return group;
 }
 

@@ -1,6 +1,7 @@
 #ifndef FILIGREE_WORKER_PARALLEL_WORLD_H_
 #define FILIGREE_WORKER_PARALLEL_WORLD_H_
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,6 +57,10 @@ class World {
   // this is for those who begin to watch, and nobody watches them yet.
   absl::StatusOr<std::unique_ptr<comm::Communicator>> AnotherGroup();
 
+  // From now on a watchdog notices lost and stuck ranks: those who wait for one that is neither, as it may be told to
+  // wait itself, wait on.
+  void BeWatched();
+
   // Bytes of all these groups since the start: this rank's.
   comm::Traffic traffic() const;
 
@@ -76,12 +81,14 @@ class World {
 
  private:
   World() = default;
+  void SetDeadline(std::chrono::milliseconds deadline);
   absl::Status LookAtHosts(const config::RunSettings& settings);
 
   Grid grid_;
   std::unique_ptr<comm::Communicator> all_, data_, tensor_;
   int ranks_on_this_host_ = 1;
   bool has_spare_cores_ = false;
+  std::chrono::milliseconds deadline_{0};  // of operations
   Progress progress_;
 };
 
