@@ -11,6 +11,13 @@ namespace {
 // should still be in the cache when it is added.
 constexpr int64_t kSegmentBytes = int64_t{1} << 20;
 
+// From everybody to everybody a small array takes one round; but what a rank sends grows with the ranks.
+constexpr int64_t kMostEverywhere = 3 * static_cast<int64_t>(kInlineBytes);
+
+bool GoesEverywhere(int64_t bytes, int ranks) {
+  return ranks <= 2 || (bytes <= static_cast<int64_t>(kInlineBytes) && (ranks - 1) * bytes <= kMostEverywhere);
+}
+
 struct Messages {
   std::vector<OutgoingMessage> out;
   std::vector<IncomingMessage> in;
@@ -103,7 +110,7 @@ absl::Status ReduceByOwners(Rounds& rounds, std::byte* data, int64_t count, Elem
 absl::Status AllReduce(Rounds& rounds, Array array, ReduceOp op) {
   const int64_t width = static_cast<int64_t>(ElementBytes(array.type));
   if (rounds.size() == 1) return absl::OkStatus();
-  const bool everywhere = rounds.size() <= 2 || array.bytes() <= kInlineBytes;
+  const bool everywhere = GoesEverywhere(static_cast<int64_t>(array.bytes()), rounds.size());
   const int64_t segment = kSegmentBytes / width * (everywhere ? 1 : rounds.size());
   int64_t begin = 0;
   do {
@@ -118,7 +125,7 @@ absl::Status AllReduce(Rounds& rounds, Array array, ReduceOp op) {
 
 Traffic TrafficOfAllReduce(int64_t count, int64_t element_bytes, int rank, int ranks) {
   if (ranks == 1) return {};
-  const bool everywhere = ranks <= 2 || count * element_bytes <= static_cast<int64_t>(kInlineBytes);
+  const bool everywhere = GoesEverywhere(count * element_bytes, ranks);
   const int64_t segment = kSegmentBytes / element_bytes * (everywhere ? 1 : ranks);
   int64_t elements = 0;  // as many each way
   for (int64_t begin = 0; begin < count; begin += segment) {

@@ -131,10 +131,26 @@ class TouchedRows {
 // What each rank sends to all others, of which the others send as much.
 Traffic ToAll(int64_t bytes, int ranks) { return {(ranks - 1) * bytes, (ranks - 1) * bytes, 0}; }
 
-// Entries to their owners, the owners' largest to all; the search among sums is small beside them.
-Traffic Balanced(int64_t list, int ranks) {
+// Where the k-th of scattered values lies (entry_cut.cc), without a guess; among rounded ones many are equal, and their
+// positions decide.
+Traffic OfCut(int64_t bound, WireValue wire, int rank, int ranks) {
+  constexpr int64_t kCount = sizeof(uint32_t);
+  Traffic traffic = comm::TrafficOfAllReduce(1, kLength, rank, ranks);
+  for (const int64_t counts : CountsOfSearch(kMagnitudes)) {
+    traffic += comm::TrafficOfAllReduce(counts, kCount, rank, ranks);
+  }
+  if (wire == WireValue::kFloat32) return traffic;
+  for (const int64_t counts : CountsOfSearch(bound)) traffic += comm::TrafficOfAllReduce(counts, kCount, rank, ranks);
+  return traffic;
+}
+
+// Entries to the owners of regions, on whose borders all agree; the owners' largest to all (balanced_topk.cc).
+Traffic Balanced(int64_t list, int64_t bound, WireValue wire, int rank, int ranks) {
   const int64_t bytes = 2 * list * (ranks - 1) / ranks;
-  return {bytes, bytes, 0};
+  Traffic traffic = {bytes, bytes, 0};
+  traffic += comm::TrafficOfAllReduce(ranks - 1, kLength, rank, ranks);
+  traffic += OfCut(bound, wire, rank, ranks);
+  return traffic;
 }
 
 Forecast Bigram(const SumOptions& options, const GradientShape& shape, int rank, int ranks) {
@@ -142,13 +158,14 @@ Forecast Bigram(const SumOptions& options, const GradientShape& shape, int rank,
   const int64_t entries = shape.bigram_rows * shape.bigram_cols;
   const int64_t k = EntriesOfShare(options.bigram_share, entries);
   const int64_t list = CodedBytes(k, entries, options.wire);
-  return {BalancesTheTable(ranks) ? Balanced(list, ranks) : ToAll(list, ranks), Accuracy::kAbout};
+  if (BalancesTheTable(ranks)) return {Balanced(list, entries, options.wire, rank, ranks), Accuracy::kAtMost};
+  return {ToAll(list, ranks), Accuracy::kAbout};
 }
 
-Forecast Largest(const SumOptions& options, int64_t floats, int ranks) {
+Forecast Largest(const SumOptions& options, int64_t floats, int rank, int ranks) {
   const int64_t k = EntriesOfShare(options.topk_share, floats), list = CodedBytes(k, floats, options.wire);
   if (options.method == Method::kTopK) return {ToAll(list, ranks), Accuracy::kAbout};
-  return {Balanced(list, ranks), Accuracy::kAbout};
+  return {Balanced(list, floats, options.wire, rank, ranks), Accuracy::kAtMost};
 }
 
 bool OwnWay(const SumOptions& options, const GradientShape& shape) {
@@ -226,7 +243,7 @@ SumForecast TrafficOfSum(const SumOptions& options, const GradientShape& shape, 
   SumForecast forecast;
   if (OwnWay(options, shape)) forecast.bigram = Bigram(options, shape, rank, ranks);
   if (options.method == Method::kTopK || options.method == Method::kBalancedTopK) {
-    forecast.others = Largest(options, shape.floats, ranks);
+    forecast.others = Largest(options, shape.floats, rank, ranks);
     return forecast;
   }
   if (options.method == Method::kTree && options.wire == WireValue::kBf16) {

@@ -18,7 +18,8 @@ namespace filigree::exchange {
 // How far a formula goes.
 enum class Accuracy {
   kExact,   // to the byte
-  kAtMost,  // what depends on the batch is taken at its most: every token touches another row of the bigram table
+  kAtMost,  // what depends on the batch is taken at its most: every token touches another row of the bigram table, the
+            // search among sums (balanced) has no guess and many are equal
   kAbout    // lists of positions are taken as random subsets, which they are not quite (kernels/gradcodec/index_list.h)
 };
 

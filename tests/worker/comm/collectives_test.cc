@@ -228,6 +228,28 @@ TEST_P(Collectives, BytesAreCounted) {
   });
 }
 
+// A small array, which among few ranks goes from everybody to everybody.
+TEST(ManyRanks, ReduceSmallArraysByOwners) {
+  const GroupCase nine = {"local", 9};
+  for (const int64_t count : {1, 700, 2048}) {
+    RunGroup(nine, [&](Member& member) {
+      std::vector<float> values = KnownVector<float>(member.rank, count);
+      const Traffic before = member.comm->traffic();
+      ASSERT_EQ(member.comm->AllReduce(ArrayOf(std::span(values)), ReduceOp::kSum), absl::OkStatus());
+      const Traffic used = member.comm->traffic() - before;
+      const Traffic said = TrafficOfAllReduce(count, sizeof(float), member.rank, member.size);
+      EXPECT_EQ(used.sent_bytes, said.sent_bytes);
+      EXPECT_EQ(used.received_bytes, said.received_bytes);
+      EXPECT_LE(used.sent_bytes, 24'576);
+      for (int64_t i = 0; i < count; ++i) {
+        float sum = 0;
+        for (int r = 0; r < member.size; ++r) sum += Known<float>(r, i);
+        ASSERT_EQ(values[i], sum);  // of whole numbers: exact
+      }
+    });
+  }
+}
+
 TEST_P(Collectives, RanksHaveNames) {
   RunGroup(GetParam(), [](Member& member) {
     EXPECT_EQ(member.comm->backend(), GetParam().backend);

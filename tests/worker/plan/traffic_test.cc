@@ -214,6 +214,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Grid{"dense_2", Sum(Exchange::kDense, Wire::kFp32), 4, 2, 1, 1, true},
                     Grid{"dense_3", Sum(Exchange::kDense, Wire::kFp32), 4, 3, 1, 1, true},
                     Grid{"topk_3", Sum(Exchange::kTopK, Wire::kFp32), 4, 3},
+                    Grid{"balanced_3", Sum(Exchange::kBalanced, Wire::kFp32), 4, 3},
+                    Grid{"balanced_bf16_4", Sum(Exchange::kBalanced, Wire::kBf16), 4, 4},
+                    Grid{"bf16_bigram_4", Sum(Exchange::kTree, Wire::kBf16), 4, 4, 1, 1, true},
                     Grid{"topk_bf16_2", Sum(Exchange::kTopK, Wire::kBf16), 4, 2, 1, 1, true}),
     [](const auto& param) { return param.param.name; });
 
