@@ -24,7 +24,7 @@ RUNS = [
     Run("exact", "figures", "dense anneal over half the run", {**EXACT, "sparsity.anneal_end": 0.5}),
     changed(""), changed("-random", newcomers="random"), changed("-c2", candidates=2),
     changed("-votes", newcomers="votes"), changed("-gradient", newcomers="gradient"),
-    changed("-static", refresh_every=0),
+    changed("-static", refresh_every=0, dense_phase="false"),
     changed("-r20", refresh_every=20), changed("-c2-random", candidates=2, newcomers="random"),
     changed("-embeddings-whole", embedding_density_start=1), changed("-anneal80", anneal_end=0.8),
     Run("exact-anneal20", "figures", "dense anneal over a fifth of the run", {**EXACT, "sparsity.anneal_end": 0.2}),

@@ -59,6 +59,13 @@ absl::Status OpenAll(FileSystem& files, const std::string& folder, const Manifes
 bool IsLost(const absl::Status& why) { return absl::IsDataLoss(why) || absl::IsNotFound(why); }
 
 absl::Status NotNow(const std::string& path, const absl::Status& why) {
+  // Too many open files, no memory: it is this process that lacks something.
+  if (absl::IsResourceExhausted(why)) {
+    return absl::Status(why.code(),
+                        fmt::format("{}; nothing says that the checkpoint {} is damaged: free what is lacking "
+                                    "(open files: ulimit -n) and try again",
+                                    std::string(why.message()), path));
+  }
   return absl::Status(why.code(), fmt::format("{}; nothing says that the checkpoint {} is damaged: mend that and try "
                                               "again, or move it away to go on from the one before",
                                               std::string(why.message()), path));

@@ -1,5 +1,4 @@
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include <csignal>
 #include <memory>
@@ -37,14 +36,6 @@ sigset_t HoldStopSignals() {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
-}
-
-// A connection is a file: one more than the limit would end gRPC's listening for good.
-void RaiseFileLimit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void PrintNow(const std::string& line) {
@@ -107,7 +98,6 @@ int RunCoordinator(const CoordinatorOptions& options) {
   if (settings.keep_ended < 1 || settings.keep_ended > 1'000'000)
     return Finish(
         absl::InvalidArgumentError(fmt::format("keep-ended: {} jobs is outside 1..1000000", settings.keep_ended)));
-  RaiseFileLimit();
   auto journal = coordinator::Journal::Open(settings.journal);
   if (!journal.ok()) return Finish(journal.status());
   PrintNow(StandsText(**journal));

@@ -1,6 +1,7 @@
 // filigree: trains weight-sparse transformers. One file a subcommand; this one only lists them.
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -59,6 +61,16 @@ std::string UnknownCommand(const CLI::App& app, int argc, char** argv) {
                      telemetry::Printable(argv[1]), config::NearestWord(argv[1], names));
 }
 
+// A connection is a file: one more than the limit would end gRPC's listening for good. So is every rank's part of a
+// checkpoint. An agent leaves the limit as it is: mpirun inherits it, and closes as many files before it starts a rank.
+void RaiseFileLimit(int argc, char** argv) {
+  constexpr rlim_t kEnough = 1 << 20;
+  rlimit limit{};
+  if ((argc > 1 && std::string_view(argv[1]) == "worker") || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::max(limit.rlim_cur, std::min(limit.rlim_max, kEnough));
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 }  // namespace filigree::cli
 
@@ -66,6 +78,7 @@ int main(int argc, char** argv) {
   using namespace filigree;
   cli::HoldStandardStreams();
   cli::LookAtConnectionsOften();
+  cli::RaiseFileLimit(argc, argv);
   if (!kernels::SimdSupported()) {
     cli::Print(stderr, "filigree: this processor has neither AVX2 nor AVX-512; one of them is needed\n");
     return cli::kExitFailed;

@@ -159,7 +159,7 @@ void AddOptimKeys(std::vector<Key>& keys) {
        {"optim.warmup", OnResume::kFixed, "fraction of the run", Real<S, &O::warmup>(0, 1, Bounds::kOpenHigh)},
        {"optim.beta1", OnResume::kFixed, "of Adam", Real<S, &O::beta1>(0, 1, Bounds::kOpenHigh)},
        {"optim.beta2", OnResume::kFixed, "of Adam", Real<S, &O::beta2>(0, 1, Bounds::kOpenHigh)},
-       {"optim.eps", OnResume::kFixed, "of Adam", Real<S, &O::eps>(0, 1000, Bounds::kOpenLow)},
+       {"optim.eps", OnResume::kFixed, "of Adam", Real<S, &O::eps>(1e-30, 1000)},
        {"optim.weight_decay", OnResume::kFixed, "decoupled, after the mask", Real<S, &O::weight_decay>(0, 1000)},
        {"optim.gradient", OnResume::kFixed, "normalise: divide by rms + 1e-5; clip: divide by max(rms, 1)",
         Choice<S, &O::gradient>({"normalise", "clip"})},

@@ -123,6 +123,40 @@ Problem TokensOfStepFit(const Settings& s) {
                   s.train.batch, s.model.n_ctx, s.train.batch * s.model.n_ctx, kMost, kMost / s.model.n_ctx)};
 }
 
+// With c 1 there is no reserve and, while the mask grows, no newcomer but those that the mask grows by: units that have
+// too few could never be filled up.
+Problem UnitsCanBeFilledUp(const Settings& s) {
+  const SparsitySettings& p = s.sparsity;
+  const bool rises = p.density > p.density_start || p.embedding_density > p.embedding_density_start;
+  if (p.regime != Regime::kActive || p.anneal_shape == AnnealShape::kConstant || p.candidates > 1 || !rises ||
+      p.min_alive == 0) {
+    return {};
+  }
+  return {{"sparsity.candidates", "sparsity.density_start", "sparsity.density"},
+          fmt::format("sparsity.candidates 1 leaves no candidates that units could be filled up with to min_alive {} "
+                      "while the density rises; take candidates 1.25 or more, or min_alive 0",
+                      p.min_alive)};
+}
+
+// A matrix that begins whole comes to its candidates in a refresh.
+Problem WholeMatricesCanBeNarrowed(const Settings& s) {
+  const SparsitySettings& p = s.sparsity;
+  const bool constant = p.anneal_shape == AnnealShape::kConstant;
+  const auto stays_whole = [&](double start, double end) {
+    return p.candidates * (constant ? end : start) >= 1 && p.candidates * end < 1;
+  };
+  if (p.regime != Regime::kActive || p.refresh_every > 0 || !p.dense_phase) return {};
+  if (!stays_whole(p.density_start, p.density) && !stays_whole(p.embedding_density_start, p.embedding_density)) {
+    return {};
+  }
+  return {
+      {"sparsity.refresh_every", "sparsity.density_start", "sparsity.candidates"},
+      fmt::format("sparsity.refresh_every 0: a matrix that begins whole (candidates {} times its first density is 1 "
+                  "or more) would stay so to the end, as only a refresh takes it to its candidates; take "
+                  "refresh_every 10, a lower density_start, or dense_phase false",
+                  FormatReal(p.candidates))};
+}
+
 // Votes are drawn by token, and the tokens of a shard are numbered (worker/mask/wedge.h).
 Problem VotesCountTokens(const Settings& s) {
   constexpr int64_t kMost = int64_t{3} << 16, kTile = 64;
@@ -150,6 +184,14 @@ Problem LargestAreOfAWholeModel(const Settings& s) {
                   exchange == Exchange::kTopK ? "top-k" : "balanced", s.parallel.tensor)};
 }
 
+// It is there to compare with, and what travels are fp32 values.
+Problem DenseTravelsAsFloats(const Settings& s) {
+  if (s.parallel.exchange != Exchange::kDense || s.parallel.wire == Wire::kFp32) return {};
+  return {{"parallel.wire", "parallel.exchange"},
+          "parallel.exchange \"dense\" sends fp32 values; take parallel.wire \"fp32\", or exchange \"tree\" with wire "
+          "\"bf16\""};
+}
+
 // A rank that has a part of a matrix would sample it otherwise than one that has all of it.
 Problem ProposalsAreOfAWholeModel(const Settings& s) {
   if (s.sparsity.regime != Regime::kActive || s.sparsity.newcomers != Newcomers::kProposals || s.parallel.tensor == 1) {
@@ -164,9 +206,10 @@ Problem ProposalsAreOfAWholeModel(const Settings& s) {
 }  // namespace
 
 Problem FirstBrokenRule(const Settings& settings) {
-  for (const auto rule : {HeadsDivideWidth, TopkFitsItsChannels, GroupsDivideHeads, AnnealHasLength,
-                          MatricesKeepSomething, UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit,
-                          VotesCountTokens, LargestAreOfAWholeModel, ProposalsAreOfAWholeModel}) {
+  for (const auto rule :
+       {HeadsDivideWidth, TopkFitsItsChannels, GroupsDivideHeads, AnnealHasLength, MatricesKeepSomething,
+        UnitsHoldMinAlive, ShardsHoldSequences, TokensOfStepFit, UnitsCanBeFilledUp, WholeMatricesCanBeNarrowed,
+        VotesCountTokens, LargestAreOfAWholeModel, DenseTravelsAsFloats, ProposalsAreOfAWholeModel}) {
     Problem problem = rule(settings);
     if (!problem.keys.empty()) return problem;
   }

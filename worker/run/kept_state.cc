@@ -32,8 +32,8 @@ bool Usable(const OpenedRun* run, const Fencing* fencing) {
   if (fencing != nullptr && fencing->rollback) return false;
   if (fencing != nullptr && fencing->resume && run->state->step < fencing->resume->step) return false;
   const config::ParallelSettings& parallel = run->settings.parallel;
-  return parallel.exchange == config::Exchange::kTree &&
-         parallel.wire == config::Wire::kFp32;  // else something is owed
+  const bool sums_all = parallel.exchange == config::Exchange::kTree || parallel.exchange == config::Exchange::kDense;
+  return sums_all && parallel.wire == config::Wire::kFp32;  // else something is owed
 }
 
 // What a rank has: the step of its state, -1: none that is usable; whether that is all it needs in the new world; what

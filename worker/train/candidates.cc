@@ -273,6 +273,7 @@ void ChooseFirstCandidates(const config::Settings& settings, kernels::ThreadPool
                             [&](int tensor) { return FirstCandidates(settings, state.registry[tensor]) > 0; });
   config::Settings keep_all = settings;
   keep_all.sparsity.drop = 0;
+  keep_all.optim.eps = 1;  // v is 0: their rank is |w| itself, to the last bit
   const std::vector<int64_t> wanted = FirstCandidatesOf(settings, state.registry, KeptNow(state));
   absl::Status changed = ChangeCandidates(keep_all, /*s=*/-1, /*evidence=*/nullptr, wanted, Ownership(), pool, state);
   CHECK(changed.ok(), "a rank alone: {}", changed.ToString());

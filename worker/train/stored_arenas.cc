@@ -82,7 +82,7 @@ absl::Status NarrowSets(const checkpoint::Checkpoint& from, const model::Registr
   std::vector<int64_t> kept;
   kept.reserve(registry.size());
   for (const model::TensorInfo& info : registry.tensors()) kept.push_back(from.Find(info.name)->kept);
-  const std::vector<int64_t> all_wanted = WantedCandidates(settings, registry, from.step(), kept);
+  const std::vector<int64_t> all_wanted = WantedCandidates(settings, registry, from.step() - 1, kept);
   for (const model::TensorInfo& info : registry.tensors()) {
     if (!MayHaveCandidates(info) || stored.sets[info.index].has_value()) continue;
     const int64_t wanted = all_wanted[info.index];

@@ -33,6 +33,10 @@ std::string NoteOfDrop(const TrainState& state) {
            "their "
            "entries, and drop to them in a later step";
   }
+  if (candidates == whole) {
+    return "the checkpoint is of the exact regime: all entries of its matrices are candidates here, and nothing is "
+           "lost; they drop to fewer in a later step";
+  }
   return fmt::format(
       "the checkpoint is of the exact regime: from here on {} of {} entries of its matrices exist, the mask and those "
       "of the rest that had moved most; the moments of all others are dropped",

@@ -190,6 +190,46 @@ TEST(Rules, ShardsOfVotesCountTheirTokens) {
       "and these have 196864; take train.shards 2 or more, or newcomers \"norms\"");
 }
 
+TEST(Rules, UnitsCanBeFilledUpWhileADensityRises) {
+  const std::string message =
+      "--sparsity.candidates=1: sparsity.candidates 1 leaves no candidates that units could be filled up with to "
+      "min_alive 4 while the density rises; take candidates 1.25 or more, or min_alive 0";
+  ExpectRefused({"--sparsity.regime=active", "--sparsity.density=1/8", "--sparsity.density_start=1/256",
+                 "--sparsity.candidates=1"},
+                message);
+  ExpectTaken({"--sparsity.regime=active", "--sparsity.density=1/8", "--sparsity.density_start=1/256",
+               "--sparsity.candidates=1.25"});
+  ExpectTaken({"--sparsity.regime=active", "--sparsity.density=1/8", "--sparsity.density_start=1/256",
+               "--sparsity.candidates=1", "--sparsity.min_alive=0"});
+  ExpectTaken({"--sparsity.regime=active", "--sparsity.density=1/64", "--sparsity.density_start=1/8",
+               "--sparsity.embedding_density_start=1", "--sparsity.candidates=1"});
+}
+
+TEST(Rules, WhatBeginsWholeIsNarrowedByARefresh) {
+  ExpectRefused({"--sparsity.regime=active", "--sparsity.density=1/64", "--sparsity.density_start=1",
+                 "--sparsity.candidates=2", "--sparsity.refresh_every=0"},
+                "--sparsity.refresh_every=0: sparsity.refresh_every 0: a matrix that begins whole (candidates 2 times "
+                "its first density is 1 or more) would stay so to the end, as only a refresh takes it to its "
+                "candidates; take refresh_every 10, a lower density_start, or dense_phase false");
+  ExpectTaken({"--sparsity.regime=active", "--sparsity.density=1/64", "--sparsity.density_start=1",
+               "--sparsity.candidates=2", "--sparsity.refresh_every=0", "--sparsity.dense_phase=false"});
+  // Everything is a candidate to the end.
+  ExpectTaken({"--sparsity.regime=active", "--sparsity.density=1/64", "--sparsity.density_start=1",
+               "--sparsity.candidates=65536", "--sparsity.refresh_every=0"});
+}
+
+TEST(Rules, DenseTravelsAsFloats) {
+  ExpectRefused({"--parallel.exchange=dense", "--parallel.wire=bf16"},
+                "--parallel.wire=bf16: parallel.exchange \"dense\" sends fp32 values; take parallel.wire \"fp32\", or "
+                "exchange \"tree\" with wire \"bf16\"");
+  ExpectTaken({"--parallel.exchange=dense"});
+}
+
+TEST(Rules, EpsilonIsAFloatAboveZero) {
+  EXPECT_FALSE(Parse("", "", {"--optim.eps=1e-46"}).ok());
+  ExpectTaken({"--optim.eps=1e-30"});
+}
+
 TEST(Rules, ProposalsAreOfAWholeModel) {
   const std::vector<std::string> shared = {"--sparsity.regime=active", "--sparsity.newcomers=proposals",
                                            "--model.tensor_groups=2", "--parallel.tensor=2"};
