@@ -99,6 +99,9 @@ class Commands(ClusterTest):
                                       (("jobs", "a/b"), 2, "a/b"), (("cancel",), 2, "jobs"),
                                       (("submit", "none.toml"), 3, "none.toml"),
                                       (("submit", self.config, "--run.stepz=3"), 2, "run.steps"),
+                                      (("submit", self.config, "--run.dir="), 2, "run.dir"),
+                                      (("submit", self.config, "--data.dir="), 2, "data.dir"),
+                                      (("submit", self.config, "--backend=local", "--data=2"), 2, "--backend"),
                                       (("submit", self.config, "--min-data=9"), 2, "min_data")]:
                 process = self.ask(coordinator, *words)
                 self.assertExit(process, code)

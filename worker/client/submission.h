@@ -24,7 +24,8 @@ struct Submission {
 };
 
 // A request that the coordinator takes: settings and specification are checked here. It always has an idempotency key,
-// so that a submission whose answer was lost can be repeated. Status as config::Load and contract::Validate.
+// so that a submission whose answer was lost can be repeated. InvalidArgument too where no rank could train: no run.dir
+// or data.dir, several ranks of one process. Status as config::Load and contract::Validate.
 absl::StatusOr<v1::SubmitRequest> MakeSubmission(const Submission& submission);
 
 }  // namespace filigree::client

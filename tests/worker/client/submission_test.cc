@@ -15,7 +15,8 @@ std::string Config(const std::string& text) {
 }
 
 constexpr char kText[] =
-    "[run]\nname = \"night\"\nsteps = 10\n[model]\ntensor_groups = 2\n[train]\nshards = 8\n[parallel]\ndata = "
+    "[run]\ndir = \"runs/night\"\nname = \"night\"\nsteps = 10\n[data]\ndir = \"text\"\n[model]\ntensor_groups = "
+    "2\n[train]\nshards = 8\n[parallel]\ndata = "
     "4\ntensor = 2\n";
 
 TEST(Submission, TakesFromTheSettingsWhatIsNotGiven) {
@@ -76,8 +77,9 @@ TEST(Submission, MistakesAreFoundBeforeAnythingIsSent) {
   refused(submission, "run.steps");
   submission.overrides.clear();
   submission.backend = std::string("tcp");
-  refused(submission, "gloo");
-  submission.backend.clear();
+  refused(submission, "expected gloo, mpi or local");
+  submission.backend = std::string("local");
+  refused(submission, "data 4 x tensor 2 are 8 ranks");
   submission.backend = std::string("nccl");
   refused(submission, "needs GPUs");
   submission.backend.clear();
@@ -94,6 +96,32 @@ TEST(Submission, MistakesAreFoundBeforeAnythingIsSent) {
   refused(submission, "name");
   submission.config = testing::TempDir() + "submission_none.toml";
   EXPECT_EQ(MakeSubmission(submission).status().code(), absl::StatusCode::kNotFound);
+}
+
+// No rank would train: each generation would fail, and be started anew.
+TEST(Submission, TheFoldersThatARunNeedsAreGiven) {
+  Submission submission;
+  submission.config = Config("[data]\ndir = \"text\"\n");
+  submission.name = std::string("night");
+  absl::Status status = MakeSubmission(submission).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()).find(submission.config + ": run.dir is not set"), 0u) << status;
+  submission.config = Config("[run]\ndir = \"runs/night\"\n");
+  status = MakeSubmission(submission).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()).find(submission.config + ": data.dir is not set"), 0u) << status;
+  submission.overrides = {"--data.dir=text"};
+  EXPECT_TRUE(MakeSubmission(submission).ok());
+}
+
+TEST(Submission, OneProcessIsABackendToo) {
+  Submission submission;
+  submission.config = Config(kText);
+  submission.data = submission.tensor = 1;
+  submission.backend = std::string("local");
+  const auto request = MakeSubmission(submission);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->spec().backend(), v1::BACKEND_LOCAL);
 }
 
 }  // namespace
