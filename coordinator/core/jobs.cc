@@ -18,6 +18,13 @@ absl::StatusOr<const JobRow*> OpenOrEnded(const Turn& turn, const std::string& j
 
 namespace {
 
+// Two workers with a slot each would do for most jobs of two ranks: who waits for more than that says so.
+std::string ReasonToWait(const contract::JobSpec& spec) {
+  const int64_t ranks = int64_t{spec.min_data} * spec.tensor;
+  if (!contract::OnOneWorker(spec.backend) || ranks == 1) return "submitted";
+  return fmt::format("submitted; backend {} takes one worker with {} slots", contract::Name(spec.backend), ranks);
+}
+
 // Makes room for the job that is submitted, which has to end some day. Those of highest numbers stay, so that numbers
 // are never given out again. A few at a time, where the limit was lowered: a decision is one transaction.
 void ForgetEnded(Turn& turn) {
@@ -54,7 +61,7 @@ absl::StatusOr<SubmitReply> Submit(Turn& turn, const SubmitRequest& request) {
   row.number = tables.next_number();
   row.id = contract::JobId(spec.name, row.number);
   row.spec = std::make_shared<const contract::JobSpec>(spec);
-  row.reason = "submitted";
+  row.reason = ReasonToWait(spec);
   row.submitted_us = turn.now.wall_us;
   turn.draft.Put(row);
   Event& event = Say(turn, EventKind::kJobMoved, row.reason);

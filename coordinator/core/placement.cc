@@ -39,23 +39,38 @@ void Fill(const std::vector<WorkerRoom>& workers, int32_t count, std::vector<Ran
   CHECK(count == 0, "a host has fewer slots than were counted");
 }
 
+// Every worker as a host of its own.
+Rooms ByWorker(const Rooms& rooms) {
+  Rooms alone;
+  for (const auto& [host, workers] : rooms)
+    for (const WorkerRoom& room : workers) alone[room.worker] = {room};
+  return alone;
+}
+
 }  // namespace
 
-int32_t GroupsThatFit(const Rooms& rooms, int32_t tensor, int32_t most) {
+int32_t GroupsThatFit(const Rooms& rooms, int32_t tensor, int32_t most, Spread spread) {
   int64_t groups = 0;
-  for (const auto& [host, workers] : rooms) groups += Slots(workers) / tensor;
+  for (const auto& [host, workers] : rooms) {
+    if (spread == Spread::kHosts) groups += Slots(workers) / tensor;
+    if (spread == Spread::kOneWorker)
+      for (const WorkerRoom& room : workers) groups = std::max<int64_t>(groups, room.slots / tensor);
+  }
   return static_cast<int32_t>(std::min<int64_t>(groups, most));
 }
 
-std::vector<RankPlace> PlaceRanks(const Rooms& rooms, int32_t data, int32_t tensor,
-                                  const std::vector<RankPlace>& before) {
+std::vector<RankPlace> PlaceRanks(const Rooms& all, int32_t data, int32_t tensor, const std::vector<RankPlace>& before,
+                                  Spread spread) {
+  const Rooms rooms = spread == Spread::kOneWorker ? ByWorker(all) : all;
+  const int64_t fewest = spread == Spread::kOneWorker ? data : 1;  // groups, for a host to be of use
   std::set<std::string> workers_before;
   for (const RankPlace& place : before) workers_before.insert(place.worker);
   std::vector<Candidate> candidates;
   for (const auto& [host, workers] : rooms) {
     const auto was_there = [&](const WorkerRoom& room) { return workers_before.count(room.worker) > 0; };
     const int64_t slots = Slots(workers), groups = slots / tensor;
-    if (groups > 0) candidates.push_back({host, slots, groups, std::any_of(workers.begin(), workers.end(), was_there)});
+    if (groups >= fewest)
+      candidates.push_back({host, slots, groups, std::any_of(workers.begin(), workers.end(), was_there)});
   }
   std::vector<RankPlace> places;
   places.reserve(static_cast<size_t>(data) * tensor);

@@ -35,9 +35,20 @@ std::vector<std::string> Waiting(const Turn& turn) {
   return jobs;
 }
 
+Spread SpreadOf(const contract::JobSpec& spec) {
+  return contract::OnOneWorker(spec.backend) ? Spread::kOneWorker : Spread::kHosts;
+}
+
+int32_t GroupsFor(const contract::JobSpec& spec, const Rooms& rooms) {
+  return GroupsThatFit(rooms, spec.tensor, spec.data, SpreadOf(spec));
+}
+
 std::string Wanted(const contract::JobSpec& spec) {
-  return fmt::format("{} group{} of {} rank{} on one host", spec.min_data, spec.min_data == 1 ? "" : "s", spec.tensor,
-                     spec.tensor == 1 ? "" : "s");
+  const bool together = contract::OnOneWorker(spec.backend);
+  return fmt::format(
+      "{} group{} of {} rank{} {}", spec.min_data, spec.min_data == 1 ? "" : "s", spec.tensor,
+      spec.tensor == 1 ? "" : "s",
+      together ? fmt::format("on one worker (backend {})", contract::Name(spec.backend)) : "on one host");
 }
 
 // Workers come one by one, at first and after a loss: the first to speak is not to get a job that fits better on all of
@@ -51,14 +62,14 @@ bool WaitsForMore(Turn& turn, const std::string& job, int32_t data, const Rooms&
     return true;
   }
   if (since_us < 0) since_us = turn.now.monotonic_us;
-  if (data >= GroupsThatFit(coming, spec.tensor, spec.data)) return false;
+  if (data >= GroupsFor(spec, coming)) return false;
   return turn.now.monotonic_us - since_us < turn.options.lease_us;
 }
 
 void Place(Turn& turn, const std::string& job, int32_t data, Cluster& cluster) {
   JobRow& row = turn.draft.EditJob(job);
   const int32_t tensor = row.spec->tensor;
-  const std::vector<RankPlace> places = PlaceRanks(cluster.free, data, tensor, row.ranks);
+  const std::vector<RankPlace> places = PlaceRanks(cluster.free, data, tensor, row.ranks, SpreadOf(*row.spec));
   ++row.generation;
   row.data = data;
   row.ranks = places;
@@ -85,7 +96,7 @@ void GrowOne(Turn& turn, const Cluster& cluster) {
     if (!timed || turn.now.monotonic_us - memory.since_us < turn.options.grow_after_us) continue;
     Rooms rooms = cluster.free;
     Release(rooms, row.ranks);
-    const int32_t data = GroupsThatFit(rooms, row.spec->tensor, row.spec->data);
+    const int32_t data = GroupsFor(*row.spec, rooms);
     if (data <= row.data) continue;
     StartDraining(turn, job, Intent::kGrow, fmt::format("from {} to {} replicas", row.data, data));
     return;
@@ -110,14 +121,14 @@ void Schedule(Turn& turn) {
   for (const std::string& job : waiting) {
     const contract::JobSpec& spec = *turn.draft.Job(job).spec;
     const JobState state = turn.draft.Job(job).state;
-    if (GroupsThatFit(cluster.idle, spec.tensor, spec.data) < spec.min_data) {
+    if (GroupsFor(spec, cluster.idle) < spec.min_data) {
       turn.MemoryOf(job).room_since_us = -1;
       if (state == JobState::kQueued)
         MoveJob(turn, job, JobState::kSubmitted, fmt::format("the workers there cannot hold {}", Wanted(spec)));
       continue;
     }
     if (state == JobState::kSubmitted) MoveJob(turn, job, JobState::kQueued, fmt::format("waits for {}", Wanted(spec)));
-    const int32_t data = blocked ? 0 : GroupsThatFit(cluster.free, spec.tensor, spec.data);
+    const int32_t data = blocked ? 0 : GroupsFor(spec, cluster.free);
     if (WaitsForMore(turn, job, data, cluster.coming))
       blocked = true;
     else

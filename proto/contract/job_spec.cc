@@ -96,6 +96,7 @@ const char* Name(Backend backend) {
 }
 
 bool KeepsProcesses(Backend backend) { return backend == Backend::kGloo; }
+bool OnOneWorker(Backend backend) { return backend == Backend::kLocal || backend == Backend::kMpi; }
 
 absl::Status Validate(const JobSpec& spec) {
   if (absl::Status status = CheckName(spec.name); !status.ok()) return status;

@@ -31,6 +31,7 @@ enum class Backend : uint8_t { kLocal, kGloo, kMpi, kNccl };
 
 const char* Name(Backend backend);
 bool KeepsProcesses(Backend backend);  // whether survivors of a generation go on in the next one
+bool OnOneWorker(Backend backend);     // whether one worker starts all ranks at once: others could not join them
 
 // Seconds of the coordinator's own clock; 0: for ever.
 struct Deadlines {

@@ -54,6 +54,15 @@ TEST(Placement, CountsWhatFitsUpToWhatIsAsked) {
   EXPECT_EQ(GroupsThatFit({}, 1, 100), 0);
 }
 
+TEST(Placement, RanksThatAreStartedTogetherAreOnOneWorker) {
+  const Rooms rooms = {{"h1", {{"a", 1, 3}, {"b", 2, 8}}}, {"h2", {{"c", 3, 5}}}};
+  EXPECT_EQ(GroupsThatFit(rooms, 2, 10, Spread::kOneWorker), 4);
+  EXPECT_EQ(GroupsThatFit(rooms, 2, 3, Spread::kOneWorker), 3);
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 2, 2, {}, Spread::kOneWorker)), Names(4, "c"));          // the least to spare
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 2, 2, {{"a", 1}}, Spread::kOneWorker)), Names(4, "c"));  // not enough there
+  EXPECT_EQ(WorkersOf(PlaceRanks(rooms, 2, 2, {{"b", 2}}, Spread::kOneWorker)), Names(4, "b"));
+}
+
 // Whatever there is: groups stay on their host, nobody gets more than he has, and the same is decided again.
 TEST(Placement, GroupsNeverSpanHostsAndSlotsAreNeverTakenTwice) {
   constexpr uint64_t kSeed = 99;
@@ -87,6 +96,31 @@ TEST(Placement, GroupsNeverSpanHostsAndSlotsAreNeverTakenTwice) {
     EXPECT_EQ(PlaceRanks(rooms, data, tensor, before), places);
   }
   EXPECT_GT(placed, 300);
+}
+
+TEST(Placement, AJobOfOneMpirunWaitsForAWorkerThatHoldsAllOfIt) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 1, "h");
+  cluster.Join("b", 1, "h");
+  contract::JobSpec spec = Spec("job", 2, 1, 2);
+  spec.backend = contract::Backend::kMpi;
+  const std::string job = cluster.Submit(spec);
+  EXPECT_EQ(cluster.State(job), JobState::kSubmitted);
+  EXPECT_EQ(cluster.Job(job).reason, "submitted; backend mpi takes one worker with 2 slots");
+  const std::string other = cluster.Submit(Spec("other", 2, 1, 2));
+  EXPECT_EQ(cluster.State(other), JobState::kPlaced);  // and nobody waits behind it
+  cluster.Join("c", 2);
+  EXPECT_EQ(WorkersOf(cluster.Job(job).ranks), (Names{"c", "c"}));
+}
+
+TEST(Placement, AJobOfOneMpirunStartsSmallerWhereItMay) {
+  ScriptedCluster cluster;
+  cluster.Join("a", 2);
+  cluster.Join("b", 3);
+  contract::JobSpec spec = Spec("job", 4, 1, 2);
+  spec.backend = contract::Backend::kMpi;
+  const std::string job = cluster.Run(spec);
+  EXPECT_EQ(WorkersOf(cluster.Job(job).ranks), Names(3, "b"));
 }
 
 TEST(Placement, AfterALossTheRestStaysWhereItWas) {
