@@ -1,13 +1,11 @@
 #include "coordinator/rpc/listen.h"
 
 #include <fmt/format.h>
-#include <openssl/bio.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include "coordinator/rpc/gate.h"
 #include "proto/contract/ids.h"
 #include "proto/rpc/channel.h"
+#include "proto/rpc/pem.h"
 
 namespace filigree::coordinator {
 namespace {
@@ -33,37 +31,13 @@ absl::Status CheckTogether(const std::string& host, const Security& security) {
   return absl::OkStatus();
 }
 
-// gRPC takes files it cannot use and fails at the first handshake; this says so at the start.
-absl::Status CheckPair(const Security& files, const std::string& certificate, const std::string& key) {
-  BIO* certificate_bytes = BIO_new_mem_buf(certificate.data(), static_cast<int>(certificate.size()));
-  BIO* key_bytes = BIO_new_mem_buf(key.data(), static_cast<int>(key.size()));
-  X509* x509 = PEM_read_bio_X509(certificate_bytes, nullptr, nullptr, nullptr);
-  const auto no_password = [](char*, int, int, void*) { return 0; };
-  EVP_PKEY* secret = PEM_read_bio_PrivateKey(key_bytes, nullptr, no_password, nullptr);
-  absl::Status status = absl::OkStatus();
-  if (x509 == nullptr)
-    status = absl::InvalidArgumentError(fmt::format("{}: holds no certificate in PEM", files.certificate));
-  else if (secret == nullptr)
-    status = absl::InvalidArgumentError(fmt::format("{}: holds no key in PEM without a password", files.key));
-  else if (X509_check_private_key(x509, secret) != 1)
-    status = absl::InvalidArgumentError(
-        fmt::format("{}: is not the key of the certificate {}", files.key, files.certificate));
-  else if (X509_cmp_current_time(X509_get0_notAfter(x509)) < 0)
-    status = absl::InvalidArgumentError(
-        fmt::format("{}: the certificate has expired; make another one with filigree certs", files.certificate));
-  EVP_PKEY_free(secret);
-  X509_free(x509);
-  BIO_free(key_bytes);
-  BIO_free(certificate_bytes);
-  return status;
-}
-
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TlsOf(const Security& security) {
   const auto certificate = rpc::ReadCredentialFile(security.certificate, false);
   if (!certificate.ok()) return certificate.status();
   const auto key = rpc::ReadCredentialFile(security.key, true);
   if (!key.ok()) return key.status();
-  if (absl::Status status = CheckPair(security, *certificate, *key); !status.ok()) return status;
+  if (absl::Status status = rpc::CheckPair(*certificate, security.certificate, *key, security.key); !status.ok())
+    return status;
   // With tokens beside it a certificate may be missing, but one that is shown must be good.
   const auto asked = security.client_ca.empty()    ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
                      : security.token_file.empty() ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
@@ -73,6 +47,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TlsOf(const Security& s
   if (!security.client_ca.empty()) {
     const auto ca = rpc::ReadCredentialFile(security.client_ca, false);
     if (!ca.ok()) return ca.status();
+    if (absl::Status status = rpc::CheckAuthority(*ca, security.client_ca); !status.ok()) return status;
     options.pem_root_certs = *ca;
   }
   return grpc::SslServerCredentials(options);

@@ -13,6 +13,7 @@
 #include <map>
 
 #include "proto/contract/ids.h"
+#include "proto/rpc/pem.h"
 
 namespace filigree::rpc {
 namespace {
@@ -53,12 +54,15 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Ch
   grpc::SslCredentialsOptions tls;
   const auto ca = ReadCredentialFile(options.ca, false);
   if (!ca.ok()) return ca.status();
+  if (absl::Status status = CheckAuthority(*ca, options.ca); !status.ok()) return status;
   tls.pem_root_certs = *ca;
   if (!options.certificate.empty()) {
     const auto certificate = ReadCredentialFile(options.certificate, false);
     if (!certificate.ok()) return certificate.status();
     const auto key = ReadCredentialFile(options.key, true);
     if (!key.ok()) return key.status();
+    if (absl::Status status = CheckPair(*certificate, options.certificate, *key, options.key); !status.ok())
+      return status;
     tls.pem_cert_chain = *certificate;
     tls.pem_private_key = *key;
   }

@@ -29,7 +29,8 @@ struct ChannelOptions {
 };
 
 // Nothing is connected yet: the first call does that, and again after a loss.
-// InvalidArgument: an address that is none, files that do not go together, plain text to another host than this one.
+// InvalidArgument: an address that is none, files that do not go together or hold no certificate or key, plain text to
+// another host than this one.
 // NotFound, PermissionDenied: a file that is not there or that others may read (token and key).
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const ChannelOptions& options);
 

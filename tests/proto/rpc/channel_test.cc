@@ -11,6 +11,19 @@
 namespace filigree::rpc {
 namespace {
 
+// Good for a hundred years; its key is nobody's.
+constexpr char kCertificate[] = R"(-----BEGIN CERTIFICATE-----
+MIIBdDCCARugAwIBAgIUYxX8Y/+XQ4ViLSwRVp20xOcz0MAwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjEyMDEwMjUyMzlaGA8yMTI2MTEwNzAyNTIz
+OVowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABIPT
+JIjDZ1WpM9xZk4qpyvw0MsCGmeSFQtfSVd2REBlJv33wiHs7GkcjQYy3IO/I6f5z
+6wsNZyYoeo6yNxsMPMyjUzBRMB0GA1UdDgQWBBRuIfcMWlHjG0mPj6aCdGOlXbVw
+/DAfBgNVHSMEGDAWgBRuIfcMWlHjG0mPj6aCdGOlXbVw/DAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0cAMEQCIA4rI/P6svbUcR4mP/WyKImS/RWj0u0DHueY
+ycgfH4FvAiAracS2het5GhmjzFVuo78OSrWndgCxwigUzZmfNksAxg==
+-----END CERTIFICATE-----
+)";
+
 std::string Written(const std::string& name, const std::string& text, mode_t mode) {
   std::string path = testing::TempDir() + "channel_test_" + std::to_string(getpid()) + "_" + name;
   std::ofstream(path) << text;
@@ -57,6 +70,29 @@ TEST(Channel, SecretsThatOthersMayReadAreRefused) {
   EXPECT_EQ(ReadCredentialFile(open + ".none", true).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReadCredentialFile(testing::TempDir(), false).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ReadCredentialFile("/dev/zero", false).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// gRPC would take them and say at the first call that it has no addresses.
+TEST(Channel, FilesThatAreNoCertificatesAreNamedBeforeAnythingIsSent) {
+  const auto refused = [](const ChannelOptions& options, const std::string& file, const std::string& part) {
+    const absl::Status status = OpenChannel(options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_EQ(std::string(status.message()).rfind(file + ": ", 0), 0u) << status;
+    EXPECT_NE(std::string(status.message()).find(part), std::string::npos) << status;
+  };
+  ChannelOptions options;
+  for (const char* text :
+       {"", "coordinator:7070\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}) {
+    options.ca = Written("ca", text, 0600);
+    refused(options, options.ca, "BEGIN CERTIFICATE");
+  }
+  options.ca = Written("good_ca", kCertificate, 0600);
+  EXPECT_TRUE(OpenChannel(options).ok());
+  options.certificate = Written("certificate", "none", 0600);
+  options.key = Written("key", "none", 0600);
+  refused(options, options.certificate, "BEGIN CERTIFICATE");
+  options.certificate = options.ca;
+  refused(options, options.key, "no key in PEM");
 }
 
 }  // namespace
