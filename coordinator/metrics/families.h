@@ -33,6 +33,11 @@ inline constexpr FamilyInfo kStraggler = {
                                                                                                               // phase
 inline constexpr FamilyInfo kStep = {"filigree_step", Gauge, "Steps that every rank has completed"};
 
+// Of jobs that have ended.
+inline constexpr FamilyInfo kJobEnd = {
+    "filigree_job_end_timestamp_seconds", Gauge,
+    "When a job ended, for an hour from then on"};  // run_name, state: done, failed, cancelled
+
 // As the first rank of the run tells, while its generation runs.
 inline constexpr FamilyInfo kTargetSteps = {"filigree_target_steps", Gauge, "Steps of the whole run"};
 inline constexpr FamilyInfo kLearningRate = {"filigree_learning_rate", Gauge, "Learning rate of the last step"};

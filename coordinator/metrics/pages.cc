@@ -17,16 +17,16 @@ std::map<std::string, http::MakePage> Pages(const http::Build& build, const Look
   std::map<std::string, http::MakePage> pages;
   pages["/metrics"] = [build, look]() -> absl::StatusOr<http::Page> {
     http::MetricsPage page(build);
-    if (!look([&page](const Core& core) { AddSeries(core, page); })) return Busy();
+    if (!look([&page](const Core& core, Now now) { AddSeries(core, now, page); })) return Busy();
     return page.Text();
   };
   pages["/sd"] = [look]() -> absl::StatusOr<http::Page> {
     http::Page page = {"application/json", ""};
-    if (!look([&page](const Core& core) { page.body = DiscoveryText(core); })) return Busy();
+    if (!look([&page](const Core& core, Now) { page.body = DiscoveryText(core); })) return Busy();
     return page;
   };
   pages["/healthz"] = [look]() -> absl::StatusOr<http::Page> {
-    if (!look([](const Core&) {})) return Busy();
+    if (!look([](const Core&, Now) {})) return Busy();
     return http::Page{"text/plain; charset=utf-8", "ok\n"};
   };
   return pages;

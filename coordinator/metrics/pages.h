@@ -15,7 +15,7 @@
 namespace filigree::coordinator {
 
 // Runs the function where the core may be read, and waits for it; false: it is stopping or overloaded, nothing was run.
-using LookAtCore = std::function<bool(const std::function<void(const Core& core)>&)>;
+using LookAtCore = std::function<bool(const std::function<void(const Core& core, Now now)>&)>;
 
 // By path, for a PageServer. /metrics and /sd are Unavailable where the core cannot be looked at, and so is /healthz.
 std::map<std::string, http::MakePage> Pages(const http::Build& build, const LookAtCore& look);

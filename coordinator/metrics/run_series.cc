@@ -118,13 +118,28 @@ class RunSeries {
   http::MetricsPage& page_;
 };
 
+// Ends that are still news. Of 1,000 jobs at most: jobs may be kept by the million, and the core waits meanwhile.
+void AddEnds(const Core& core, int64_t now_us, http::MetricsPage& page) {
+  constexpr int64_t kNewsUs = int64_t{3600} * 1'000'000;
+  constexpr int kMost = 1000;
+  const auto& ended = core.tables().ended_jobs();
+  int looked_at = 0;
+  for (auto at = ended.rbegin(); at != ended.rend() && looked_at < kMost; ++at, ++looked_at) {
+    const JobRow& row = *core.tables().FindJob(at->second);
+    if (now_us - row.ended_us > kNewsUs) continue;
+    page.Add(kJobEnd, {{"run_id", row.id}, {"run_name", row.spec->name}, {"state", Name(row.state)}},
+             static_cast<double>(row.ended_us) / 1e6);
+  }
+}
+
 }  // namespace
 
-void AddSeries(const Core& core, http::MetricsPage& page) {
+void AddSeries(const Core& core, Now now, http::MetricsPage& page) {
   std::array<int, kPresences.size()> counts = {};
   for (const auto& [name, row] : core.tables().workers()) ++counts[static_cast<size_t>(row.presence)];
   for (size_t i = 0; i < counts.size(); ++i) page.Add(kWorkers, {{"state", kPresences[i]}}, counts[i]);
   for (const std::string& id : core.tables().open_jobs()) RunSeries(core, *core.tables().FindJob(id), page).Add();
+  AddEnds(core, now.wall_us, page);
 }
 
 const JobMemory* MemoryOf(const Core& core, const JobRow& row) {

@@ -7,7 +7,7 @@
 namespace filigree::coordinator {
 
 // The families of families.h as the core stands. O(open jobs, their ranks and matrices, workers).
-void AddSeries(const Core& core, http::MetricsPage& page);
+void AddSeries(const Core& core, Now now, http::MetricsPage& page);
 
 // What is known of the generation that the row speaks of; null: nothing.
 const JobMemory* MemoryOf(const Core& core, const JobRow& row);

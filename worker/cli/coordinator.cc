@@ -72,9 +72,7 @@ absl::StatusOr<std::unique_ptr<http::PageServer>> ShowPages(const CoordinatorSet
   options.address = settings.metrics_listen;
   options.open = settings.metrics_open;
   options.how_to_open = "give --metrics-open";
-  options.pages = coordinator::Pages(BuildOfThisProgram(), [&server](const auto& look) {
-    return server.Look([&look](const coordinator::Core& core, coordinator::Now) { look(core); });
-  });
+  options.pages = coordinator::Pages(BuildOfThisProgram(), [&server](const auto& look) { return server.Look(look); });
   return http::PageServer::Start(std::move(options));
 }
 

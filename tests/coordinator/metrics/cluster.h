@@ -25,12 +25,13 @@ class Cluster {
   }
 
   // Submits a job and has all its ranks run.
-  std::string Run(int data, int tensor) {
+  std::string Run(int data, int tensor, int restart_limit = 3) {
     SubmitRequest submit;
     submit.spec.name = "train";
     submit.spec.data = data;
     submit.spec.tensor = tensor;
     submit.spec.min_data = data;
+    submit.spec.restart_limit = restart_limit;
     const auto reply = Keep(core_.Submit(now_, submit));
     EXPECT_TRUE(reply.ok()) << reply.status();
     EXPECT_TRUE(Beat().ok());
@@ -58,11 +59,13 @@ class Cluster {
     now_.monotonic_us += 60'000'000;
     Keep(core_.Tick(now_)).status().IgnoreError();
   }
+  void NothingRuns() { request_.ranks.clear(); }
+  void Pass(int64_t seconds) { now_.wall_us += seconds * 1'000'000; }
   RankReport& rank(int r) { return request_.ranks[static_cast<size_t>(r)]; }
 
   std::map<std::string, http::MakePage> AllPages() {
     return Pages({"1.0", "abc", "none", "none", "none"}, [this](const auto& look) {
-      look(core_);
+      look(core_, now_);
       return true;
     });
   }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "proto/contract/job_spec.h"
 #include "tests/coordinator/metrics/cluster.h"
 
 namespace filigree::coordinator {
@@ -71,6 +72,25 @@ TEST(Metrics, CountLostWorkersAndRestarts) {
   cluster.Lose();
   EXPECT_TRUE(cluster.Has("filigree_workers{state=\"lost\"} 1"));
   EXPECT_TRUE(cluster.Has("filigree_restarts_total{run_id=\"" + job + "\",reason=\"fault\"} 1"));
+}
+
+// The series of a job that failed would be gone with it, and nobody would be told.
+TEST(Metrics, TellOfAnEndForAnHour) {
+  Cluster cluster;
+  const std::string job = cluster.Run(1, 1, contract::kNoRestart);
+  EXPECT_EQ(cluster.Get("/metrics").find("job_end"), std::string::npos);
+  cluster.rank(0).state = RankState::kFailed;
+  ASSERT_TRUE(cluster.Beat().ok());
+  cluster.NothingRuns();
+  ASSERT_TRUE(cluster.Beat().ok());
+  const std::string line =
+      "filigree_job_end_timestamp_seconds{run_id=\"" + job + "\",run_name=\"train\",state=\"failed\"} 1600000000";
+  EXPECT_TRUE(cluster.Has(line));
+  EXPECT_EQ(cluster.Get("/metrics").find("filigree_run_info"), std::string::npos);
+  cluster.Pass(3600);
+  EXPECT_TRUE(cluster.Has(line));
+  cluster.Pass(1);
+  EXPECT_EQ(cluster.Get("/metrics").find("job_end"), std::string::npos);
 }
 
 TEST(Metrics, NameARankThatTheOthersWaitFor) {
