@@ -16,8 +16,10 @@
 #include "coordinator/console/access.h"
 #include "coordinator/console/answers.h"
 #include "coordinator/console/assets.h"
+#include "coordinator/rpc/views.h"
 #include "proto/contract/address.h"
 #include "proto/contract/ids.h"
+#include "proto/contract/job_spec.h"
 #include "proto/http/site_server.h"
 #include "proto/rpc/channel.h"
 
@@ -86,13 +88,16 @@ bool IsSet(const http::SiteRequest& request, const char* key) {
   return found != request.query.end() && found->second == "1";
 }
 
-// A number of at least 0; 0 where there is none.
-int64_t NumberIn(const http::SiteRequest& request, const char* key) {
+// A whole number of at least 0; 0 where the key is not there.
+absl::StatusOr<int64_t> NumberIn(const http::SiteRequest& request, const char* key, int64_t most) {
   const auto found = request.query.find(key);
+  if (found == request.query.end()) return 0;
+  const std::string& text = found->second;
   int64_t number = 0;
-  if (found != request.query.end())
-    std::from_chars(found->second.data(), found->second.data() + found->second.size(), number);
-  return std::max<int64_t>(number, 0);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size() && number >= 0 && number <= most) return number;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {} is no whole number from 0 to {}", key, contract::Shown(text), most));
 }
 
 absl::Status Busy() {
@@ -170,10 +175,12 @@ absl::StatusOr<Json> Console::Parts::Api(const http::SiteRequest& request) const
 }
 
 absl::StatusOr<Json> Console::Parts::State(const http::SiteRequest& request, const Caller& caller) const {
+  const auto after = NumberIn(request, "after", std::numeric_limits<int64_t>::max());
+  if (!after.ok()) return after.status();
   Json json;
   if (!server.Look([&](const Core& core, Now now) { json = StateJson(core, now, *history, IsSet(request, "ended")); }))
     return Busy();
-  json["events"] = EventsJson(*history, NumberIn(request, "after"));
+  json["events"] = EventsJson(*history, *after);
   json["may_end"] = Ends(caller);
   return json;
 }
@@ -192,12 +199,13 @@ absl::StatusOr<Json> Console::Parts::Log(const http::SiteRequest& request) const
   if (!name.ok()) return name.status();
   ReadLogQuery query;
   query.job = *name;
-  if (request.query.count("rank") > 0)
-    query.rank =
-        static_cast<int32_t>(std::min<int64_t>(NumberIn(request, "rank"), std::numeric_limits<int32_t>::max()));
+  const auto rank = NumberIn(request, "rank", contract::kMaxRanks - 1);
+  if (!rank.ok()) return rank.status();
+  if (request.query.count("rank") > 0) query.rank = static_cast<int32_t>(*rank);
+  const auto after = NumberIn(request, "after", std::numeric_limits<int64_t>::max());
+  if (!after.ok()) return after.status();
   absl::StatusOr<LogTail> tail = LogTail();
-  const int64_t after = NumberIn(request, "after");
-  if (!server.LookAtLogs([&](const Core& core, const LogStore& logs) { tail = TailOf(core, logs, query, after); }))
+  if (!server.LookAtLogs([&](const Core& core, const LogStore& logs) { tail = TailOf(core, logs, query, *after); }))
     return Busy();
   if (!tail.ok()) return tail.status();
   return LogJson(*tail);
@@ -226,6 +234,16 @@ void Console::Parts::Sample(std::chrono::milliseconds every) {
         if (const JobRow* row = core.tables().FindJob(id); row->held) history->Add(id, SampleOf(core, *row, now));
     });
   }
+}
+
+Hooks HooksOf(std::shared_ptr<History> history) {
+  Hooks hooks;
+  hooks.on_event = [history](const Event& event) { history->Add(event); };
+  hooks.on_released = [history](const Core& core, const JobRow& row, Now now) {
+    // A coordinator that was started anew may not have heard of them: there is nothing to add.
+    if (GenerationMemory(core, row) != nullptr) history->Add(row.id, SampleOf(core, row, now));
+  };
+  return hooks;
 }
 
 absl::StatusOr<std::unique_ptr<Console>> Console::Start(const ConsoleOptions& options, Server& server,

@@ -19,11 +19,15 @@ struct ConsoleOptions {
   std::chrono::milliseconds sample_every{1000};
 };
 
+// What a server tells the history that its console shows: events, and how far a job has come when its ranks are gone,
+// which a sample every second misses.
+Hooks HooksOf(std::shared_ptr<History> history);
+
 // The console: its page, what the page asks for, and a thread that samples how runs get on. Reading is for readers and
 // admins, ending jobs and emptying workers for admins, as over the API; without credentials on a loopback address only.
 class Console {
  public:
-  // Listens when this returns. The server outlives the console; its Hooks::on_event feeds the history. Status: as
+  // Listens when this returns. The server outlives the console; its hooks feed the history (HooksOf). Status: as
   // listen.h's Secure; InvalidArgument: no address; Unavailable: the port is taken.
   static absl::StatusOr<std::unique_ptr<Console>> Start(const ConsoleOptions& options, Server& server,
                                                         std::shared_ptr<History> history);

@@ -36,6 +36,14 @@ absl::Status Desk::KeepRows(const Outcome& outcome) {
       "the coordinator cannot write its journal, so nothing was done; try again: {}", std::string(kept.message())));
 }
 
+void Desk::TellReleased(const Outcome& outcome) {
+  if (!hooks_.on_released) return;
+  for (const JobRow& row : outcome.rows.jobs) {
+    const JobRow* stands = core_.tables().FindJob(row.id);
+    if (stands != nullptr && stands->held && !row.held) hooks_.on_released(core_, *stands, outcome.now);
+  }
+}
+
 void Desk::Tell(const Outcome& outcome, const std::string& speaker) {
   keys_.Follow(outcome.rows);
   logs_.Follow(outcome.rows);

@@ -20,7 +20,9 @@ namespace filigree::coordinator {
 
 // What somebody outside may want to hear. Called by the strand: short, and no way back into the server.
 struct Hooks {
-  std::function<void(const Event& event)> on_event;         // its decision is kept
+  std::function<void(const Event& event)> on_event;  // its decision is kept
+  // The ranks of a job are gone: what they have told stands in the core for the last time. Before the events of it.
+  std::function<void(const Core& core, const JobRow& row, Now now)> on_released;
   std::function<void(const absl::Status& status)> on_kept;  // whether rows can be kept has changed
 };
 
@@ -42,6 +44,7 @@ class Desk {
       core_.Drop(decision.outcome);
       return kept;
     }
+    TellReleased(decision.outcome);
     core_.Accept(decision.outcome);
     Tell(decision.outcome, speaker);
     return std::move(decision.reply);
@@ -62,6 +65,7 @@ class Desk {
 
  private:
   absl::Status KeepRows(const Outcome& outcome);
+  void TellReleased(const Outcome& outcome);
   void Tell(const Outcome& outcome, const std::string& speaker);
 
   Core core_;

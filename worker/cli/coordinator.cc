@@ -108,8 +108,10 @@ int RunCoordinator(const CoordinatorOptions& options) {
   server_options.core.heartbeat_us = server_options.core.lease_us / 4;
   server_options.core.max_ended = static_cast<size_t>(settings.keep_ended);
   const auto history = std::make_shared<coordinator::History>();
-  server_options.hooks.on_event = [history, quiet = options.quiet](const coordinator::Event& event) {
-    history->Add(event);
+  server_options.hooks = coordinator::HooksOf(history);
+  server_options.hooks.on_event = [keep = server_options.hooks.on_event,
+                                   quiet = options.quiet](const coordinator::Event& event) {
+    keep(event);
     if (!quiet) PrintNow(EventText(event));
   };
   server_options.hooks.on_kept = [](const absl::Status& status) {

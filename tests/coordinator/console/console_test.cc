@@ -48,7 +48,7 @@ class OnThisMachine : public testing::Test {
 
   static ServerOptions Options(const std::shared_ptr<History>& history) {
     ServerOptions options = OnLoopback();
-    options.hooks.on_event = [history](const Event& event) { history->Add(event); };
+    options.hooks = HooksOf(history);
     return options;
   }
 
@@ -191,6 +191,8 @@ TEST_F(OnThisMachine, LogsAreToldInWholeLines) {
   EXPECT_EQ(Get("/api/log?id=" + job + "&rank=7")["lines"], json::array());
   Get("/api/log?id=none-1", 404);
   Get("/api/log", 400);
+  for (const char* odd : {"rank=x", "rank=-1", "rank=", "rank=0x", "rank=4294967296", "after=x"})
+    Get("/api/log?id=" + job + "&" + odd, 400);
 }
 
 TEST_F(OnThisMachine, ALongLogIsToldFromItsLastWholeLines) {
@@ -273,6 +275,33 @@ TEST_F(OnThisMachine, CurvesGrowAndStayAfterTheEnd) {
   EXPECT_EQ(Get("/api/state")["jobs"].size(), 0u);
 }
 
+// What the ranks tell last comes with their end, and whoever looks once a second has not seen it.
+TEST_F(OnThisMachine, AJobThatHasEndedShowsItsEnd) {
+  const auto history = std::make_shared<History>();
+  Rig rig(Options(history));
+  ConsoleOptions options;
+  options.address = "127.0.0.1:0";
+  options.sample_every = std::chrono::hours(1);
+  auto console = Console::Start(options, *rig.server, history);
+  ASSERT_TRUE(console.ok()) << console.status();
+  FakeWorker worker(rig, "a", 1);
+  const auto made = Call(rig.users, &v1::Coordinator::Stub::Submit, Job("night", 1));
+  ASSERT_TRUE(made.ok()) << made.status();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(worker.Beat().ok());
+  v1::RankReport& rank = *worker.Ranks(made->job())[0];
+  rank.mutable_progress()->set_step(50);
+  rank.mutable_figures()->set_target_steps(50);
+  rank.mutable_figures()->set_train_loss(1.5);
+  rank.mutable_figures()->set_val_loss(1.75);
+  rank.set_state(v1::RANK_STATE_FINISHED);
+  ASSERT_TRUE(worker.Beat().ok());
+  const std::optional<Sample> last = history->LastOf(made->job());
+  ASSERT_TRUE(last.has_value());
+  EXPECT_EQ(last->step, 50);
+  EXPECT_EQ(last->train_loss, 1.5);
+  EXPECT_EQ(last->val_loss, 1.75);
+}
+
 TEST_F(OnThisMachine, EventsAreToldOnce) {
   FakeWorker worker(rig_, "a", 1);
   const json first = Get("/api/state")["events"];
@@ -285,8 +314,11 @@ TEST_F(OnThisMachine, EventsAreToldOnce) {
   const json news = Get(after)["events"];
   EXPECT_GE(news.size(), 3u);
   EXPECT_EQ(news.back()["to"], "running");
-  for (const char* odd : {"-5", "x", "99999999999999999999", "9223372036854775807"})
-    Get(std::string("/api/state?after=") + odd);
+  Get("/api/state?after=9223372036854775807");
+  for (const char* odd : {"-5", "x", "1x", "", "%201", "99999999999999999999"}) {
+    const json refused = Get(std::string("/api/state?after=") + odd, 400);
+    EXPECT_NE(refused["error"].get<std::string>().find("after: "), std::string::npos) << odd;
+  }
 }
 
 TEST_F(OnThisMachine, AnotherHostsNameIsRefused) {
