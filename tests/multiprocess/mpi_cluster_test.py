@@ -1,5 +1,6 @@
 """Jobs of one mpirun, which a worker starts (backend mpi): the coordinator sees its ranks, commits their checkpoints, and
 starts them anew from the last one when one of them is lost."""
+import hashlib
 import json
 import os
 import signal
@@ -49,7 +50,11 @@ class MpiClusterTest(ClusterTest):
         for target in self.eventually(targets):
             text = get(f"http://{target}/metrics")
             self.assertIn(f'filigree_step_duration_seconds_count{{run_id="{name}"', text)
-        self.assertIn(f'filigree_val_loss_nats{{run_id="{name}"}}', get(f"http://{page}/metrics"))
+        text = get(f"http://{page}/metrics")
+        self.assertIn(f'filigree_val_loss_nats{{run_id="{name}"}}', text)
+        with open(os.path.join(self.run_dir, "config.toml"), "rb") as settings:
+            digest = hashlib.sha256(settings.read()).hexdigest()
+        self.assertRegex(text, f'filigree_run_info{{run_id="{name}",.*config_sha256="{digest}"')
         self.assertExit(self.ask("drain", name), 0)
         drained = self.ended(name, "cancelled")
         self.assertEqual(watch.end(), 75, watch.lines[-5:])

@@ -9,8 +9,8 @@
 #include "worker/cli/print.h"
 #include "worker/cli/revision.h"
 #include "worker/comm/host_name.h"
-#include "worker/config/load.h"
 #include "worker/data/sha256.h"
+#include "worker/run/run_facts.h"
 
 namespace filigree::cli {
 namespace {
@@ -32,7 +32,7 @@ metrics::RankOptions Describe(const config::Settings& settings, const std::strin
   if (!world.first()) return options;
   metrics::RunInfo& run = options.run.emplace();
   run.run_name = settings.run.name;
-  run.config_sha256 = data::Sha256Hex(config::ToToml(settings));
+  run.config_sha256 = data::Sha256Hex(train::StoredSettingsText(settings));
   run.dp = world.grid().data;
   run.tp = world.grid().tensor;
   run.target_density = settings.sparsity.density;

@@ -122,9 +122,13 @@ checkpoint::State SavedView(const OpenedRun& run) {
   return view;
 }
 
+std::string StoredSettingsText(const config::Settings& settings) {
+  return config::ToToml(settings.telemetry.job.empty() ? settings : WithoutPlacement(settings));
+}
+
 absl::Status StoreSettings(checkpoint::FileSystem& files, const config::Settings& settings) {
   const std::string path = StoredSettingsPath(settings.run.dir), temporary = path + ".tmp";
-  const std::string text = config::ToToml(settings.telemetry.job.empty() ? settings : WithoutPlacement(settings));
+  const std::string text = StoredSettingsText(settings);
   if (HasText(path, text)) return absl::OkStatus();
   absl::StatusOr<std::unique_ptr<checkpoint::WritableFile>> file = files.Create(temporary);
   if (!file.ok()) return file.status();

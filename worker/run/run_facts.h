@@ -28,8 +28,12 @@ std::vector<telemetry::NamedValue> BaselinesOf(const data::Manifest& manifest);
 // change.
 checkpoint::State SavedView(const OpenedRun& run);
 
-// Writes the resolved settings to RUN/config.toml, whole or not at all; nothing where it says so already, so that a
-// full disk keeps no run from going on. Of a coordinator's job, what that decided (ranks, backend, job) is left out.
+// What RUN/config.toml says: the resolved settings. Of a coordinator's job, what that decided (ranks, backend, job) is
+// left out.
+std::string StoredSettingsText(const config::Settings& settings);
+
+// Writes that, whole or not at all; nothing where the file says so already, so that a full disk keeps no run from going
+// on.
 absl::Status StoreSettings(checkpoint::FileSystem& files, const config::Settings& settings);
 
 }  // namespace filigree::train
