@@ -59,8 +59,7 @@ class Walk {
   void Value(const Key& key, const toml::node& node) {
     const std::optional<Raw> raw = ToRaw(node);
     if (!raw) {
-      Found(node.source(),
-            fmt::format("{} is {}, expected {}", key.name, Kind(node), FormatValue(key, DefaultSettings())));
+      Found(node.source(), Wrong(key, Kind(node)));
       return;
     }
     const std::string wrong = Set(key, *raw, settings_);

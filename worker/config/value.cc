@@ -82,15 +82,12 @@ std::string Expected(const Key& key) {
                    return Interval(f) + ", or a fraction as in \"1/64\"" + (f.may_be_auto ? ", or \"auto\"" : "");
                  },
                  [](const BoolField&) { return std::string("true or false"); },
-                 [](const TextField& f) { return std::string(f.one_line ? "a line of text" : "text"); },
+                 [](const TextField& f) {
+                   return std::string(f.one_line ? "a line of text in quotes, as in \"runs/first\"" : "text in quotes");
+                 },
                  [](const WordsField& f) { return fmt::format("a list of words among {}", Joined(f.words)); },
                  [](const ChoiceField& f) { return fmt::format("one of {}", Joined(f.words)); }},
       key.field);
-}
-
-std::string Wrong(const Key& key, const std::string& shown) {
-  return fmt::format("{} is {}, expected {}; the default is {}", key.name, shown, Expected(key),
-                     FormatValue(key, DefaultSettings()));
 }
 
 std::string UnknownWord(const Key& key, const std::string& word, const std::vector<std::string>& words) {
@@ -181,6 +178,11 @@ Raw FromText(const Key& key, std::string_view text) {
 std::string Set(const Key& key, const Raw& raw, Settings& settings) {
   const std::string wrong = std::visit(Store{key, raw, settings}, key.field);
   return wrong.empty() ? CheckRange(key, settings) : wrong;
+}
+
+std::string Wrong(const Key& key, const std::string& shown) {
+  return fmt::format("{} is {}, expected {}; the default is {}", key.name, shown, Expected(key),
+                     FormatValue(key, DefaultSettings()));
 }
 
 std::string CheckRange(const Key& key, const Settings& settings) {

@@ -24,6 +24,9 @@ Raw FromText(const Key& key, std::string_view text);
 // number where it is one or a fraction of two, as in "1/64".
 std::string Set(const Key& key, const Raw& raw, Settings& settings);
 
+// The sentence: the key is `shown` and what was expected of it.
+std::string Wrong(const Key& key, const std::string& shown);
+
 // The range of one key alone.
 std::string CheckRange(const Key& key, const Settings& settings);
 

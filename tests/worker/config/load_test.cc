@@ -102,19 +102,24 @@ TEST(Parse, SaysWhatATypeShouldHaveBeen) {
   ExpectRefusal("run.toml:2:9: model.afrac is 'some', expected a number above 0 and at most 1",
                 "[model]\nafrac = \"some\"");
   ExpectRefusal("run.toml:2:9: model.afrac is true", "[model]\nafrac = true");
-  ExpectRefusal("run.toml:2:7: data.dir is 3, expected a line of text", "[data]\ndir = 3");
+  ExpectRefusal("run.toml:2:7: data.dir is 3, expected a line of text in quotes", "[data]\ndir = 3");
   ExpectRefusal("run.toml:2:15: model.topk_places is 'attn_in', expected a list", "[model]\ntopk_places = \"attn_in\"");
-  ExpectRefusal("run.toml:2:15: model.topk_places is a list of other things", "[model]\ntopk_places = [1]");
+  ExpectRefusal("run.toml:2:15: model.topk_places is a list of other things than text, expected a list of words",
+                "[model]\ntopk_places = [1]");
   ExpectRefusal("run.toml:2:15: model.topk_places has the unknown word 'attn_inn', the nearest known one is attn_in",
                 "[model]\ntopk_places = [\"attn_inn\"]");
   ExpectRefusal("run.toml:2:15: model.topk_places names mlp_in twice",
                 "[model]\ntopk_places = [\"mlp_in\", \"mlp_in\"]");
   ExpectRefusal("run.toml:2:14: model.activation has the unknown word 'rely', the nearest known one is relu",
                 "[model]\nactivation = \"rely\"");
-  ExpectRefusal("run.toml:2:9: run.steps is a date or time", "[run]\nsteps = 2024-01-01");
+  ExpectRefusal(
+      "run.toml:2:9: run.steps is a date or time, expected a whole number from 1 to 1000000000; the "
+      "default is 1000",
+      "[run]\nsteps = 2024-01-01");
   ExpectRefusal("run.toml:1:1: run is a section; write [run]", "run = 5");
   ExpectRefusal("run.toml:1:3: run is a section; write [run]", "[[run]]\nsteps = 5");
-  ExpectRefusal("run.toml:2:9: run.steps is a table", "[run]\nsteps = {a = 1}");
+  ExpectRefusal("run.toml:2:9: run.steps is a table, expected a whole number", "[run]\nsteps = {a = 1}");
+  ExpectRefusal("run.toml:2:7: data.dir is a table, expected a line of text in quotes, as in", "[data]\ndir = {a = 1}");
   ExpectRefusal("'--run.steps': has no value; write --run.steps=VALUE", "", {"--run.steps"});
   ExpectRefusal("--run.steps=12x: run.steps is '12x', expected a whole number", "", {"--run.steps=12x"});
   ExpectRefusal("--run.steps=: run.steps is '', expected a whole number", "", {"--run.steps="});
