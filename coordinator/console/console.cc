@@ -246,6 +246,14 @@ Hooks HooksOf(std::shared_ptr<History> history) {
   return hooks;
 }
 
+absl::Status Console::Check(const ConsoleOptions& options) {
+  if (const auto address = contract::ParseAddress(options.what, options.address); !address.ok())
+    return address.status();
+  const auto secured = Secure(options.address, options.security);
+  if (!secured.ok() || secured->trust != Trust::kCredentials) return secured.status();
+  return TlsOfSite(options).status();
+}
+
 absl::StatusOr<std::unique_ptr<Console>> Console::Start(const ConsoleOptions& options, Server& server,
                                                         std::shared_ptr<History> history) {
   if (const auto address = contract::ParseAddress(options.what, options.address); !address.ok())

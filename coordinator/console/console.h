@@ -31,6 +31,8 @@ class Console {
   // listen.h's Secure; InvalidArgument: no address; Unavailable: the port is taken.
   static absl::StatusOr<std::unique_ptr<Console>> Start(const ConsoleOptions& options, Server& server,
                                                         std::shared_ptr<History> history);
+  // Whether Start would take the options, but for the port.
+  static absl::Status Check(const ConsoleOptions& options);
   ~Console();
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;

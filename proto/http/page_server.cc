@@ -21,14 +21,6 @@ void Answer(const MakePage& make, httplib::Response& response) {
   response.set_content(std::string(page.status().message()) + "\n", "text/plain; charset=utf-8");
 }
 
-absl::Status Check(const PageServerOptions& options, const contract::HostPort& address) {
-  if (options.open || contract::IsLoopback(address.host)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("{}: {} can be reached by others, who are not asked who they are; take 127.0.0.1, or {} where the "
-                  "network lets in nobody else",
-                  options.what, contract::Shown(address.host), options.how_to_open));
-}
-
 }  // namespace
 
 struct PageServer::Parts {
@@ -36,10 +28,18 @@ struct PageServer::Parts {
   std::unique_ptr<Listener> listener;
 };
 
+absl::Status PageServer::Check(const PageServerOptions& options) {
+  const auto address = contract::ParseAddress(options.what, options.address);
+  if (!address.ok() || options.open || contract::IsLoopback(address->host)) return address.status();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {} can be reached by others, who are not asked who they are; take 127.0.0.1, or {} where the "
+                  "network lets in nobody else",
+                  options.what, contract::Shown(address->host), options.how_to_open));
+}
+
 absl::StatusOr<std::unique_ptr<PageServer>> PageServer::Start(PageServerOptions options) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
   const auto wanted = contract::ParseAddress(options.what, options.address);
-  if (!wanted.ok()) return wanted.status();
-  if (absl::Status status = Check(options, *wanted); !status.ok()) return status;
   auto listener = Listener::Open({options.what, *wanted, 4, 8 << 10, nullptr});
   if (!listener.ok()) return listener.status();
   auto parts = std::make_unique<Parts>();

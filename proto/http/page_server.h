@@ -40,6 +40,9 @@ class PageServer {
   // port is taken or the address none of this machine's.
   static absl::StatusOr<std::unique_ptr<PageServer>> Start(PageServerOptions options);
 
+  // Whether Start would take the options, but for the port.
+  static absl::Status Check(const PageServerOptions& options);
+
   // Ends the threads; requests under way are answered first.
   ~PageServer();
   PageServer(const PageServer&) = delete;

@@ -171,6 +171,20 @@ class Starting(ClusterTest):
     def test_an_address_that_others_reach(self):
         self.refused(2, "0.0.0.0", "--tls-cert", "filigree certs", listen="0.0.0.0:0")
 
+    def test_mistakes_are_found_before_there_is_a_journal(self):
+        none = self.write("none.pem", "no certificate\n")
+        tls = ["--tls-cert", none, "--tls-key", none, "--tls-client-ca", none]
+        for flags, part in [(["--listen", "nowhere"], "nowhere"), (["--listen", "127.0.0.1:0", *tls], "none.pem"),
+                            (["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1"], "--metrics-listen"),
+                            (["--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:0"], "--metrics-open"),
+                            (["--listen", "127.0.0.1:0", "--console-listen", "x:y"], "--console-listen"),
+                            (["--listen", "127.0.0.1:0", "--console-listen", "0.0.0.0:0"], "0.0.0.0"),
+                            (["--listen", "127.0.0.1:0", "--metrics-open"], "--metrics-listen")]:
+            process = run("coordinator", "--journal", self.journal, *flags)
+            self.assertExit(process, 2)
+            self.assertSays(process, part)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["config.toml", "none.pem"])
+
     def test_a_port_that_is_taken(self):
         with self.coordinator() as coordinator:
             self.journal = os.path.join(self.folder, "other.db")

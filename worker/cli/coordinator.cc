@@ -63,15 +63,27 @@ std::string SecuredText(const coordinator::Security& security) {
   return security.client_ca.empty() ? "TLS, clients by token" : "TLS, clients by certificate or token";
 }
 
-// Where the pages for Prometheus are; null: nobody asked for them.
-absl::StatusOr<std::unique_ptr<http::PageServer>> ShowPages(const CoordinatorSettings& settings,
-                                                            coordinator::Server& server) {
-  if (settings.metrics_listen.empty()) return nullptr;
+http::PageServerOptions PagesAt(const CoordinatorSettings& settings) {
   http::PageServerOptions options;
   options.what = "--metrics-listen";
   options.address = settings.metrics_listen;
   options.open = settings.metrics_open;
   options.how_to_open = "give --metrics-open";
+  return options;
+}
+
+coordinator::ConsoleOptions ConsoleAt(const CoordinatorSettings& settings) {
+  coordinator::ConsoleOptions options;
+  options.address = settings.console_listen;
+  options.security = settings.security;
+  return options;
+}
+
+// Where the pages for Prometheus are; null: nobody asked for them.
+absl::StatusOr<std::unique_ptr<http::PageServer>> ShowPages(const CoordinatorSettings& settings,
+                                                            coordinator::Server& server) {
+  if (settings.metrics_listen.empty()) return nullptr;
+  http::PageServerOptions options = PagesAt(settings);
   options.pages = coordinator::Pages(BuildOfThisProgram(), [&server](const auto& look) { return server.Look(look); });
   return http::PageServer::Start(std::move(options));
 }
@@ -81,21 +93,32 @@ absl::StatusOr<std::unique_ptr<coordinator::Console>> ShowConsole(const Coordina
                                                                   coordinator::Server& server,
                                                                   std::shared_ptr<coordinator::History> history) {
   if (settings.console_listen.empty()) return nullptr;
-  coordinator::ConsoleOptions options;
-  options.address = settings.console_listen;
-  options.security = settings.security;
-  return coordinator::Console::Start(options, server, std::move(history));
+  return coordinator::Console::Start(ConsoleAt(settings), server, std::move(history));
+}
+
+// All that can be wrong with what was asked for, before there is a journal: whoever mistypes an address leaves no file
+// behind, and takes no lock that the coordinator which runs needs.
+absl::Status Check(const CoordinatorSettings& settings) {
+  if (!(settings.lease >= 1 && settings.lease <= 3600))  // nor a NaN
+    return absl::InvalidArgumentError(fmt::format("lease: {} s is outside 1..3600", settings.lease));
+  if (settings.keep_ended < 1 || settings.keep_ended > 1'000'000)
+    return absl::InvalidArgumentError(fmt::format("keep-ended: {} jobs is outside 1..1000000", settings.keep_ended));
+  if (settings.metrics_open && settings.metrics_listen.empty())
+    return absl::InvalidArgumentError(
+        "--metrics-open: no metrics are shown that others could reach; give their address too, --metrics-listen "
+        "HOST:PORT");
+  if (auto secured = coordinator::Secure(settings.listen, settings.security); !secured.ok()) return secured.status();
+  if (!settings.metrics_listen.empty())
+    if (absl::Status status = http::PageServer::Check(PagesAt(settings)); !status.ok()) return status;
+  if (settings.console_listen.empty()) return absl::OkStatus();
+  return coordinator::Console::Check(ConsoleAt(settings));
 }
 
 int RunCoordinator(const CoordinatorOptions& options) {
   const sigset_t signals = HoldStopSignals();
   QuietGrpc();  // starts threads, which inherit what is held
   const CoordinatorSettings& settings = options.settings;
-  if (!(settings.lease >= 1 && settings.lease <= 3600))  // nor a NaN
-    return Finish(absl::InvalidArgumentError(fmt::format("lease: {} s is outside 1..3600", settings.lease)));
-  if (settings.keep_ended < 1 || settings.keep_ended > 1'000'000)
-    return Finish(
-        absl::InvalidArgumentError(fmt::format("keep-ended: {} jobs is outside 1..1000000", settings.keep_ended)));
+  if (absl::Status status = Check(settings); !status.ok()) return Finish(status);
   auto journal = coordinator::Journal::Open(settings.journal);
   if (!journal.ok()) return Finish(journal.status());
   PrintNow(StandsText(**journal));
