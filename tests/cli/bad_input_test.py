@@ -54,6 +54,13 @@ class BadSettings(ProgramTest):
         self.assertExit(unknown, 2)
         self.assertSays(unknown, "'trian' is no command; the nearest is train")
 
+    def test_an_unknown_benchmark(self):
+        for words, part in ((["stpe"], "'stpe' is none of them, the nearest is step"), ([], "bench what?")):
+            process = run("bench", *words)
+            self.assertExit(process, 2)
+            self.assertSays(process, part, "step, linear, candidates, attention")
+        self.assertExit(run("bench", "--help"), 0)
+
 
 class BadFolders(ProgramTest):
     def test_a_folder_that_is_no_run(self):

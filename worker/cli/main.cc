@@ -52,13 +52,26 @@ int CheckOutput(const CLI::App& app, int exit_code) {
       fmt::format("cannot write to standard output{}", flushed ? "" : fmt::format(": {}", std::strerror(error)))));
 }
 
-// The first word that is no flag has to be a command; empty: it is, or there is none.
-std::string UnknownCommand(const CLI::App& app, int argc, char** argv) {
+std::vector<std::string> NamesOf(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
-  if (argc < 2 || argv[1][0] == '-' || std::find(names.begin(), names.end(), argv[1]) != names.end()) return {};
-  return fmt::format("'{}' is no command; the nearest is {}, and filigree --help lists them all",
-                     telemetry::Printable(argv[1]), config::NearestWord(argv[1], names));
+  return names;
+}
+
+// The first word that is no flag has to be a command, and that after "bench" a benchmark; empty: it is.
+std::string UnknownCommand(const CLI::App& app, const std::vector<std::string>& words) {
+  if (words.empty() || words[0].substr(0, 1) == "-") return {};
+  const std::vector<std::string> names = NamesOf(app);
+  if (std::find(names.begin(), names.end(), words[0]) == names.end())
+    return fmt::format("'{}' is no command; the nearest is {}, and filigree --help lists them all", words[0],
+                       config::NearestWord(words[0], names));
+  const std::vector<std::string> below = NamesOf(*app.get_subcommand(words[0]));
+  if (below.empty() || (words.size() > 1 && words[1].substr(0, 1) == "-")) return {};
+  const std::string all = fmt::format("filigree {} has {}", words[0], fmt::join(below, ", "));
+  if (words.size() == 1) return fmt::format("{} what? {}", words[0], all);
+  if (std::find(below.begin(), below.end(), words[1]) != below.end()) return {};
+  return fmt::format("'{}' is none of them, the nearest is {}: {}", words[1], config::NearestWord(words[1], below),
+                     all);
 }
 
 // A connection is a file: one more than the limit would end gRPC's listening for good. So is every rank's part of a
@@ -113,7 +126,7 @@ int main(int argc, char** argv) {
   cli::AddDrainCommand(app, exit_code);
   cli::AddCertsCommand(app, exit_code);
   cli::AddCompletionCommand(app, exit_code);
-  if (const std::string unknown = cli::UnknownCommand(app, argc, argv); !unknown.empty()) {
+  if (const std::string unknown = cli::UnknownCommand(app, {argv + 1, argv + std::max(argc, 1)}); !unknown.empty()) {
     return cli::Finish(absl::InvalidArgumentError(unknown));
   }
   try {
