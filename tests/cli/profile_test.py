@@ -75,6 +75,11 @@ class ProfileTest(ProgramTest):
         process = run("profile", self.config(), "--out", os.path.join(self.folder, "none", "trace.json"))
         self.assertExit(process, 3)
         self.assertSays(process, "none/trace.json")
+        self.assertEqual(process.stdout, "")  # before any step
+        process = run("profile", self.config(), "--out", self.folder)
+        self.assertExit(process, 3)
+        self.assertSays(process, "directory")
+        self.assertEqual(process.stdout, "")
 
 
 if __name__ == "__main__":

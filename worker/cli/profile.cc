@@ -20,6 +20,7 @@ struct Options {
 };
 
 absl::Status RunProfile(const Options& options) {
+  if (absl::Status status = train::CheckTracePath(options.out); !status.ok()) return status;
   const absl::StatusOr<train::Profile> profile = train::ProfileRun(options.profile);
   if (!profile.ok()) return profile.status();
   for (const std::string& note : profile->notes) Print(stderr, "filigree: note: {}\n", note);

@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -62,6 +64,15 @@ absl::Status Failed(const std::string& path, int error) {
   return absl::ErrnoToStatus(error, fmt::format("cannot write the trace {}", path));
 }
 
+// Something that is no file and is not replaced by one: a pipe, a device, a folder.
+bool IsSpecial(const std::string& path) {
+  std::error_code error;
+  const auto type = std::filesystem::status(path, error).type();
+  return type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::regular;
+}
+
+std::string TemporaryOf(const std::string& path) { return path + ".tmp"; }
+
 // The whole text into a file; closes it whatever happens.
 absl::Status Write(const std::string& text, const std::string& path) {
   std::FILE* file = std::fopen(path.c_str(), "wb");
@@ -91,14 +102,24 @@ std::string FormatChromeTrace(const Profile& profile) {
   return fmt::to_string(buffer);
 }
 
+absl::Status CheckTracePath(const std::string& path) {
+  if (IsSpecial(path)) {
+    if (std::filesystem::is_directory(path)) return Failed(path, EISDIR);
+    return access(path.c_str(), W_OK) == 0 ? absl::OkStatus() : Failed(path, errno);
+  }
+  const std::string temporary = TemporaryOf(path);
+  const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (file < 0 && errno == EEXIST && access(temporary.c_str(), W_OK) == 0) return absl::OkStatus();
+  if (file < 0) return Failed(path, errno);
+  close(file);
+  std::remove(temporary.c_str());
+  return absl::OkStatus();
+}
+
 absl::Status WriteChromeTrace(const Profile& profile, const std::string& path) {
   const std::string text = FormatChromeTrace(profile);
-  std::error_code error;
-  const auto type = std::filesystem::status(path, error).type();
-  if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::regular) {
-    return Write(text, path);
-  }
-  const std::string temporary = path + ".tmp";
+  if (IsSpecial(path)) return Write(text, path);
+  const std::string temporary = TemporaryOf(path);
   absl::Status status = Write(text, temporary);
   if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) status = Failed(path, errno);
   if (!status.ok()) std::remove(temporary.c_str());

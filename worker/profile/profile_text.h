@@ -18,6 +18,8 @@ std::string FormatJson(const Profile& profile);
 
 // Every span as a Chrome trace (chrome://tracing, Perfetto). The file is there whole or not at all, but for a pipe or
 // device, which is written to. Errors name the path.
+// Whether it can be written, before the work that it is of; leaves nothing behind.
+absl::Status CheckTracePath(const std::string& path);
 absl::Status WriteChromeTrace(const Profile& profile, const std::string& path);
 std::string FormatChromeTrace(const Profile& profile);
 
