@@ -39,8 +39,17 @@ bool IsRole(std::string_view role) {
   return role.substr(0, kOfOne.size()) == kOfOne && contract::IsId(role.substr(kOfOne.size()));
 }
 
+// A certificate that was made for an id is called after it and after what it is for, so it may be longer than one.
+absl::Status CheckName(const std::string& name) {
+  const bool ids = std::all_of(name.begin(), name.end(), [](char c) { return contract::IsId({&c, 1}); });
+  if (ids && !name.empty() && name.size() <= kMostNameBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("name of a certificate: {} is no name; write 1 to {} of A-Z a-z 0-9 . _ -", contract::Shown(name),
+                  kMostNameBytes));
+}
+
 absl::Status CheckSubject(const Subject& subject) {
-  if (absl::Status status = contract::CheckId("name of a certificate", subject.name); !status.ok()) return status;
+  if (absl::Status status = CheckName(subject.name); !status.ok()) return status;
   if (subject.name == kAuthority)
     return absl::InvalidArgumentError("name of a certificate: \"ca\" is the authority's own; choose another");
   if (subject.hosts.empty() == subject.role.empty())
@@ -139,8 +148,9 @@ absl::Status Issue(const std::string& folder, const Subject& subject, const Vali
   if (!authority.ok()) return authority.status();
   const auto key = MakeKey();
   if (!key.ok()) return key.status();
-  const auto certificate = Sign({subject.name, validity, ExtensionsOf(subject)}, key->get(),
-                                authority->certificate.get(), authority->key.get());
+  // Roles are in the alternative name: nobody goes by the common name, which X.509 cuts at 64 bytes.
+  const auto certificate = Sign({subject.name.substr(0, contract::kMaxIdBytes), validity, ExtensionsOf(subject)},
+                                key->get(), authority->certificate.get(), authority->key.get());
   if (!certificate.ok()) return certificate.status();
   return WritePair(folder, subject.name, key->get(), certificate->get());
 }

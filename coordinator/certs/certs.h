@@ -31,8 +31,11 @@ absl::Status MakeAuthority(const std::string& folder, const Validity& validity);
 // Whether `folder` holds one.
 bool HasAuthority(const std::string& folder);
 
+// Letters of an id. "worker-NAME" is one for every worker's name.
+inline constexpr size_t kMostNameBytes = 80;
+
 struct Subject {
-  std::string name;                // an id: of the files, and the certificate's common name
+  std::string name;                // of the files, and (64 bytes of it) the certificate's common name
   std::vector<std::string> hosts;  // DNS names and IP addresses: a server's; empty: a client's
   std::string role;                // of a client: "admin", "reader", "worker" or "worker/NAME"; empty: a server's
 };

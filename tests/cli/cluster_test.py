@@ -222,6 +222,11 @@ class Secured(ClusterTest):
         process = run("certs", certs, "--admin", "alice")
         self.assertExit(process, 1)
         self.assertSays(process, "admin-alice.key", "never overwritten")
+        longest = "w" * 64
+        process = run("certs", certs, "--host", "other.cluster", "--worker", longest, "--admin", "alice")
+        self.assertExit(process, 1)  # the first that is there; the others are made
+        self.assertSays(process, "coordinator.key", "never overwritten", f"worker-{longest}.pem")
+        self.assertTrue(os.path.exists(os.path.join(certs, f"worker-{longest}.key")))
         with open(os.path.join(certs, "ca.key"), encoding="utf-8") as file:
             self.assertEqual(file.read(), key)
 

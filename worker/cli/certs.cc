@@ -39,12 +39,20 @@ absl::Status MakeCerts(const CertsOptions& options) {
     Print("{}: a new CA, good for ten years; its key {} stays here\n", certs::CertificatePath(options.folder, "ca"),
           certs::KeyPath(options.folder, "ca"));
   }
+  // One that is there already keeps nobody else from getting his.
+  absl::Status there;
   for (const certs::Subject& subject : SubjectsOf(options)) {
-    if (absl::Status status = certs::Issue(options.folder, subject, validity); !status.ok()) return status;
+    const absl::Status status = certs::Issue(options.folder, subject, validity);
+    if (absl::IsAlreadyExists(status)) {
+      Finish(there);
+      there = status;
+      continue;
+    }
+    if (!status.ok()) return status;
     Print("{}: {}, {} days\n", certs::CertificatePath(options.folder, subject.name),
           subject.role.empty() ? "server" : subject.role, options.days);
   }
-  return absl::OkStatus();
+  return there;
 }
 
 }  // namespace

@@ -109,6 +109,18 @@ TEST(Certs, FilesAreTheOwnersAloneAndNeverOverwritten) {
   EXPECT_FALSE(std::filesystem::exists(KeyPath(folder, "alice")));
 }
 
+// Whatever a worker may be called, it can have a certificate.
+TEST(Certs, NamesAreAsLongAsThoseOfWorkers) {
+  const std::string folder = NewFolder(), worker(64, 'w');
+  ASSERT_TRUE(MakeAuthority(folder, {}).ok());
+  const absl::Status status = Issue(folder, {"worker-" + worker, {}, "worker/" + worker}, {});
+  ASSERT_TRUE(status.ok()) << status;
+  const Certificate authority = Read(folder, "ca"), client = Read(folder, "worker-" + worker);
+  EXPECT_EQ(Verified(client, authority, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
+  EXPECT_EQ(Issue(folder, {std::string(kMostNameBytes + 1, 'w'), {}, "admin"}, {}).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST(Certs, NothingOutlivesItsAuthority) {
   const std::string folder = NewFolder();
   Validity day;
