@@ -61,6 +61,17 @@ class BadSettings(ProgramTest):
             self.assertSays(process, part, "step, linear, candidates, attention")
         self.assertExit(run("bench", "--help"), 0)
 
+    def test_a_terminal_is_shown_what_was_typed_and_does_not_obey_it(self):
+        typed = "a\x1b[31m\x9b\rb"
+        for words in (["train", typed + ".toml"], ["train", self.config(), "--run." + typed + "=3"], ["eval", typed],
+                      ["jobs", "--" + typed], ["jobs", "--coordinator", typed], [typed], ["bench", typed],
+                      ["certs", "/dev/null/" + typed, "--host", "h"]):
+            process = run(*words)
+            self.assertNotEqual(process.returncode, 0, words)
+            self.assertSays(process, "[31m")
+            self.assertNotRegex(process.stderr + process.stdout, "[\x00-\x08\x0b-\x1f\x7f-\x9f]", words)
+        self.assertSays(run("train", typed), "a\\x1b[31m\\xc2\\x9b\\x0db")
+
 
 class BadFolders(ProgramTest):
     def test_a_folder_that_is_no_run(self):

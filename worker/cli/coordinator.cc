@@ -138,10 +138,9 @@ int RunCoordinator(const CoordinatorOptions& options) {
     if (!quiet) PrintNow(EventText(event));
   };
   server_options.hooks.on_kept = [](const absl::Status& status) {
-    Print(stderr, "filigree: {}\n",
-          status.ok()
-              ? "the journal can be written again"
-              : "the journal cannot be written; requests are refused until it can: " + std::string(status.message()));
+    Say("{}", status.ok() ? "the journal can be written again"
+                          : "the journal cannot be written; requests are refused until it can: " +
+                                std::string(status.message()));
   };
   coordinator::Journal& kept = **journal;
   auto server = coordinator::Server::Start(server_options, kept.tables(),

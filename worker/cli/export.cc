@@ -20,7 +20,7 @@ struct ExportOptions {
 absl::Status RunExport(const ExportOptions& options) {
   std::vector<std::string> warnings;
   const auto loaded = checkpoint::LoadAny(checkpoint::RealFileSystem(), options.path, &warnings);
-  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Say("warning: {}", warning);
   if (!loaded.ok()) return loaded.status();
   const interop::Format format = options.format == "hf" ? interop::Format::kHuggingFace : interop::Format::kOpenAi;
   const auto written = interop::ExportCheckpoint(*loaded, format, options.out);

@@ -5,7 +5,7 @@
 namespace filigree::cli {
 
 int Finish(const absl::Status& status) {
-  if (!status.ok()) Print(stderr, "filigree: {}\n", std::string(status.message()));
+  if (!status.ok()) Say("{}", std::string(status.message()));
   return ExitCodeOf(status);
 }
 

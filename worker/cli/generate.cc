@@ -40,7 +40,7 @@ absl::Status RunGenerate(GenerateOptions options) {
   kernels::ThreadPool pool(options.threads > 0 ? options.threads : machine::DescribeProcessor().cores);
   std::vector<std::string> warnings;
   const absl::StatusOr<std::unique_ptr<train::LoadedModel>> loaded = train::LoadModel(options.model, pool, &warnings);
-  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Say("warning: {}", warning);
   if (!loaded.ok()) return loaded.status();
   const train::LoadedModel& model = **loaded;
   const absl::StatusOr<data::Tokenizer> tokenizer = TokenizerOf(model, options.data);

@@ -19,7 +19,7 @@ struct ImportOptions {
 absl::Status RunImport(const ImportOptions& options) {
   const auto imported = interop::ImportModel(options.source, options.out);
   if (!imported.ok()) return imported.status();
-  for (const std::string& note : imported->notes) Print(stderr, "filigree: note: {}\n", note);
+  for (const std::string& note : imported->notes) Say("note: {}", note);
   Print("{} tensors, {} weights, {} nonzero (density {:.6f}), in {}\n", imported->tensors, imported->elements,
         imported->nonzeros, static_cast<double>(imported->nonzeros) / static_cast<double>(imported->elements),
         options.out);

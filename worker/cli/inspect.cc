@@ -111,7 +111,7 @@ void PrintCheckpoint(const ordered_json& out) {
 absl::Status InspectCheckpoint(const InspectOptions& options) {
   std::vector<std::string> warnings;
   const auto loaded = checkpoint::LoadAny(checkpoint::RealFileSystem(), options.path, &warnings);
-  for (const std::string& warning : warnings) Print(stderr, "filigree: warning: {}\n", warning);
+  for (const std::string& warning : warnings) Say("warning: {}", warning);
   if (!loaded.ok()) return loaded.status();
   const int threads = options.threads > 0 ? options.threads : machine::DescribeProcessor().cores;
   const auto summary = checkpoint::Summarise(*loaded, threads);

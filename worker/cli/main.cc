@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,7 +94,7 @@ int main(int argc, char** argv) {
   cli::LookAtConnectionsOften();
   cli::RaiseFileLimit(argc, argv);
   if (!kernels::SimdSupported()) {
-    cli::Print(stderr, "filigree: this processor has neither AVX2 nor AVX-512; one of them is needed\n");
+    cli::Say("this processor has neither AVX2 nor AVX-512; one of them is needed");
     return cli::kExitFailed;
   }
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write, not the end of a run
@@ -133,7 +134,10 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const bool asked = error.get_exit_code() == 0;  // --help, --version
-    app.exit(error);
+    std::ostringstream out, err;
+    app.exit(error, out, err);
+    cli::Print("{}", out.str());
+    cli::Print(stderr, "{}", telemetry::Escaped(err.str()));
     return asked ? cli::kExitDone : cli::kExitUsage;
   } catch (const std::exception& error) {
     return cli::Finish(absl::InternalError(fmt::format("an error that nothing was prepared for: {}", error.what())));

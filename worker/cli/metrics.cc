@@ -94,7 +94,7 @@ absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, const
   }
   absl::Status mine = listens ? Listen(settings, job, world, shown) : absl::OkStatus();
   if (!first_start && absl::IsUnavailable(mine)) {  // what has survived a loss does not end for want of a page
-    Print(stderr, "filigree: rank {}: {}; going on without it\n", world.rank(), std::string(mine.message()));
+    Say("rank {}: {}; going on without it", world.rank(), std::string(mine.message()));
     mine = absl::OkStatus();
   }
   if (absl::Status status = world.Agree(mine); !status.ok()) return status;

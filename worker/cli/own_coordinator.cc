@@ -43,7 +43,7 @@ embed::OwnJob::Options JobOf(const config::Settings& settings, const parallel::W
 
 // At once and without a checkpoint, all ranks of it.
 void EndCancelled() {
-  Print(stderr, "filigree: cancelled on request; go on from the last checkpoint with the same command\n");
+  Say("cancelled on request; go on from the last checkpoint with the same command");
   std::fflush(nullptr);
   if (comm::UnderMpi()) comm::AbortMpi(kExitStopped);
   std::_Exit(kExitStopped);

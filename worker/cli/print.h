@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "worker/telemetry/display.h"
+
 // What a subcommand says. Unlike fmt::print it never throws: a stream that is closed, full, or a pipe whose reader has
 // left loses the words and not the work. Whether a result on stdout arrived is asked once, in main.cc.
 
@@ -21,6 +23,12 @@ void Print(std::FILE* stream, fmt::format_string<Args...> format, Args&&... args
 template <typename... Args>
 void Print(fmt::format_string<Args...> format, Args&&... args) {
   Print(stdout, format, std::forward<Args>(args)...);
+}
+
+// "filigree: WORDS" on stderr. What a user typed may be among them: a terminal sees its control characters as \x1b.
+template <typename... Args>
+void Say(fmt::format_string<Args...> format, Args&&... args) {
+  Print(stderr, "filigree: {}\n", telemetry::Escaped(fmt::format(format, std::forward<Args>(args)...)));
 }
 
 // JSON on one line; bytes that are not UTF-8 (a path may have some) become U+FFFD.

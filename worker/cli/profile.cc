@@ -23,7 +23,7 @@ absl::Status RunProfile(const Options& options) {
   if (absl::Status status = train::CheckTracePath(options.out); !status.ok()) return status;
   const absl::StatusOr<train::Profile> profile = train::ProfileRun(options.profile);
   if (!profile.ok()) return profile.status();
-  for (const std::string& note : profile->notes) Print(stderr, "filigree: note: {}\n", note);
+  for (const std::string& note : profile->notes) Say("note: {}", note);
   Print("{}", options.json ? FormatJson(*profile) : FormatTable(*profile));
   if (absl::Status status = WriteChromeTrace(*profile, options.out); !status.ok()) return status;
   if (!options.json)

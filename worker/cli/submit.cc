@@ -32,7 +32,7 @@ int RunSubmit(const SubmitOptions& options) {
     Print("{}\n", client::LineOf({{"job", reply->job()}, {"repeated", reply->repeated()}}));
   else
     Print("{}\n", reply->job());
-  if (reply->repeated()) Print(stderr, "filigree: this key is known: nothing new was made\n");
+  if (reply->repeated()) Say("this key is known: nothing new was made");
   if (!options.watch) return kExitDone;
   client::WatchOptions watch;
   watch.job = reply->job();

@@ -53,8 +53,7 @@ int EndLostJob(const parallel::World& world, const absl::Status& status, int spe
   if (speaker != world.rank() && comm::UnderMpi()) {  // without MPI nobody ends the others, who all say it
     std::this_thread::sleep_for(speaker == kUnknownSpeaker ? in_turn : kOfTheSpeaker + in_turn);
   }
-  Print(stderr, "filigree: rank {}: {}; go on from the last checkpoint with the same command\n", world.rank(),
-        std::string(status.message()));
+  Say("rank {}: {}; go on from the last checkpoint with the same command", world.rank(), std::string(status.message()));
   if (comm::UnderMpi()) comm::AbortMpi(kExitRankLost);
   return kExitRankLost;
 }
@@ -90,7 +89,7 @@ int TrainInGenerations(const TrainOptions& options, const absl::StatusOr<config:
     return Finish(absl::InvalidArgumentError(
         "telemetry.serve: ranks that meet through a folder have no coordinator of their own, since any of them may be "
         "lost; leave it out, or submit the run to filigree coordinator"));
-  const auto tell = [](const std::string& text) { Print(stderr, "filigree: {}\n", text); };
+  const auto tell = [](const std::string& text) { Say("{}", text); };
   HeldRun run;
   parallel::StoreMembershipOptions members;
   members.stop_requested = train::StopRequested;

@@ -170,9 +170,9 @@ parallel::Outcome TrainTogether(const Surroundings& surroundings, const config::
     furthest = std::max(furthest, attempt.began_at);
     const bool again = without_progress < kMostWithoutProgress;
     if (world.first()) {
-      Print(stderr, "filigree: {}; {}\n", std::string(attempt.why.message()),
-            again ? "going back to the last checkpoint"
-                  : "it happened again after going back; have the memory of the named machines tested");
+      Say("{}; {}", std::string(attempt.why.message()),
+          again ? "going back to the last checkpoint"
+                : "it happened again after going back; have the memory of the named machines tested");
     }
     if (!again) return Over(attempt);
   }

@@ -37,8 +37,7 @@ constexpr std::chrono::milliseconds kHearWhy{10'000};
 // printed: where it is stopped, a full pipe would hold this process for as long.
 void EndAlone(const std::string& why) {
   pollfd out = {STDERR_FILENO, POLLOUT, 0};
-  if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0)
-    Print(stderr, "filigree: {}; this rank ends with it\n", why);
+  if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0) Say("{}; this rank ends with it", why);
   std::_Exit(kExitRankLost);
 }
 
@@ -198,7 +197,7 @@ int TrainUnderAgent(bool quiet, const absl::StatusOr<config::Settings>& settings
   const auto work = [&](parallel::World& world, const parallel::Generation& generation) {
     return generations.Train(world, generation);
   };
-  const auto tell = [](const std::string& text) { Print(stderr, "filigree: {}\n", text); };
+  const auto tell = [](const std::string& text) { Say("{}", text); };
   const absl::StatusOr<int> exit_code = parallel::RunGenerations(settings, membership, work, tell);
   if (!exit_code.ok()) return EndWithoutOthers(exit_code.status(), teller);
   LeaveTogether(teller);

@@ -71,6 +71,9 @@ std::string BarText(int64_t completed, int64_t steps, const std::string& eta, in
 // `text` as valid UTF-8 without control characters: newlines and tabs stay, other bytes become U+FFFD.
 std::string Printable(const std::string& text);
 
+// The same, but that other bytes can be told: \x1b. For messages that repeat what somebody typed.
+std::string Escaped(const std::string& text);
+
 }  // namespace filigree::telemetry
 
 #endif  // FILIGREE_WORKER_TELEMETRY_DISPLAY_H_

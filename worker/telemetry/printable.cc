@@ -1,8 +1,10 @@
+#include <fmt/format.h>
+
 #include <cstdint>
 
 #include "worker/telemetry/display.h"
 
-// Text of a model, made safe for a terminal.
+// Text of a model or of a command line, made safe for a terminal.
 
 namespace filigree::telemetry {
 namespace {
@@ -34,22 +36,33 @@ Decoded Decode(const std::string& text, size_t at) {
 // C0, DEL and C1: some terminals obey the latter too.
 bool IsControl(uint32_t rune) { return rune < 0x20 || (rune >= 0x7f && rune < 0xa0); }
 
-}  // namespace
-
-std::string Printable(const std::string& text) {
+// `text` with `other(bytes)` in the place of what a terminal is not to see.
+template <typename Other>
+std::string Cleaned(const std::string& text, Other other) {
   std::string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size();) {
     const Decoded next = Decode(text, i);
     const bool kept = next.length > 0 && (!IsControl(next.rune) || text[i] == '\n' || text[i] == '\t');
     const size_t length = next.length > 0 ? next.length : 1;
-    if (kept)
-      out.append(text, i, length);
-    else
-      out += kReplacement;
+    out += kept ? text.substr(i, length) : other(text.substr(i, length));
     i += length;
   }
   return out;
+}
+
+}  // namespace
+
+std::string Printable(const std::string& text) {
+  return Cleaned(text, [](const std::string&) { return std::string(kReplacement); });
+}
+
+std::string Escaped(const std::string& text) {
+  return Cleaned(text, [](const std::string& bytes) {
+    std::string shown;
+    for (const char c : bytes) shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    return shown;
+  });
 }
 
 }  // namespace filigree::telemetry

@@ -203,6 +203,13 @@ TEST_F(DisplayTest, QuietKeepsEvaluationsNotesAndTheEnd) {
             "eval after 1: validation loss 3.0000, 1.0000 bits a byte\nnote: n\ndone after 1 of 2 steps, in 1.0s\n");
 }
 
+TEST(Escaped, ShowsWhatATerminalWouldObey) {
+  EXPECT_EQ(Escaped("a\tb\nc é 漢"), "a\tb\nc é 漢");
+  EXPECT_EQ(Escaped("\x1b[31m\r\x7f"), "\\x1b[31m\\x0d\\x7f");
+  EXPECT_EQ(Escaped("\xc2\x9b"), "\\xc2\\x9b");  // CSI of C1
+  EXPECT_EQ(Escaped("\xff"), "\\xff");
+}
+
 TEST(Printable, LetsNothingThroughThatATerminalObeys) {
   const std::string r = "\xef\xbf\xbd";
   EXPECT_EQ(Printable("a\tb\nc é 漢 \xf0\x9f\xa6\x8e"), "a\tb\nc é 漢 \xf0\x9f\xa6\x8e");
