@@ -221,6 +221,9 @@ class ScrapeTest(ProgramTest):
         self.assertExit(done, 2)
         self.assertSays(done, "telemetry.listen", "can be reached by others", "telemetry.open = true")
         self.assertExit(self.train(self.config(telemetry__listen="0.0.0.0:0", telemetry__open="true", run__steps=2)), 0)
+        done = self.train(self.config(telemetry__open="true", run__steps=2, run__dir=os.path.join(self.folder, "other")))
+        self.assertExit(done, 0)
+        self.assertSays(done, "telemetry.open opens nothing", "telemetry.listen")
 
     def test_the_coordinator_shows_jobs_and_says_that_it_is_there(self):
         port = free_ports(2)

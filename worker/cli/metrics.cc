@@ -92,6 +92,9 @@ absl::StatusOr<ShownMetrics> ShowMetrics(const config::Settings& settings, const
   if (listens || asked) {
     shown.metrics = std::make_shared<metrics::RankMetrics>(Describe(settings, job, world));
   }
+  // A run that was stored with it goes on: what it opens is looked at where there is something.
+  if (settings.telemetry.open && !listens && first_start && world.first())
+    Say("note: telemetry.open opens nothing without telemetry.listen=HOST:PORT");
   absl::Status mine = listens ? Listen(settings, job, world, shown) : absl::OkStatus();
   if (!first_start && absl::IsUnavailable(mine)) {  // what has survived a loss does not end for want of a page
     Say("rank {}: {}; going on without it", world.rank(), std::string(mine.message()));
