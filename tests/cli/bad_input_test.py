@@ -119,6 +119,13 @@ class BadFolders(ProgramTest):
         self.assertExit(process, 1)
         self.assertSays(process, "locked")
 
+    def test_a_run_folder_with_a_file_in_its_way(self):
+        path = self.config()
+        for run_dir in (path, os.path.join(path, "run")):
+            process = self.train(self.config("other.toml", run__dir=run_dir))
+            self.assertExit(process, 3)
+            self.assertSays(process, f"cannot create the run folder {run_dir}", "--run.dir")
+
     def test_another_corpus_than_the_checkpoints(self):
         self.assertExit(self.train(), 0)
         text, data = os.path.join(self.folder, "text"), os.path.join(self.folder, "data")

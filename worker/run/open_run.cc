@@ -54,7 +54,9 @@ absl::Status CreateRunFolder(const std::string& dir) {
   if (!error) return absl::OkStatus();
   const std::string message =
       fmt::format("cannot create the run folder {}: {}; choose another with --run.dir=...", dir, error.message());
-  return error == std::errc::permission_denied ? absl::PermissionDeniedError(message) : absl::UnavailableError(message);
+  if (error == std::errc::permission_denied) return absl::PermissionDeniedError(message);
+  const bool in_the_way = error == std::errc::not_a_directory || error == std::errc::file_exists;
+  return in_the_way ? absl::FailedPreconditionError(message) : absl::UnavailableError(message);
 }
 
 // A checkpoint must be of this corpus: its position means nothing in another.
