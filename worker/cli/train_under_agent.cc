@@ -64,8 +64,8 @@ class CommitPatience {
     world_.progress().Tick();
     if (said_ || std::chrono::steady_clock::now() - begin_ < kSilence) return;
     said_ = true;
-    Print(stderr, "filigree: training waits until the coordinator commits the checkpoint of step {}: {}\n", step_,
-          std::string(why.message()));
+    Say("training waits until the coordinator commits the checkpoint of step {}: {}", step_,
+        std::string(why.message()));
   }
 
  private:
