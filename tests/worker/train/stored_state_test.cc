@@ -215,6 +215,27 @@ TEST_F(StoredStateTest, FromExactToActiveStayTheMaskAndWhatMovedMost) {
   EXPECT_EQ(dropped->step, 24);
 }
 
+// The mask is that of the last step: so is what sets of matrices that share a threshold have beside it.
+TEST_F(StoredStateTest, FromExactToActiveUnderOneThresholdSetsAreThoseOfTheLastStep) {
+  config::Settings exact = SettingsOf(Regime::kExact, Start::kDense);
+  config::Settings active = SettingsOf(Regime::kActive, Start::kDense);
+  exact.sparsity.scope = active.sparsity.scope = config::MaskScope::kGlobal;
+  const std::unique_ptr<TrainState> state = Begin(exact);
+  Train(exact, 11, *state);  // while f falls
+  Save(exact, *state);
+  const std::unique_ptr<TrainState> dropped = Load(active);
+  std::vector<int64_t> kept;
+  for (int t = 0; t < state->registry.size(); ++t) kept.push_back(state->masks.nonzeros(t));
+  const std::vector<int64_t> of_last = WantedCandidates(active, state->registry, 10, kept);
+  const std::vector<int64_t> of_next = WantedCandidates(active, state->registry, 11, kept);
+  int differ = 0;
+  for (const model::TensorInfo& info : Matrices(*state)) {
+    EXPECT_EQ(dropped->layout->stored(info.index), of_last[info.index]) << info.name;
+    differ += of_last[info.index] == of_next[info.index] ? 0 : 1;
+  }
+  EXPECT_GT(differ, 0);
+}
+
 // Where the candidates are still everything, nothing drops yet: that is said, and it happens at a refresh.
 TEST_F(StoredStateTest, FromExactToActiveInTheDensePhase) {
   const config::Settings exact = SettingsOf(Regime::kExact, Start::kDense);
@@ -233,6 +254,8 @@ TEST_F(StoredStateTest, FromExactToActiveInTheDensePhase) {
   // Without a dense phase they are candidates at once, all of them.
   active.sparsity.dense_phase = false;
   const std::unique_ptr<TrainState> everything = Load(active);
+  EXPECT_TRUE(Said("nothing is lost"));
+  EXPECT_FALSE(Said("are dropped"));
   for (const model::TensorInfo& info : Matrices(*everything)) {
     ASSERT_NE(everything->layout->candidates(info.index), nullptr) << info.name;
     EXPECT_EQ(everything->layout->stored(info.index), info.numel()) << info.name;
