@@ -131,14 +131,14 @@ class TouchedRows {
 // What each rank sends to all others, of which the others send as much.
 Traffic ToAll(int64_t bytes, int ranks) { return {(ranks - 1) * bytes, (ranks - 1) * bytes, 0}; }
 
-// Where the k-th of scattered values lies (entry_cut.cc), without a guess; among rounded ones many are equal, and their
-// positions decide.
+// Where the k-th of scattered values lies (entry_cut.cc), after a guess that was wrong; among rounded ones many are
+// equal, and their positions decide.
 Traffic OfCut(int64_t bound, WireValue wire, int rank, int ranks) {
   constexpr int64_t kCount = sizeof(uint32_t);
+  const std::vector<int64_t> cold = CountsOfSearch(kMagnitudes);
   Traffic traffic = comm::TrafficOfAllReduce(1, kLength, rank, ranks);
-  for (const int64_t counts : CountsOfSearch(kMagnitudes)) {
-    traffic += comm::TrafficOfAllReduce(counts, kCount, rank, ranks);
-  }
+  traffic += comm::TrafficOfAllReduce(cold.front(), kCount, rank, ranks);  // the guess
+  for (const int64_t counts : cold) traffic += comm::TrafficOfAllReduce(counts, kCount, rank, ranks);
   if (wire == WireValue::kFloat32) return traffic;
   for (const int64_t counts : CountsOfSearch(bound)) traffic += comm::TrafficOfAllReduce(counts, kCount, rank, ranks);
   return traffic;

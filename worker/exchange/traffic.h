@@ -19,7 +19,7 @@ namespace filigree::exchange {
 enum class Accuracy {
   kExact,   // to the byte
   kAtMost,  // what depends on the batch is taken at its most: every token touches another row of the bigram table, the
-            // search among sums (balanced) has no guess and many are equal
+            // search among sums (balanced) guesses wrong and many are equal
   kAbout    // lists of positions are taken as random subsets, which they are not quite (kernels/gradcodec/index_list.h)
 };
 

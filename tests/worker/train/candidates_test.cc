@@ -90,7 +90,6 @@ TEST(Candidates, TheBeginningIsTheSameHoweverTheModelWasStored) {
   config::Settings settings = SparseStart();
   settings.sparsity.density_start = settings.sparsity.embedding_density_start = 0.08;
   settings.sparsity.candidates = 2;  // of the fifth of a matrix that is not 0, and of every unit
-  settings.optim.eps = 1e-41;        // has no say in which weights are the largest
   kernels::ThreadPool pool(2);
   const std::unique_ptr<TrainState> whole = TakenOver(settings, 5, true), sets = TakenOver(settings, 5, false);
   for (TrainState* state : {whole.get(), sets.get()}) ChooseFirstCandidates(settings, pool, *state);
@@ -104,6 +103,33 @@ TEST(Candidates, TheBeginningIsTheSameHoweverTheModelWasStored) {
     EXPECT_TRUE(std::equal(a->col_indices, a->col_indices + a->nnz(), b->col_indices)) << info.name;
     const float *w = whole->weights.tensor(info), *of_sets = sets->weights.tensor(info);
     EXPECT_TRUE(std::equal(w, w + a->nnz(), of_sets)) << info.name;
+  }
+}
+
+// The largest of the weights, whatever Adam's epsilon is: below 1e-38 every quotient by it would be infinite.
+TEST(Candidates, AtTheBeginningTheyAreTheLargestWeights) {
+  config::Settings settings = SparseStart();
+  settings.optim.eps = 1e-41;
+  kernels::ThreadPool pool(2);
+  const std::unique_ptr<TrainState> state = TakenOver(settings, 1, true), source = TakenOver(settings, 1, true);
+  ChooseFirstCandidates(settings, pool, *state);
+  for (const model::TensorInfo& info : state->registry.tensors()) {
+    if (!MayHaveCandidates(info)) continue;
+    const kernels::PatternView& p = *state->layout->candidates(info.index);
+    ASSERT_LT(p.nnz(), info.numel()) << info.name;
+    std::vector<bool> in(info.numel());
+    float least_inside = HUGE_VALF, most_outside = 0;
+    for (int r = 0; r < p.rows; ++r) {
+      for (uint32_t e = p.row_offsets[r]; e < p.row_offsets[r + 1]; ++e) {
+        in[static_cast<int64_t>(r) * p.cols + p.col_indices[e]] = true;
+        if ((state->masks.kept(info.index)[e / 64] >> (e % 64) & 1) == 0)
+          least_inside = std::min(least_inside, std::abs(source->weights.tensor(info)[r * p.cols + p.col_indices[e]]));
+      }
+    }
+    for (int64_t i = 0; i < info.numel(); ++i) {
+      if (!in[i]) most_outside = std::max(most_outside, std::abs(source->weights.tensor(info)[i]));
+    }
+    EXPECT_GE(least_inside, most_outside) << info.name;
   }
 }
 

@@ -221,13 +221,13 @@ TEST_F(StoredStateTest, FromExactToActiveUnderOneThresholdSetsAreThoseOfTheLastS
   config::Settings active = SettingsOf(Regime::kActive, Start::kDense);
   exact.sparsity.scope = active.sparsity.scope = config::MaskScope::kGlobal;
   const std::unique_ptr<TrainState> state = Begin(exact);
-  Train(exact, 11, *state);  // while f falls
+  Train(exact, 18, *state);  // while f falls
   Save(exact, *state);
   const std::unique_ptr<TrainState> dropped = Load(active);
   std::vector<int64_t> kept;
   for (int t = 0; t < state->registry.size(); ++t) kept.push_back(state->masks.nonzeros(t));
-  const std::vector<int64_t> of_last = WantedCandidates(active, state->registry, 10, kept);
-  const std::vector<int64_t> of_next = WantedCandidates(active, state->registry, 11, kept);
+  const std::vector<int64_t> of_last = WantedCandidates(active, state->registry, 17, kept);
+  const std::vector<int64_t> of_next = WantedCandidates(active, state->registry, 18, kept);
   int differ = 0;
   for (const model::TensorInfo& info : Matrices(*state)) {
     EXPECT_EQ(dropped->layout->stored(info.index), of_last[info.index]) << info.name;
