@@ -139,10 +139,16 @@ TEST_F(Security, ExpiredForeignAndMissingCertificatesStayOutside) {
   const std::string theirs = folder_ + "/theirs";
   ASSERT_TRUE(certs::MakeAuthority(theirs, {}).ok());
   ASSERT_TRUE(certs::Issue(theirs, {"mallory", {}, "admin"}, {}).ok());
-  Rig rig(Options(true, false), WithCertificate("late"));
-  ExpectNoWayIn(rig);
-  rpc::ChannelOptions client = WithCertificate("alice");
+  Rig rig(Options(true, false), WithCertificate("alice"));
+  rpc::ChannelOptions client = WithCertificate("late");
   client.address = rig.server->address();
+  EXPECT_TRUE(absl::IsInvalidArgument(rpc::OpenChannel(client).status()));  // we look ourselves, and others may not
+  rig.ConnectUnchecked(client);
+  ExpectNoWayIn(rig);
+  client = WithCertificate("alice");
+  client.address = rig.server->address();
+  rig.ConnectUnchecked(client);
+  EXPECT_EQ(Listing(rig), absl::StatusCode::kOk);
   client.certificate = theirs + "/mallory.pem";
   client.key = theirs + "/mallory.key";
   rig.Connect(client);
