@@ -206,11 +206,12 @@ TEST(Rules, UnitsCanBeFilledUpWhileADensityRises) {
 }
 
 TEST(Rules, WhatBeginsWholeIsNarrowedByARefresh) {
-  ExpectRefused({"--sparsity.regime=active", "--sparsity.density=1/64", "--sparsity.density_start=1",
-                 "--sparsity.candidates=2", "--sparsity.refresh_every=0"},
-                "--sparsity.refresh_every=0: sparsity.refresh_every 0: a matrix that begins whole (candidates 2.0 times "
-                "its first density is 1 or more) would stay so to the end, as only a refresh takes it to its "
-                "candidates; take refresh_every 10, a lower density_start, or dense_phase false");
+  ExpectRefused(
+      {"--sparsity.regime=active", "--sparsity.density=1/64", "--sparsity.density_start=1", "--sparsity.candidates=2",
+       "--sparsity.refresh_every=0"},
+      "--sparsity.refresh_every=0: sparsity.refresh_every 0: a matrix that begins whole (candidates 2.0 times "
+      "its first density is 1 or more) would stay so to the end, as only a refresh takes it to its "
+      "candidates; take refresh_every 10, a lower density_start, or dense_phase false");
   ExpectTaken({"--sparsity.regime=active", "--sparsity.density=1/64", "--sparsity.density_start=1",
                "--sparsity.candidates=2", "--sparsity.refresh_every=0", "--sparsity.dense_phase=false"});
   // Everything is a candidate to the end.
